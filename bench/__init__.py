@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.api.searches import search
     from bench.api.sweeps import sweep
     from bench.api.tunes import tune
-    from bench.load_search.found import SearchResult
+    from bench.load_search.search_result import SearchResult
     from bench.load_sweep.measure import SweepResult
     from bench.observer import Observer
     from bench.tuning.measure import TuneResult
@@ -32,7 +32,7 @@ _HOMES = {
     "Observer": "bench.observer",
     "QualityResult": "bench.answer_quality.measure",
     "RunResult": "bench.api.runs",
-    "SearchResult": "bench.load_search.found",
+    "SearchResult": "bench.load_search.search_result",
     "SweepResult": "bench.load_sweep.measure",
     "TuneResult": "bench.tuning.measure",
     "compare": "bench.api.comparisons",

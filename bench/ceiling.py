@@ -45,11 +45,11 @@ def read(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
     if not isinstance(result, dict):
         return None
     try:
-        found = {key: result["ceiling"][key] for key in KEYS}
+        values = {key: result["ceiling"][key] for key in KEYS}
         date = str(result["date"])[:10]
     except (TypeError, KeyError):
         return None
-    numbers = {key: float(value) if isinstance(value, int | float) else None for key, value in found.items()}
+    numbers = {key: float(value) if isinstance(value, int | float) else None for key, value in values.items()}
     return Ceiling(**numbers, date=date)
 
 
@@ -107,14 +107,14 @@ def warnings(
     if ceiling is None:
         return []
     load = planned_load(config, probe)
-    found = []
+    sentences = []
     for key, unit in _UNITS.items():
-        asked, held = getattr(load, key), getattr(ceiling, key)
-        if asked is None or held is None or asked / workers <= held:
+        asked, limit = getattr(load, key), getattr(ceiling, key)
+        if asked is None or limit is None or asked / workers <= limit:
             continue
-        found.append(
+        sentences.append(
             f"the plan needs about {asked / workers:,.0f} {unit}{' per worker' if workers > 1 else ''}, and this machine "
-            f"held {held:,.0f} when it was measured ({ceiling.date}, python -m bench limits): the client may be the "
+            f"held {limit:,.0f} when it was measured ({ceiling.date}, python -m bench limits): the client may be the "
             "bottleneck; use more --workers or a larger machine, or measure the limits again"
         )
-    return found
+    return sentences

@@ -46,11 +46,11 @@ def utc_now() -> datetime:
 def clock_identity() -> dict[str, str | None]:
     """The boot and time namespace of this process's CLOCK_MONOTONIC; None if the system does not report them. Processes
     with equal values share the clock (proc_sys_kernel(5), time_namespaces(7))."""
-    found: dict[str, str | None] = {"boot_id": None, "time_namespace": None}
+    identity: dict[str, str | None] = {"boot_id": None, "time_namespace": None}
     with contextlib.suppress(OSError):
-        found["boot_id"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        found["time_namespace"] = str(Path("/proc/self/ns/time").readlink())
-    return found
+        identity["boot_id"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        identity["time_namespace"] = str(Path("/proc/self/ns/time").readlink())
+    return identity
 
 
 class Timer:

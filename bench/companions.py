@@ -56,7 +56,7 @@ def companions(config: RunConfig, directory: RunDirectory) -> Iterator[Companion
 
 def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
     """The scraper of the server's metrics. It starts up in the background."""
-    targets = [target_of(config.at_address(one)) for one in config.addresses]
+    targets = [target_of(config.at_address(address)) for address in config.addresses]
     # Only inference servers are likely to serve metrics beside their API: other services are not asked by default.
     named = config.server_metrics if endpoint_of(config).counts_tokens else config.server_metrics or (OFF,)
     pages = pages_of(named, config.gpu_metrics, targets)

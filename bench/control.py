@@ -184,13 +184,13 @@ def _asked(path: Path, question: bytes, state: RunState | None) -> dict[str, Any
 
 def _line(connection: socket.socket) -> bytes:
     """Everything before the first newline."""
-    found = b""
-    while b"\n" not in found and len(found) < MOST_BYTES:
+    buffer = b""
+    while b"\n" not in buffer and len(buffer) < MOST_BYTES:
         piece = connection.recv(MOST_BYTES)
         if not piece:
             break
-        found += piece
-    return found.partition(b"\n")[0]
+        buffer += piece
+    return buffer.partition(b"\n")[0]
 
 
 @contextmanager

@@ -184,15 +184,15 @@ def _decoded(content: bytes) -> object:
 
 
 def _wrong_sample(row: dict[str, Any], where: str) -> Iterator[str]:
-    found = [*misfits(row, _Sample, where, least=0)]
-    yield from found
-    if found:
+    problems = [*misfits(row, _Sample, where, least=0)]
+    yield from problems
+    if problems:
         return
     if row.get("pause_ns") is not None and len(row["pause_ns"]) != 2:
         yield f"{where} pause_ns must hold two times"
     for name in ("cpu", "run_queue_share", "loop_lag_ms"):
-        held = row.get(name)
-        values = held.values() if isinstance(held, dict) else held if isinstance(held, list) else (held,)
+        entry = row.get(name)
+        values = entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else (entry,)
         if any(value is not None and abs(value) > _MOST_MEASURED for value in values):
             yield f"{where} {name} holds more than any clock measures"
     if (row.get("sent") is None) != (row.get("done") is None):
@@ -200,9 +200,9 @@ def _wrong_sample(row: dict[str, Any], where: str) -> Iterator[str]:
 
 
 def _wrong_ledger_line(row: dict[str, Any], where: str) -> Iterator[str]:
-    found = [*misfits(row, _LedgerLine, where, least=0)]
-    yield from found
-    if found:
+    problems = [*misfits(row, _LedgerLine, where, least=0)]
+    yield from problems
+    if problems:
         return
     for name in ("chunk_kind", "chunk_tokens"):
         if len(row[name]) != len(row["write_ns"]):

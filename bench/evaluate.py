@@ -311,13 +311,13 @@ def _classes(config: RunConfig, numbers: SummaryNumbers, verdict: Verdict) -> li
     judged = list(zip(config.objectives, numbers.slo.objectives, strict=True))
     rows = []
     for part in numbers.classes or ():
-        own = [row.held for objective, row in judged if objective.part == ("class", part.name)]
+        outcomes = [row.held for objective, row in judged if objective.part == ("class", part.name)]
         of_part = of_class(part, verdict, config.limits)
         rows.append(
             JudgedClass(
                 **{name: getattr(part, name) for name in part.__struct_fields__},
                 planned_share=planned.get(part.name),
-                slo_held=all(own) if own and numbers.slo.held is not None else None,
+                slo_held=all(outcomes) if outcomes and numbers.slo.held is not None else None,
                 verdict=PartVerdict(status=of_part.status, reasons=of_part.reasons),
             )
         )

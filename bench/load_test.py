@@ -141,7 +141,7 @@ def _resolved(config: RunConfig, observer: Observer, *, wait: bool) -> RunConfig
     if wait:
         wait_until_ready(config.model_copy(update={"targets": ()}), observer)  # Its host name may not resolve before.
     addresses = resolved(config.addresses)
-    observer.say(f"--resolve-all: {', '.join(one.name for one in addresses)}")
+    observer.say(f"--resolve-all: {', '.join(address.name for address in addresses)}")
     return config.model_copy(update={"targets": addresses})
 
 

@@ -67,22 +67,22 @@ def parse(text: str, *, whole: bool = False, unit: str = "users") -> tuple[float
 
     Raises ValueError with what is wrong, and what to write.
     """
-    found: list[float] = []
+    loads: list[float] = []
     for word in (word.strip() for word in text.split(",")):
         if (match := _LADDER.fullmatch(word)) is not None:
-            found += _ladder(*(float(part) for part in match.groups()), word=word, whole=whole)
+            loads += _ladder(*(float(part) for part in match.groups()), word=word, whole=whole)
         elif re.fullmatch(_NUMBER, word):
-            found.append(float(word))
+            loads.append(float(word))
         else:
             raise ValueError(f"{word!r} is not a load: write numbers (5,10,20), or a ladder with its factor (1..256x2)")
-    for load in found:
+    for load in loads:
         if not 0 < load <= MOST_LOAD:
             raise ValueError(f"{load:g} is not a load: give more than 0 and at most {MOST_LOAD:,.0f}")
         if whole and not load.is_integer():
             raise ValueError(f"{load:g} {unit} do not exist: give whole numbers, or a rate")
-    if len(found) > MOST_LOADS:
-        raise ValueError(f"these are {len(found):,} loads: give at most {MOST_LOADS:,}")
-    return tuple(found)
+    if len(loads) > MOST_LOADS:
+        raise ValueError(f"these are {len(loads):,} loads: give at most {MOST_LOADS:,}")
+    return tuple(loads)
 
 
 def _ladder(first: float, last: float, factor: float, *, word: str, whole: bool) -> Sequence[float]:

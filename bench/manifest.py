@@ -169,13 +169,13 @@ class StoredRun:
 
 def planned_segments(config: RunConfig, start_ns: int) -> tuple[PlannedSegment, ...]:
     """The segments of a load whose warm-up begins at this instant."""
-    found = []
+    segments = []
     at_ns = start_ns + config.length.warmup_ns
     for segment in config.segments:
         end_ns = at_ns + segment.duration_ns
-        found.append(PlannedSegment(first=segment.first, last=segment.last, start_ns=at_ns, end_ns=end_ns))
+        segments.append(PlannedSegment(first=segment.first, last=segment.last, start_ns=at_ns, end_ns=end_ns))
         at_ns = end_ns
-    return tuple(found)
+    return tuple(segments)
 
 
 def write(directory: RunDirectory, config: RunConfig, manifest: Manifest) -> bytes:

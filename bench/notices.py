@@ -62,12 +62,12 @@ class Notices:
             with self._lock:
                 self._erase()
 
-    def _watch(self, what: str | Callable[[], str], over: threading.Event) -> None:
+    def _watch(self, subject: str | Callable[[], str], over: threading.Event) -> None:
         began_ns = now_ns()
         turn = 0
         wait_s = SHOWN_AFTER_S if self._terminal else PLAIN_AFTER_S
         while not over.wait(wait_s):
-            text = what if isinstance(what, str) else what()
+            text = subject if isinstance(subject, str) else subject()
             passed_s = (now_ns() - began_ns) / NS_PER_S
             with self._lock:
                 if over.is_set():

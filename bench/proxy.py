@@ -84,5 +84,5 @@ def is_of_proxy(error: str | None) -> bool:
 
 def proxy_in(error: str | None) -> str | None:
     """The name of the proxy in a request's error. Returns None if it names none."""
-    found = re.search(r"\(through the proxy ([^\s,)]+)", error or "")
-    return None if found is None else found[1]
+    match = re.search(r"\(through the proxy ([^\s,)]+)", error or "")
+    return None if match is None else match[1]

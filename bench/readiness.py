@@ -79,28 +79,28 @@ async def wait_for_server(config: RunConfig, patience_s: float | None, clock: Cl
     until_ns = began_ns + round(patience_s * NS_PER_S)
     reason = "no answer yet"
     number = 0
-    waited_for = [config.at_address(one) for one in config.addresses]
+    waited_for = [config.at_address(place) for place in config.addresses]
     with observer.waiting(lambda: f"waiting up to {patience_s:g} s for the server: {reason}"):
         while True:
             asked_ns = clock.now_ns()
             left_s = max(_LEAST_S, (until_ns - asked_ns) / NS_PER_S)
             timeout_s = min(config.probe_timeout, left_s)
-            answers = await asyncio.gather(*(_answer(one, clock, number, timeout_s) for one in waited_for))
+            answers = await asyncio.gather(*(_answer(place, clock, number, timeout_s) for place in waited_for))
             number += 1
             starting = [
-                (one, answer)
-                for one, answer in zip(waited_for, answers, strict=True)
+                (place, answer)
+                for place, answer in zip(waited_for, answers, strict=True)
                 if is_starting(answer[0], answer[1])
             ]
             if not starting:
                 break
             if clock.now_ns() >= until_ns:
                 late = f"the server was not ready within {patience_s:g} s (--wait-for-server): "
-                raise TargetError("\n".join(late + _what_is_wrong(one, answer) for one, answer in starting))
+                raise TargetError("\n".join(late + _what_is_wrong(place, answer) for place, answer in starting))
             reason = _reason(starting[0][1][0])
             if len(config.addresses) > 1:
                 reason = f"{len(starting)} of {len(config.addresses)} addresses: {reason}"
-            waited_for = [one for one, _ in starting]
+            waited_for = [place for place, _ in starting]
             await sleep_until(clock, min(until_ns, asked_ns + _EVERY_NS))
     if number > 1:
         observer.say(f"the server is ready after {(clock.now_ns() - began_ns) / NS_PER_S:.0f} s")
@@ -174,10 +174,10 @@ async def probe_servers(
     """
     if not isinstance(transport, SeveralTargets):
         return await probe_server(config, transport, clock, run_id, source)
-    places = [config.at_address(one) for one in config.addresses]
+    places = [config.at_address(address) for address in config.addresses]
     probes = (
-        probe_server(place, own, clock, run_id if number == 0 else f"{run_id}-{number}", source)
-        for number, (place, own) in enumerate(zip(places, transport.transports, strict=True))
+        probe_server(place, target_transport, clock, run_id if number == 0 else f"{run_id}-{number}", source)
+        for number, (place, target_transport) in enumerate(zip(places, transport.transports, strict=True))
     )
     results = await asyncio.gather(*probes, return_exceptions=True)
     wrong = [result for result in results if isinstance(result, BaseException)]
@@ -187,9 +187,9 @@ async def probe_servers(
         raise TargetError("\n".join(map(str, wrong)))
     probed = [result for result in results if isinstance(result, ProbeResult)]
     # One that is still starting (--watch-scale) cannot report its models or the options that it accepts.
-    ready = [(one, r) for one, r in zip(config.addresses, probed, strict=True) if r.is_ready]
+    ready = [(address, r) for address, r in zip(config.addresses, probed, strict=True) if r.is_ready]
     if len({result.options.model for _, result in ready}) > 1:
-        served = "; ".join(f"{one.name}: {result.options.model}" for one, result in ready)
+        served = "; ".join(f"{address.name}: {result.options.model}" for address, result in ready)
         raise TargetError(f"the addresses list different models first ({served}): name one with --model")
     notes = dict.fromkeys(note for result in probed for note in result.notes)
     return replace(ready[0][1] if ready else probed[0], notes=tuple(notes))

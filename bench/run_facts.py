@@ -66,7 +66,7 @@ def facts_of(run: StoredRun, directory: RunDirectory) -> RunFacts:
         model=stored.model,
         models=stored.models,
         replicas=stored.replicas,
-        targets=tuple(one.name for one in config.targets) if stored.replicas == "address" else (),
+        targets=tuple(target.name for target in config.targets) if stored.replicas == "address" else (),
         gpus=config.gpus,
         answers=None if config.check_answers is None else checked_answers(directory),
         inputs_are=inputs_of(config),

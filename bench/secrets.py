@@ -64,13 +64,13 @@ def _shown(text: str) -> str:
 def secrets_of(url: str, headers: Iterable[tuple[str, str]], api_key: str | None, body: object = None) -> list[str]:
     """Every value to mask, in each form in which a server may quote it. `body`: the fields of --extra-body."""
     parts = urlsplit(url)
-    found = [api_key, parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
-    found += [pair.partition("=")[2] for pair in parts.query.split("&")]
+    secrets = [api_key, parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
+    secrets += [pair.partition("=")[2] for pair in parts.query.split("&")]
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        found += [unquote(parts.username), unquote(parts.password or ""), base64.b64encode(pair.encode()).decode()]
-    found += [*header_secrets(headers), *_secret_values(body)]
-    return [value for value in found if value]
+        secrets += [unquote(parts.username), unquote(parts.password or ""), base64.b64encode(pair.encode()).decode()]
+    secrets += [*header_secrets(headers), *_secret_values(body)]
+    return [value for value in secrets if value]
 
 
 def header_secrets(headers: Iterable[tuple[str, str]]) -> list[str]:
@@ -128,11 +128,11 @@ def holds_mask(value: object) -> bool:
 def _secret_values(value: object, inside: bool = False) -> Iterator[str]:
     """The values under secret names, as text."""
     if isinstance(value, dict):
-        for key, held in value.items():
-            yield from _secret_values(held, inside or is_secret_name(str(key)))
+        for key, child in value.items():
+            yield from _secret_values(child, inside or is_secret_name(str(key)))
     elif isinstance(value, list):
-        for held in value:
-            yield from _secret_values(held, inside)
+        for child in value:
+            yield from _secret_values(child, inside)
     elif inside and value is not None and not isinstance(value, bool):
         yield str(value)
 
@@ -157,19 +157,19 @@ _MASKED_FLAGS = ("--api-key", "--header", "--extra-body", *_URL_FLAGS)
 
 def public_command(argv: Sequence[str]) -> list[str]:
     """The command line with its secrets masked."""
-    told: list[str] = []
+    words: list[str] = []
     mask_next = ""
     for word in argv:
         flag, equals, value = word.partition("=")
         if mask_next:
-            told.append(_masked(mask_next, word))
+            words.append(_masked(mask_next, word))
             mask_next = ""
         elif flag in _MASKED_FLAGS and equals:
-            told.append(f"{flag}={_masked(flag, value)}")
+            words.append(f"{flag}={_masked(flag, value)}")
         else:
             mask_next = word if word in _MASKED_FLAGS else ""
-            told.append(word)
-    return told
+            words.append(word)
+    return words
 
 
 def _masked(flag: str, value: str) -> str:

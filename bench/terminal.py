@@ -79,8 +79,8 @@ class Terminal(Observer):
             self._lines_drawn = len(drawn)
             self._writer.write(erase + "\n".join(drawn) + "\n")
         else:
-            told = (line.strip().lstrip("━─#-").strip() for line in self.lines(numbers, unicode=False))
-            self._writer.write(" | ".join(told) + "\n")
+            parts = (line.strip().lstrip("━─#-").strip() for line in self.lines(numbers, unicode=False))
+            self._writer.write(" | ".join(parts) + "\n")
 
     def lines(self, numbers: LiveNumbers, *, unicode: bool) -> list[str]:
         return load_lines(numbers, unicode=unicode)
@@ -181,8 +181,8 @@ def _way(numbers: LiveNumbers) -> str:
 def _load(numbers: LiveNumbers) -> str:
     if numbers.load is None or not numbers.load_unit:
         return ""
-    one = numbers.load == 1 and "/" not in numbers.load_unit
-    return f"{numbers.load:.4g} {numbers.load_unit.removesuffix('s') if one else numbers.load_unit}:  "
+    singular = numbers.load == 1 and "/" not in numbers.load_unit
+    return f"{numbers.load:.4g} {numbers.load_unit.removesuffix('s') if singular else numbers.load_unit}:  "
 
 
 def _bar(share: float, *, unicode: bool) -> str:
@@ -207,14 +207,14 @@ def _objective_lines(numbers: LiveNumbers) -> list[str]:
 
 def _worker_lines(workers: tuple[WorkerHealth, ...]) -> list[str]:
     """The slowest worker and the lost ones, by name; then the lag and CPU use of each."""
-    alive = [one for one in slowest_first(workers) if one.died is None]
-    lost = [one.name for one in workers if one.died is not None]
+    alive = [worker for worker in slowest_first(workers) if worker.died is None]
+    lost = [worker.name for worker in workers if worker.died is not None]
     named = [f"lost: {', '.join(lost)}"] if lost else []
     if alive:
         named.insert(0, f"slowest: {alive[0].name}, {alive[0].loop_lag_ms:.1f} ms late")
     each = [
-        f"{one.worker}: {one.loop_lag_ms:.1f} {'-' if one.cpu is None else f'{one.cpu:.0%}'}"
-        for one in alive[:_WORKERS_SHOWN]
+        f"{worker.worker}: {worker.loop_lag_ms:.1f} {'-' if worker.cpu is None else f'{worker.cpu:.0%}'}"
+        for worker in alive[:_WORKERS_SHOWN]
     ]
     more = [f"and {len(alive) - _WORKERS_SHOWN} more"] if len(alive) > _WORKERS_SHOWN else []
     return [
@@ -227,9 +227,11 @@ def _replica_lines(replicas: tuple[LiveReplica, ...]) -> list[str]:
     """A line for each of several replicas: the most failures first, then the slowest."""
     worst = sorted(replicas, key=lambda one: (-one.failed, -(one.latency_ms or 0.0))) if len(replicas) > 1 else []
     lines = []
-    for one in worst[:_REPLICAS_SHOWN]:
-        latency = "-" if one.latency_ms is None else f"{one.latency_ms:.1f} ms"
-        lines.append(f"  {one.replica}: {one.requests_per_s:,.1f} requests/s  mean {latency}  failed {one.failed:,}")
+    for replica in worst[:_REPLICAS_SHOWN]:
+        latency = "-" if replica.latency_ms is None else f"{replica.latency_ms:.1f} ms"
+        lines.append(
+            f"  {replica.replica}: {replica.requests_per_s:,.1f} requests/s  mean {latency}  failed {replica.failed:,}"
+        )
     more = [f"  and {len(worst) - _REPLICAS_SHOWN} more replicas"] if len(worst) > _REPLICAS_SHOWN else []
     return [*lines, *more]
 

@@ -96,10 +96,10 @@ class Answers:
 
     def end(self, key: int) -> None:
         """Record the end of a reply."""
-        ended = self._in_flight.pop(key, None)
-        if ended is not None and ended.solution is not None:
-            self._last[ended.solution.kind] = ended.solution
-            if (code := ended.solution.code) is not None and code not in self._last_codes:
+        reply = self._in_flight.pop(key, None)
+        if reply is not None and reply.solution is not None:
+            self._last[reply.solution.kind] = reply.solution
+            if (code := reply.solution.code) is not None and code not in self._last_codes:
                 self._last_codes.append(code)
 
     def answer(self, right: Solution, faults: Sequence[Fault], seed: int, key: StreamKey) -> Answer:
@@ -194,12 +194,12 @@ def _is_json(solution: Solution) -> bool:
     return solution.text.startswith("{")
 
 
-def cut_json(said: Scripted, fault: Fault) -> Scripted:
+def cut_json(scripted: Scripted, fault: Fault) -> Scripted:
     """Truncate JSON that claims to be complete. A single token is left as it is."""
-    head = 1 if said.blocks[-1].kind == "tool" else 0
-    block = said.blocks[-1]
+    head = 1 if scripted.blocks[-1].kind == "tool" else 0
+    block = scripted.blocks[-1]
     tokens = block.stop - block.start - head
     if tokens < 2:
-        return said
+        return scripted
     stop = block.start + head + max(1, fault.strikes_at(tokens))
-    return replace(said, texts=said.texts[:stop], blocks=(*said.blocks[:-1], block._replace(stop=stop)))
+    return replace(scripted, texts=scripted.texts[:stop], blocks=(*scripted.blocks[:-1], block._replace(stop=stop)))

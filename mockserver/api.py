@@ -72,11 +72,11 @@ class MockServer:
         line = self._process.stdout.readline()
         if not line.startswith(_READY):
             status = self._process.wait(_TIMEOUT_S)
-            said = self.log()
+            output = self.log()
             self.close()
             if status == UsageError.exit_code:
-                raise UsageError([problem.removeprefix("mockserver: ") for problem in said.splitlines()])
-            raise MockError(f"the mock ended with status {status} before it was ready:\n{said}")
+                raise UsageError([problem.removeprefix("mockserver: ") for problem in output.splitlines()])
+            raise MockError(f"the mock ended with status {status} before it was ready:\n{output}")
         lines = [line, *(self._process.stdout.readline() for _ in range(self._replicas - 1))]
         self.urls = tuple(line.removeprefix(_READY).strip() for line in lines)
         self.url = self.urls[0]
@@ -164,11 +164,11 @@ class MockServer:
         deadline_ns = now_ns() + round(within_s * NS_PER_S)
         while True:
             lines = self.ledger()
-            found = matching(lines, fields)
-            if len(found) == requests or (requests is None and found):
-                return found
-            if now_ns() >= deadline_ns or (requests is not None and len(found) > requests):
-                raise AssertionError(report(lines, found, requests, fields))
+            matches = matching(lines, fields)
+            if len(matches) == requests or (requests is None and matches):
+                return matches
+            if now_ns() >= deadline_ns or (requests is not None and len(matches) > requests):
+                raise AssertionError(report(lines, matches, requests, fields))
             threading.Event().wait(_LOOK_AGAIN_S)
 
     def _ask(self, method: str, path: str, body: object = None) -> bytes:

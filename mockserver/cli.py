@@ -157,8 +157,8 @@ def _parser() -> _Parser:
 def read_arguments(arguments: Sequence[str]) -> MockConfig:
     """The configuration from command-line arguments. Raises UsageError with every problem."""
     parser = _parser()
-    given, unknown = parser.parse_known_args(with_values(parser, arguments))
-    flags = vars(given)
+    namespace, unknown = parser.parse_known_args(with_values(parser, arguments))
+    flags = vars(namespace)
     path = flags.pop("config")
     # The word after an unknown flag is most likely its value, not a second problem.
     followed = zip([None, *unknown], unknown, strict=False)
@@ -209,8 +209,8 @@ def _unknown(word: str) -> str:
 def _keys_of(arguments: Sequence[str]) -> list[str]:
     """The API keys of a command line, exactly as written."""
     parser = _parser()
-    given, _ = parser.parse_known_args(with_values(parser, arguments))
-    return list(getattr(given, "api_key", ()))
+    namespace, _ = parser.parse_known_args(with_values(parser, arguments))
+    return list(getattr(namespace, "api_key", ()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

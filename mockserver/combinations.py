@@ -43,14 +43,14 @@ def step_cost_of(config: MockConfig) -> StepCost:
 
 def replica_settings(config: MockConfig, number: int) -> dict[str, object]:
     """The settings that --replica gives for one replica: strings by field name, as in a YAML file."""
-    own: dict[str, object] = {}
+    settings: dict[str, object] = {}
     for words in config.replica:
         which, _, setting = words.partition(":")
         key, _, value = setting.partition("=")
         if which.strip() == str(number):
             name = key.strip().replace("-", "_")
-            own[name] = [*_listed(own.get(name)), value] if name in _REPEATED else value
-    return own
+            settings[name] = [*_listed(settings.get(name)), value] if name in _REPEATED else value
+    return settings
 
 
 _REPEATED = ("fault", "reply_details")

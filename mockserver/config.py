@@ -331,14 +331,14 @@ def _start(
     path: Path | None, from_file: Mapping[str, object], flags: Mapping[str, object], problems: list[str]
 ) -> dict[str, object]:
     """The settings of the preset and the profile, if given. A flag overrides the file."""
-    found: dict[str, object] = {}
+    settings: dict[str, object] = {}
     for key, read in (("preset", settings_of), ("profile", settings_of_profile)):
         if (name := flags.get(key, from_file.get(key))) is not None:
             try:
-                found |= read(name)
+                settings |= read(name)
             except ValueError as e:
                 problems.append(f"{f'--{key}' if key in flags else f'{path}: {key}'}: {e}")
-    return found
+    return settings
 
 
 def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:

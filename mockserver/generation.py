@@ -196,8 +196,8 @@ class Generation:
                 if draft is drafts[0]:
                     self._answers.begin(id(context), right)
                 tool, chance = right.tool, rng.stream(config.seed, "document", draft.key)
-                said = self._writer.say(draft.answer.text, tool, draft.most, chance)  # Takes 0.1 ms.
-                self._fit(draft, said, _natural_plan(draft, params), params)
+                scripted = self._writer.say(draft.answer.text, tool, draft.most, chance)  # Takes 0.1 ms.
+                self._fit(draft, scripted, _natural_plan(draft, params), params)
         others = [draft for draft in drafts if draft.answer is None]
         scripts = [(draft, script_of(params, rule, config.seed, draft.key)) for draft in others]
         wanted = [(draft, script) for draft, script in scripts if script is not None]
@@ -214,13 +214,15 @@ class Generation:
             tokens = max(1, plan.output_tokens - plan.reasoning_tokens)
             self._fit(draft, self._writer.write(script, tokens, draft.most, seed, draft.key), plan, params)
 
-    def _fit(self, draft: _Draft, said: Scripted, plan: Plan, params: RequestParams) -> None:
-        """Make `said` the content of the choice, after its reasoning."""
-        said = _with_cut(draft, said, params)
-        reasoning = min(plan.reasoning_tokens, draft.most - len(said.texts))
-        draft.scripted = said
-        draft.scripted_ids = self._intake.blocks.ids_of(params, said)
-        draft.plan = scripted_choice(draft.draw(exact_tokens=reasoning + len(said.texts)), [""] * reasoning, said).plan
+    def _fit(self, draft: _Draft, scripted: Scripted, plan: Plan, params: RequestParams) -> None:
+        """Make `scripted` the content of the choice, after its reasoning."""
+        scripted = _with_cut(draft, scripted, params)
+        reasoning = min(plan.reasoning_tokens, draft.most - len(scripted.texts))
+        draft.scripted = scripted
+        draft.scripted_ids = self._intake.blocks.ids_of(params, scripted)
+        draft.plan = scripted_choice(
+            draft.draw(exact_tokens=reasoning + len(scripted.texts)), [""] * reasoning, scripted
+        ).plan
 
     def _begin(
         self,
@@ -370,13 +372,13 @@ def _most_output(params: RequestParams, plan: Plan, room: int) -> int:
     return min(params.asked_tokens + longer, room)
 
 
-def _with_cut(draft: _Draft, said: Scripted, params: RequestParams) -> Scripted:
+def _with_cut(draft: _Draft, scripted: Scripted, params: RequestParams) -> Scripted:
     """The tokens of a document or a call, truncated if a fault asks for it. A plain-text answer is never truncated."""
     fault = next((fault for fault in draft.plan.faults if fault.name == "cut_json"), None)
-    if fault is None or (params.document is None and said.blocks[-1].kind != "tool"):
-        return said
-    cut = cut_json(said, fault)
-    if cut is not said:
+    if fault is None or (params.document is None and scripted.blocks[-1].kind != "tool"):
+        return scripted
+    cut = cut_json(scripted, fault)
+    if cut is not scripted:
         draft.altered |= {"cut_json"}
     return cut
 

@@ -36,9 +36,9 @@ def settings_of_profile(path: object) -> Mapping[str, object]:
     except (OSError, ValueError) as e:
         raise ValueError(f"{str(path)!r}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
     if not isinstance(row, dict) or row.get("schema") != SCHEMA:
-        found = row.get("schema") if isinstance(row, dict) else None
-        said = "it has no schema" if found is None else f"its schema is {found!r}"
-        raise ValueError(f"{str(path)!r}: is not a profile of `python -m bench fit` ({said}, not {SCHEMA!r})")
+        schema = row.get("schema") if isinstance(row, dict) else None
+        reason = "it has no schema" if schema is None else f"its schema is {schema!r}"
+        raise ValueError(f"{str(path)!r}: is not a profile of `python -m bench fit` ({reason}, not {SCHEMA!r})")
     problems: list[str] = []
     engine, settings = row.get("engine"), row.get("settings", {})
     if not isinstance(engine, str) or engine not in _OF_ENGINE:

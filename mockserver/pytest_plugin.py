@@ -76,5 +76,5 @@ def mock_llm(request: pytest.FixtureRequest) -> Iterator[MockServer]:
         return
     from mockserver.api import MockServer as Server
 
-    with Server(**{**_settings(request.config), **marked}) as own:
-        yield own
+    with Server(**{**_settings(request.config), **marked}) as fresh:
+        yield fresh

@@ -50,13 +50,13 @@ class SampledTimes:
 
     def gaps(self, count: int, chance: Random) -> tuple[int, ...]:
         """The gaps of one request with no other in flight, in ns."""
-        own, rest = math.sqrt(self.between) * chance.gauss(0, 1), math.sqrt(1 - self.between)
+        base, rest = math.sqrt(self.between) * chance.gauss(0, 1), math.sqrt(1 - self.between)
         fresh = math.sqrt(1 - self.follows**2)
-        found, score = [], chance.gauss(0, 1)
+        values, score = [], chance.gauss(0, 1)
         for _ in range(count):
-            found.append(round(self.gap(_share(own + rest * score))))
+            values.append(round(self.gap(_share(base + rest * score))))
             score = self.follows * score + fresh * chance.gauss(0, 1)
-        return tuple(found)
+        return tuple(values)
 
     def factors(self, under_way: int) -> tuple[float, float]:
         """The factors of TTFT and gaps with this many requests in flight, including the request itself."""
@@ -66,7 +66,7 @@ class SampledTimes:
             return ttft, gap
         (low, *before), (high, *after) = self.load[place - 1 : place + 1]
         inside = (under_way - low) / (high - low)
-        ttft, gap = (one + inside * (two - one) for one, two in zip(before, after, strict=True))
+        ttft, gap = (a + inside * (b - a) for a, b in zip(before, after, strict=True))
         return ttft, gap
 
 

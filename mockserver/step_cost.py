@@ -186,9 +186,9 @@ def step_cost_of_values(values: dict[str, object], text: str, source: str | None
         problems.append("b0, b1 and b2 are all 0, but a step must take time")
     if problems:
         raise ValueError(f"{text!r}: {'; '.join(problems)}")
-    said = "given on the command line" if source is None else source
-    found: dict[str, Any] = {key: int(value) if key in _LIMITS else value for key, value in numbers.items()}
-    return StepCost(**found, source=said, decode=table, variation=variation)
+    origin = "given on the command line" if source is None else source
+    arguments: dict[str, Any] = {key: int(value) if key in _LIMITS else value for key, value in numbers.items()}
+    return StepCost(**arguments, source=origin, decode=table, variation=variation)
 
 
 def _table(points: object) -> tuple[tuple[tuple[int, float], ...], list[str]]:
@@ -196,15 +196,15 @@ def _table(points: object) -> tuple[tuple[tuple[int, float], ...], list[str]]:
     how = 'decode: write rising points [decode tokens, us] in a .json file, for example "decode": [[1, 300], [8, 900]]'
     if not isinstance(points, list):
         return (), [how]
-    found: list[tuple[int, float]] = []
+    table: list[tuple[int, float]] = []
     for point in points:
-        if not isinstance(point, list) or len(point) != 2 or any(isinstance(one, bool) for one in point):
+        if not isinstance(point, list) or len(point) != 2 or any(isinstance(number, bool) for number in point):
             return (), [f"{how}; it has {point!r}"]
         tokens, us = point
         if not isinstance(tokens, int) or not isinstance(us, int | float) or not math.isfinite(us):
             return (), [f"{how}; it has {point!r}"]
-        before, least_us = found[-1] if found else (0, 0.0)
+        before, least_us = table[-1] if table else (0, 0.0)
         if tokens <= before or us < least_us:
             return (), [f"{how}; {point!r} comes after {[before, least_us]!r}"]
-        found.append((tokens, float(us)))
-    return tuple(found), []
+        table.append((tokens, float(us)))
+    return tuple(table), []

@@ -115,10 +115,10 @@ class Counter:
         """Count `text`. `special` includes the special tokens that the tokenizer adds. Counting may stop after `limit`
         tokens (`TokenCount.at_least`)."""
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=b"s" if special else b"").digest()
-        seen = self._seen.get(digest)
-        if seen is not None:
+        cached = self._seen.get(digest)
+        if cached is not None:
             self._seen.move_to_end(digest)
-            return seen
+            return cached
         job = _Job(text, special, digest, TokenCount(), limit)
         if len(text) >= _LONG_CHARS:
             self._start_long(job)

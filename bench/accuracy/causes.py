@@ -60,7 +60,7 @@ def cause_of(metric: str, comparison: MetricComparison) -> CauseRow | None:
     if not errors or (comparison.n == comparison.true_n and not noticed):
         return None
     stat = max(noticed or errors, key=lambda s: abs(errors[s]))
-    sentence = next((said for pattern in PATTERNS if (said := pattern(comparison, errors)) is not None), UNKNOWN)
+    sentence = next((cause for pattern in PATTERNS if (cause := pattern(comparison, errors)) is not None), UNKNOWN)
     return CauseRow(metric=metric, stat=stat, size=errors[stat], unit=comparison.unit, cause=sentence)
 
 
@@ -216,8 +216,8 @@ def causes_of_outcomes(confused: Mapping[tuple[str, str, str], int]) -> list[Cau
     causes = []
     for (here, there, fault), n in confused.items():
         if here == "ok":
-            what = "an error inside a 200 stream" if there == "stream_error" else f"a reply that ended as {there}"
-            sentence = f"{what} is counted as a success"
+            subject = "an error inside a 200 stream" if there == "stream_error" else f"a reply that ended as {there}"
+            sentence = f"{subject} is counted as a success"
         elif there == "ok" and fault == "u2028":
             sentence = f"events are cut at U+2028, which ends no line: such replies are counted as {here}"
         elif there == "ok" and fault:

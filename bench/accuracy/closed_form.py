@@ -47,11 +47,11 @@ class MockSeries:
         independent values."""
         order = sorted(range(len(self._received)), key=self._received.__getitem__)
         if metric == "itl_ms":
-            found = ratio_interval(*([column[i] for i in order] for column in (self._gap_sums, self._gaps)))
+            interval = ratio_interval(*([column[i] for i in order] for column in (self._gap_sums, self._gaps)))
         else:
             values = map(self._columns[metric].__getitem__, order)
-            found = mean_interval([value for value in values if value == value])
-        return (found.high - found.low) / 2 if isinstance(found, Interval) else None
+            interval = mean_interval([value for value in values if value == value])
+        return (interval.high - interval.low) / 2 if isinstance(interval, Interval) else None
 
 
 def against_closed_form(

@@ -167,10 +167,10 @@ def _units(endpoint: str) -> dict[str, str]:
 def _metrics(latency: Latency, pairs: PairStatistics, endpoint: str) -> list[NumberRow]:
     rows: list[NumberRow] = []
     for metric, unit in _units(endpoint).items():
-        found, true = latency.get(metric), pairs.true[metric].stats()
-        if found is None:
+        measured, true = latency.get(metric), pairs.true[metric].stats()
+        if measured is None:
             continue
-        allowed = _allowed(metric, found, pairs)
+        allowed = _allowed(metric, measured, pairs)
         rows += [
             number_error(
                 metric,
@@ -182,7 +182,7 @@ def _metrics(latency: Latency, pairs: PairStatistics, endpoint: str) -> list[Num
                 allowed=allowed.get(stat),
             )
             for stat in STATS
-            if stat in true and (value := found.of(stat)) is not None
+            if stat in true and (value := measured.of(stat)) is not None
         ]
     return rows
 
@@ -206,9 +206,9 @@ def _of_targets(
     return rows, problems
 
 
-def _allowed(metric: str, found: Metric, pairs: PairStatistics) -> dict[str, tuple[float, float]]:
+def _allowed(metric: str, measured: Metric, pairs: PairStatistics) -> dict[str, tuple[float, float]]:
     """For each statistic, the range that the report's histogram and the stamps (if they are bounds) allow."""
-    from_histogram = found.quantiles != "exact"
+    from_histogram = measured.quantiles != "exact"
     if not pairs.least[metric].n and not from_histogram:
         return {}
     ends = []
@@ -229,7 +229,7 @@ def _allowed(metric: str, found: Metric, pairs: PairStatistics) -> dict[str, tup
     }
 
 
-def _throughput(found: Throughput, pairs: PairStatistics, endpoint: str) -> list[NumberRow]:
+def _throughput(measured: Throughput, pairs: PairStatistics, endpoint: str) -> list[NumberRow]:
     span_s = pairs.span_s
     if span_s is None:
         return []
@@ -245,7 +245,7 @@ def _throughput(found: Throughput, pairs: PairStatistics, endpoint: str) -> list
     return [
         number_error(name, "mean", "1/s", measured=value, true=amounts[name] / span_s)
         for name in THROUGHPUT
-        if name in amounts and (value := getattr(found, name)) not in (None, UNSET)
+        if name in amounts and (value := getattr(measured, name)) not in (None, UNSET)
     ]
 
 
@@ -261,9 +261,9 @@ def _network(pairs: PairStatistics) -> float | None:
 def _numbers_of_values(latency: Latency, pairs: PairStatistics, endpoint: str) -> list[str]:
     problems = []
     for metric in _units(endpoint):
-        found, true = latency[metric].n if metric in latency else 0, pairs.true[metric].n
-        if found != true:
-            problems.append(f"{metric}: {found} values measured, and {true} in the ledger")
+        measured, true = latency[metric].n if metric in latency else 0, pairs.true[metric].n
+        if measured != true:
+            problems.append(f"{metric}: {measured} values measured, and {true} in the ledger")
     return problems
 
 
@@ -274,7 +274,7 @@ def _causes(summary: SummaryNumbers, pairs: PairStatistics) -> list[CauseRow]:
     lags = [pairs.over_time["lag_ms", i] for i in range(SLICES)]
     step_ms = step_of([d.quantile(0.5) if d.n else None for d in lags])
     early = pairs.sent_before_connecting
-    found = []
+    causes = []
     for metric, unit in METRICS.items():
         measured = summary.latency.get(metric)
         if measured is None or not measured.n or not unit:  # A ratio errs for the same reason as its latency.
@@ -300,10 +300,10 @@ def _causes(summary: SummaryNumbers, pairs: PairStatistics) -> list[CauseRow]:
             step_ms=step_ms,
         )
         if (cause := cause_of(metric, comparison)) is not None:
-            found.append(cause)
+            causes.append(cause)
     if early.n:
-        found.append(CauseRow(metric="ttft_ms", stat="max", size=early.max, unit="ms", cause=CONNECT))
-    return found
+        causes.append(CauseRow(metric="ttft_ms", stat="max", size=early.max, unit="ms", cause=CONNECT))
+    return causes
 
 
 def _causes_of_rates(rates: Sequence[NumberRow], pairs: PairStatistics) -> list[CauseRow]:
@@ -334,8 +334,8 @@ def _truncated(values: Distribution) -> Stats:
 
 
 def _averaged(stats: list[dict[str, float]]) -> Stats:
-    shared = [s for s in STATS if all(s in one for one in stats)]
-    return {s: sum(one[s] for one in stats) / len(stats) for s in shared}
+    shared = [s for s in STATS if all(s in row for row in stats)]
+    return {s: sum(row[s] for row in stats) / len(stats) for s in shared}
 
 
 def _causes_of_chunks(joining: Join) -> list[CauseRow]:
@@ -345,11 +345,11 @@ def _causes_of_chunks(joining: Join) -> list[CauseRow]:
         return []
     usual = max(off, key=lambda n: off[n])
     if usual < 0:
-        what, why = "chunks are lost", "at the borders of buffers, or read as something else"
+        symptom, why = "chunks are lost", "at the borders of buffers, or read as something else"
     else:
-        what, why = "the client reports chunks that the mock never wrote", "events are split in the middle"
+        symptom, why = "the client reports chunks that the mock never wrote", "events are split in the middle"
     size = float(sum(n * times for n, times in off.items()))
-    sentence = f"{what} in {sum(off.values())} requests, mostly {abs(usual)} in each: {why}"
+    sentence = f"{symptom} in {sum(off.values())} requests, mostly {abs(usual)} in each: {why}"
     return [CauseRow(metric="chunks", stat="number", size=size, unit="chunks", cause=sentence)]
 
 

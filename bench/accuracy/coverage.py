@@ -90,7 +90,7 @@ class CertificateBrief:
         content: dict[str, Any] = msgspec.to_builtins(self)
         return content
 
-    def on_run(self, measured_of: Callable[[str, str], float | None], ended: str) -> KnownCalibration:
+    def on_run(self, measured_of: Callable[[str, str], float | None], ended_at: str) -> KnownCalibration:
         """`calibration` in the summary of a covered run: the known errors as shares of the values measured now.
         `measured_of` returns a statistic of a metric."""
         rows = []
@@ -107,20 +107,20 @@ class CertificateBrief:
             way_in_ms=self.way_in_ms,
             problems=list(self.problems),
             status=self.status,
-            age_s=max(_seconds(ended) - _seconds(self.date), 0.0),
+            age_s=max(_seconds(ended_at) - _seconds(self.date), 0.0),
             metrics=rows,
         )
 
 
 def read_briefs(values: object) -> list[CertificateBrief]:
     """The certificates in a list that was read from a file. Those in another form (of another version) are left out."""
-    found = []
+    briefs = []
     for value in values if isinstance(values, list) else ():
         try:
-            found.append(CertificateBrief.from_json(value))
+            briefs.append(CertificateBrief.from_json(value))
         except ValueError:
             continue
-    return found
+    return briefs
 
 
 def in_entry(entry: object) -> list[CertificateBrief]:
@@ -163,8 +163,8 @@ def closest(certificates: Iterable[CertificateBrief], shape: LoadShape, version:
     return min(covering, key=lambda c: (round(_distance(c.shape, shape), 1), -_seconds(c.date)), default=None)
 
 
-def _distance(one: LoadShape, other: LoadShape) -> float:
-    pairs = [(getattr(one, key), getattr(other, key)) for key in SIZE]
+def _distance(shape: LoadShape, other: LoadShape) -> float:
+    pairs = [(getattr(shape, key), getattr(other, key)) for key in SIZE]
     return sum(abs(log(a / b)) for a, b in pairs if a and b)
 
 
@@ -178,7 +178,7 @@ def kept_with(certificates: Iterable[CertificateBrief], new: CertificateBrief) -
     return sorted([*others, new], key=lambda c: -_seconds(c.date))[:MAX_PER_MACHINE]
 
 
-def _same_shape(one: LoadShape, other: LoadShape) -> bool:
-    same_kind = all(getattr(one, key) == getattr(other, key) for key in KIND)
-    same_unknown = all((getattr(one, key) is None) == (getattr(other, key) is None) for key in SIZE)
-    return same_kind and same_unknown and _distance(one, other) < 3 * log(MAX_LOAD_RATIO)
+def _same_shape(shape: LoadShape, other: LoadShape) -> bool:
+    same_kind = all(getattr(shape, key) == getattr(other, key) for key in KIND)
+    same_unknown = all((getattr(shape, key) is None) == (getattr(other, key) is None) for key in SIZE)
+    return same_kind and same_unknown and _distance(shape, other) < 3 * log(MAX_LOAD_RATIO)

@@ -75,7 +75,7 @@ class JobTruth:
         sent = line["received_ns"] if cut else sent_on_ledger_clock_ns(pair, shared_clock=self._shared_clock)
         late = 0 if record.sent_ns is None else record.sent_ns - record.intended_ns
         written = [at for at, kind in zip(line["write_ns"], line["chunk_kind"], strict=True) if kind in TEXT]
-        seen = [at for at, kind in zip(record.chunk_ns, record.chunk_kind, strict=True) if kind in TEXT]
+        received = [at for at, kind in zip(record.chunk_ns, record.chunk_kind, strict=True) if kind in TEXT]
         pause = 0 if record.pause_ns is None else record.pause_ns
         self._steps[key].append(
             _Step(
@@ -86,7 +86,7 @@ class JobTruth:
                 due=sent - late,
                 end=written[-1] if written else line["end_ns"],
                 closed=line["end_ns"],
-                stamped=(record.intended_ns, seen[-1] if seen else record.end_ns),
+                stamped=(record.intended_ns, received[-1] if received else record.end_ns),
                 human=pause if record.pause == "human" else 0,
                 tool=pause if record.pause == "tool" else 0,
             )
@@ -95,7 +95,7 @@ class JobTruth:
     def compared(self, jobs: Jobs | None) -> tuple[list[NumberRow], list[str], list[CauseRow]]:
         """The errors of job seconds, the disagreements, and the causes. `jobs` comes from the summary; None if it has
         none."""
-        n, found = (0, {}) if jobs is None else (jobs.job_s.n, in_ms(jobs))
+        n, measured = (0, {}) if jobs is None else (jobs.job_s.n, in_ms(jobs))
         true, others, extra = Distribution(), defaultdict[str, Distribution](Distribution), Counter[str]()
         recounted = Distribution()
         for key, steps in self._steps.items():
@@ -119,14 +119,14 @@ class JobTruth:
             unit="ms",
             n=n,
             true_n=true.n,
-            measured=found,
+            measured=measured,
             true=true.stats() if true.n else {},
             recounted=recounted.stats() if recounted.n else {},
             mistaken={mistake: d.stats() for mistake, d in others.items()},
             extra=extra,
         )
         cause = cause_of(METRIC, comparison)
-        return _rows(found, comparison.true), problems, [] if cause is None else [cause]
+        return _rows(measured, comparison.true), problems, [] if cause is None else [cause]
 
     @staticmethod
     def _left_out(steps: Sequence[_Step], planned: int) -> str | None:
@@ -144,9 +144,9 @@ def in_ms(jobs: Jobs) -> dict[str, float]:
     return {stat: 1000 * value for stat in STATS if (value := jobs.job_s.of(stat)) is not None}
 
 
-def _rows(found: Mapping[str, float], true: Mapping[str, float]) -> list[NumberRow]:
+def _rows(measured: Mapping[str, float], true: Mapping[str, float]) -> list[NumberRow]:
     return [
-        number_error(METRIC, stat, "ms", measured=found[stat], true=true[stat], spread=true["p99"] - true["p50"])
+        number_error(METRIC, stat, "ms", measured=measured[stat], true=true[stat], spread=true["p99"] - true["p50"])
         for stat in STATS
-        if stat in true and stat in found
+        if stat in true and stat in measured
     ]

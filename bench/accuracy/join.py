@@ -153,11 +153,11 @@ class _Disagreement:
         if len(self.shown) < NAMED_AT_MOST:
             self.shown.append(which)
 
-    def sentence(self, what: str) -> list[str]:
+    def sentence(self, label: str) -> list[str]:
         if not self.n:
             return []
         more = f" and {self.n - len(self.shown)} more" if self.n > len(self.shown) else ""
-        return [f"{what} ({self.n}): {', '.join(self.shown)}{more}"]
+        return [f"{label} ({self.n}): {', '.join(self.shown)}{more}"]
 
 
 class Join:
@@ -179,11 +179,11 @@ class Join:
 
     def pairs(self, records: Iterable[RequestRecord]) -> Iterator[Pair]:
         """Each record with its line, in the order of the records."""
-        seen: set[str] = set()
+        ids: set[str] = set()
         for record in records:
-            if record.id in seen:
+            if record.id in ids:
                 self._twice.add(record.id)
-            seen.add(record.id)
+            ids.add(record.id)
             line = self._ledger.line(record.id)
             if line is None:
                 left_at_once = record.outcome is Outcome.CANCELLED and record.first_byte_ns is None
@@ -198,17 +198,17 @@ class Join:
         if self._ledger.strangers:
             self._without_record.add("without x-request-id", self._ledger.strangers)
         for request_id in self._ledger:
-            if request_id not in seen:
+            if request_id not in ids:
                 self._without_record.add(request_id)
 
     def problems(self) -> list[str]:
         """A sentence for each kind of disagreement."""
-        found = self._twice.sentence("requests with two records")
-        found += self._without_line.sentence("records without a line in the ledger")
-        found += self._without_record.sentence("lines of the ledger without a record")
+        sentences = self._twice.sentence("requests with two records")
+        sentences += self._without_line.sentence("records without a line in the ledger")
+        sentences += self._without_record.sentence("lines of the ledger without a record")
         for name, differing in self._differing.items():
-            found += differing.sentence(f"requests whose {name} differs from the ledger")
-        return found
+            sentences += differing.sentence(f"requests whose {name} differs from the ledger")
+        return sentences
 
     def counts(self) -> JoinCounts:
         """How much was compared, and how much of it differs."""
@@ -224,10 +224,10 @@ class Join:
 
         Requests that the client cut are left out: there the two sides may differ.
         """
-        found = self._here.keys() | self._there.keys()
+        names = self._here.keys() | self._there.keys()
         return [
-            Agreement(what=what, here=self._here[what], there=self._there[what])
-            for what in [*(what for what in SUMS if what in found), *sorted(found.difference(SUMS))]
+            Agreement(what=name, here=self._here[name], there=self._there[name])
+            for name in [*(name for name in SUMS if name in names), *sorted(names.difference(SUMS))]
         ]
 
     def chunks_off(self) -> dict[int, int]:
@@ -296,11 +296,11 @@ def _says_input_tokens(pair: Pair) -> bool:
 
 def _differences(pair: Pair) -> list[tuple[str, str]]:
     record, line = pair.record, pair.line
-    found: list[tuple[str, str]] = []
+    differences: list[tuple[str, str]] = []
 
     def compare(name: str, ours: object, theirs: object) -> None:
         if ours != theirs:
-            found.append((name, f"{ours} here, {theirs} there"))
+            differences.append((name, f"{ours} here, {theirs} there"))
 
     if record.outcome in CUT_BY_CLIENT:
         return _differences_of_cut(pair)
@@ -308,14 +308,14 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
     compare("outcome", str(record.outcome), str(expected_outcome(line, pair.endpoint)))
     compare("number of bytes", record.bytes_sent, line["bytes_in"])
     if record.outcome is Outcome.RESET:
-        return found  # Data in transit when the connection died may have arrived or not.
+        return differences  # Data in transit when the connection died may have arrived or not.
     compare("number of bytes", record.bytes_received, line["bytes_out"])
     if record.outcome is Outcome.OK and "audio_out_bytes" in line:
         compare("number of bytes of audio", record.audio_bytes, sum(line["audio_out_bytes"]))
     if pair.endpoint == SPEECH:
         if record.outcome is Outcome.OK:
             compare("number of inputs", record.inputs, line.get("inputs"))
-        return found
+        return differences
     compare("number of chunks", len(record.chunk_ns), len(line["write_ns"]))
     if record.outcome is Outcome.OK and record.streamed:
         compare("sequence of chunks", record.chunk_kind, line["chunk_kind"])
@@ -325,18 +325,18 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
         compare("number of inputs", record.inputs, line.get("inputs"))
         if _says_input_tokens(pair):
             compare("number of tokens", record.input_tokens, line["input_tokens"])
-    return found
+    return differences
 
 
 def _differences_of_cut(pair: Pair) -> list[tuple[str, str]]:
     """Differences for a request that the client cut; the mock may have recorded more."""
     record, line = pair.record, pair.line
-    found: list[tuple[str, str]] = []
+    differences: list[tuple[str, str]] = []
     if pair.endpoint != SPEECH and len(record.chunk_ns) > len(line["write_ns"]):
-        found.append(("number of chunks", f"{len(record.chunk_ns)} here, {len(line['write_ns'])} there"))
+        differences.append(("number of chunks", f"{len(record.chunk_ns)} here, {len(line['write_ns'])} there"))
     if record.outcome is Outcome.CANCELLED and record.sent_ns is not None:
         lasted_ns, went_on_ns = record.end_ns - record.sent_ns, line["end_ns"] - line["received_ns"]
         if went_on_ns > lasted_ns + NOTICED_WITHIN_NS:
-            ended = f"left after {lasted_ns / 1e6:.0f} ms here, {went_on_ns / 1e6:.0f} ms there"
-            found.append(("end of a cancelled request", ended))
-    return found
+            difference = f"left after {lasted_ns / 1e6:.0f} ms here, {went_on_ns / 1e6:.0f} ms there"
+            differences.append(("end of a cancelled request", difference))
+    return differences

@@ -66,46 +66,46 @@ class Check:
     slow_reader: bool = False
 
 
-def near(what: str, seen: float | None, expected: float | None) -> Expectation:
+def near(label: str, actual: float | None, expected: float | None) -> Expectation:
     """A time in ms that must be close to another."""
-    held = seen is not None and expected is not None and abs(seen - expected) <= max(NEAR_MS, NEAR_SHARE * expected)
-    return Expectation(f"{what} (ms)", expected, seen, held)
+    held = actual is not None and expected is not None and abs(actual - expected) <= max(NEAR_MS, NEAR_SHARE * expected)
+    return Expectation(f"{label} (ms)", expected, actual, held)
 
 
-def equal(what: str, seen: object, expected: object) -> Expectation:
+def equal(label: str, actual: object, expected: object) -> Expectation:
     """A count that must be equal."""
-    return Expectation(what, expected, seen, seen == expected)
+    return Expectation(label, expected, actual, actual == expected)
 
 
-def _share(what: str, seen: float | None, expected: float, within: float = NEAR_SHARE) -> Expectation:
-    held = seen is not None and abs(seen - expected) <= within * expected
-    return Expectation(what, expected, seen, held)
+def _share(label: str, actual: float | None, expected: float, within: float = NEAR_SHARE) -> Expectation:
+    held = actual is not None and abs(actual - expected) <= within * expected
+    return Expectation(label, expected, actual, held)
 
 
-def _latencies(seen: Observation, ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> list[Expectation]:
+def _latencies(observation: Observation, ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> list[Expectation]:
     return [
-        near("median TTFT", seen.ms("ttft_ms"), ttft_ms),
-        near("median TPOT", seen.ms("tpot_ms"), tpot_ms),
-        near("mean ITL", seen.ms("itl_ms", "mean"), tpot_ms),
-        near("median E2EL", seen.ms("e2el_ms"), ttft_ms + (tokens - 1) * tpot_ms),
+        near("median TTFT", observation.ms("ttft_ms"), ttft_ms),
+        near("median TPOT", observation.ms("tpot_ms"), tpot_ms),
+        near("mean ITL", observation.ms("itl_ms", "mean"), tpot_ms),
+        near("median E2EL", observation.ms("e2el_ms"), ttft_ms + (tokens - 1) * tpot_ms),
     ]
 
 
-def _output_tokens(seen: Observation) -> int | None:
+def _output_tokens(observation: Observation) -> int | None:
     """The output tokens of the whole run: rate times duration."""
-    found = seen.summary.throughput
-    rate, duration_s = found.output_tokens_per_s, found.duration_s
+    throughput = observation.summary.throughput
+    rate, duration_s = throughput.output_tokens_per_s, throughput.duration_s
     return None if rate is None or duration_s is None else round(rate * duration_s)
 
 
-def _as_first(seen: Observation, first: Observation, *metrics: str) -> list[Expectation]:
+def _as_first(observation: Observation, first: Observation, *metrics: str) -> list[Expectation]:
     names = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
-    return [near(f"median {names[m]}, as without", seen.ms(m), first.ms(m)) for m in metrics]
+    return [near(f"median {names[m]}, as without", observation.ms(m), first.ms(m)) for m in metrics]
 
 
-def _outcomes(seen: Observation, outcome: str, n: int) -> list[Expectation]:
+def _outcomes(observation: Observation, outcome: str, n: int) -> list[Expectation]:
     expected = {"ok": REQUESTS - n, outcome: n}
-    return [equal("outcomes", dict(seen.summary.counts.by_outcome), expected)]
+    return [equal("outcomes", dict(observation.summary.counts.by_outcome), expected)]
 
 
 def profile(ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> Rule:
@@ -113,11 +113,11 @@ def profile(ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> Rule:
     return lambda seen, first: _latencies(seen, ttft_ms, tpot_ms, tokens)
 
 
-def doubled(seen: Observation, first: Observation) -> list[Expectation]:
+def doubled(observation: Observation, first: Observation) -> list[Expectation]:
     """With twice the time between tokens, TPOT and ITL double, and TTFT stays."""
-    rows = _as_first(seen, first, "ttft_ms")
+    rows = _as_first(observation, first, "ttft_ms")
     for name, metric, stat in (("TPOT", "tpot_ms", "p50"), ("ITL", "itl_ms", "mean")):
-        now, before = seen.ms(metric, stat), first.ms(metric, stat)
+        now, before = observation.ms(metric, stat), first.ms(metric, stat)
         rows.append(_share(f"{name}, times the first", now / before if now and before else None, 2.0))
     return rows
 
@@ -127,9 +127,9 @@ def failures(outcome: str, n: int) -> Rule:
     return lambda seen, first: [*_outcomes(seen, outcome, n), *_as_first(seen, first, "ttft_ms", "tpot_ms", "e2el_ms")]
 
 
-def bursts(seen: Observation, first: Observation) -> list[Expectation]:
+def bursts(observation: Observation, first: Observation) -> list[Expectation]:
     """The requests are sent as bursty as drawn, and the mock is as fast as before."""
-    plan = seen.summary.load.plan
+    plan = observation.summary.load.plan
     assert plan is not None
     bursty, sent_rps, planned_rps = plan.dispersion_sent, plan.sent_rps, plan.planned_rps
     assert sent_rps is not None
@@ -140,7 +140,7 @@ def bursts(seen: Observation, first: Observation) -> list[Expectation]:
         ),
         _share("dispersion, of that of the plan", plan.dispersion_ratio, 1.0, DISPERSION_SHARE),
         _share("rate, of that of the plan", sent_rps / planned_rps, 1.0),
-        *_as_first(seen, first, "ttft_ms", "tpot_ms"),
+        *_as_first(observation, first, "ttft_ms", "tpot_ms"),
     ]
 
 
@@ -158,21 +158,24 @@ def several_tokens(gap_ms: float, tpot_ms: float) -> Rule:
 def reasoning(tokens: int) -> Rule:
     """The first text is reasoning and comes as early as before; the first output comes `tokens` tokens later."""
 
-    def follows(seen: Observation, first: Observation) -> list[Expectation]:
+    def follows(observation: Observation, first: Observation) -> list[Expectation]:
         ttft, tpot = first.ms("ttft_ms"), first.ms("tpot_ms")
         ttfo = None if ttft is None or tpot is None else ttft + tokens * tpot
-        return [near("median TTFO", seen.ms("ttfo_ms"), ttfo), *_as_first(seen, first, "ttft_ms", "tpot_ms", "e2el_ms")]
+        return [
+            near("median TTFO", observation.ms("ttfo_ms"), ttfo),
+            *_as_first(observation, first, "ttft_ms", "tpot_ms", "e2el_ms"),
+        ]
 
     return follows
 
 
-def slow_reader(seen: Observation, first: Observation) -> list[Expectation]:
+def slow_reader(observation: Observation, first: Observation) -> list[Expectation]:
     """The ledger marks the chunks that waited for the slow reader, and no others."""
-    slow = seen.blocked_slow
+    slow = observation.blocked_slow
     return [
         Expectation("chunks marked blocked, of the slow reader, at least", 1, slow, slow is not None and slow >= 1),
-        equal("chunks marked blocked, of the others", seen.blocked, 0),
-        *_as_first(seen, first, "ttft_ms", "tpot_ms"),
+        equal("chunks marked blocked, of the others", observation.blocked, 0),
+        *_as_first(observation, first, "ttft_ms", "tpot_ms"),
     ]
 
 
@@ -242,14 +245,14 @@ def chosen(names: Sequence[str]) -> dict[str, Check]:
     return {name: check for name, check in CHECKS.items() if not names or name == FIRST or name in names}
 
 
-def load_of(check: Check, given: Mapping[str, Any]) -> dict[str, Any]:
+def load_of(check: Check, flags: Mapping[str, Any]) -> dict[str, Any]:
     """The flags of a check's load. The check's own settings override the given ones."""
-    return {key: value for key, value in {**given, **LOAD, **check.load}.items() if value is not None}
+    return {key: value for key, value in {**flags, **LOAD, **check.load}.items() if value is not None}
 
 
-def expectations(check: Check, seen: Observation, first: Observation) -> list[Expectation]:
+def expectations(check: Check, observation: Observation, first: Observation) -> list[Expectation]:
     """Everything that must follow: the rule, and that the records agree with the ledger."""
-    return [equal("disagreements with the ledger", len(seen.problems), 0), *check.follows(seen, first)]
+    return [equal("disagreements with the ledger", len(observation.problems), 0), *check.follows(observation, first)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

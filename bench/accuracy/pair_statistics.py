@@ -157,22 +157,22 @@ class PairStatistics:
             connect_ns = record.connect_ns or 0
             if way_in_ns > _NOTICED_NS and connect_ns <= way_in_ns <= connect_ns * _LIKE + _NOTICED_NS:
                 self.sent_before_connecting.add([way_in_ns / NS_PER_MS])
-        seen, written = record.chunk_ns, line["write_ns"]
+        received, written = record.chunk_ns, line["write_ns"]
         if pair.endpoint == SPEECH:
             return  # The chunks are cut differently from how they were written.
         if line["blocked"] or record.chunk_bound_ns is not None:
             blocked = set(line["blocked"])
-            bounds = record.chunk_bound_ns or (None,) * len(seen)
-            rows = zip(seen, written, bounds, strict=False)
+            bounds = record.chunk_bound_ns or (None,) * len(received)
+            rows = zip(received, written, bounds, strict=False)
             good = [(a, w) for i, (a, w, bound) in enumerate(rows) if i not in blocked and bound is None]
-            seen, written = tuple(a for a, _ in good), [w for _, w in good]
-        lags = [lag / NS_PER_MS for lag in map(sub, seen, written)]
+            received, written = tuple(a for a, _ in good), [w for _, w in good]
+        lags = [lag / NS_PER_MS for lag in map(sub, received, written)]
         self.lag.add(lags)
         at = 0
         while at < len(lags):
-            number = self._slice(seen[at])
+            number = self._slice(received[at])
             border = self._start_ns + (number + 1) * self._width_ns
-            end = len(lags) if number == SLICES - 1 else max(bisect_left(seen, border, at + 1), at + 1)
+            end = len(lags) if number == SLICES - 1 else max(bisect_left(received, border, at + 1), at + 1)
             self.over_time["lag_ms", number].add(lags[at:end])
             at = end
 
@@ -207,5 +207,5 @@ class PairStatistics:
 
 
 def _with(counted: tuple[int, int, int], line: Mapping[str, Any]) -> tuple[int, int, int]:
-    requests, output, given = counted
-    return requests + 1, output + text_tokens(line), given + (line["input_tokens"] or 0)
+    requests, output, prompt = counted
+    return requests + 1, output + text_tokens(line), prompt + (line["input_tokens"] or 0)

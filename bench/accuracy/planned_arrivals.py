@@ -50,28 +50,28 @@ class PlannedArrivals:
 
     def slip(self) -> Slip | None:
         """The difference from the schedule; None if every arrival was due as planned."""
-        seen = sorted(self._seen)
-        if not seen:
+        arrivals = sorted(self._seen)
+        if not arrivals:
             return None
         # A damaged index can have any size.
-        planned = list(islice(self._due_ns, min(seen[-1][0] + 1, _MOST_WITHOUT_A_RECORD + 10 * len(seen))))
-        late_ns = [due - planned[index] if index < len(planned) else None for index, due, _, _ in seen]
+        planned = list(islice(self._due_ns, min(arrivals[-1][0] + 1, _MOST_WITHOUT_A_RECORD + 10 * len(arrivals))))
+        late_ns = [due - planned[index] if index < len(planned) else None for index, due, _, _ in arrivals]
         off = [ns for ns in late_ns if ns is None or ns]
         if not off:
             return None
         known = [ns for ns in late_ns if ns is not None]
         worst_ms = max(known, key=abs, default=0) / NS_PER_MS
-        many = f"{len(off):,} of {len(seen):,} arrivals"
+        many = f"{len(off):,} of {len(arrivals):,} arrivals"
         problem = f"{many} were not due when the drawn plan says, up to {worst_ms:+,.3f} ms off"
-        sentence = self._cause(seen, known)
+        sentence = self._cause(arrivals, known)
         return Slip(problem, CauseRow(metric="arrivals", stat="max", size=worst_ms, unit="ms", cause=sentence))
 
-    def _cause(self, seen: list[tuple[int, int, int, int]], late_ns: list[int]) -> str:
-        workers = Counter(due for due, _ in {(due, worker) for _, due, _, worker in seen})
-        if sum(n for n in workers.values() if n > 1) > len(seen) / 2:
+    def _cause(self, arrivals: list[tuple[int, int, int, int]], late_ns: list[int]) -> str:
+        workers = Counter(due for due, _ in {(due, worker) for _, due, _, worker in arrivals})
+        if sum(n for n in workers.values() if n > 1) > len(arrivals) / 2:
             return SAME_IN_EACH_WORKER
-        ends = sorted(end for _, _, end, _ in seen)
-        late = [due for (_, due, _, _), ns in zip(seen, late_ns, strict=False) if ns > 0]
+        ends = sorted(end for _, _, end, _ in arrivals)
+        late = [due for (_, due, _, _), ns in zip(arrivals, late_ns, strict=False) if ns > 0]
         after_an_end = 0
         for due in late:
             before = bisect_right(ends, due) - 1

@@ -32,19 +32,19 @@ def _over_time(pairs: PairStatistics, duration_s: float | None) -> OverTime:
 
 def _qq(pairs: PairStatistics, latency: Latency) -> dict[str, TrueAndMeasured]:
     """True and measured quantiles of the same order: from the values of requests, and for tokens from the summary."""
-    found: dict[str, TrueAndMeasured] = {}
+    quantiles: dict[str, TrueAndMeasured] = {}
     for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
         true, measured = pairs.true[metric], pairs.measured[metric]
         if true.n and measured.n:
-            found[metric] = TrueAndMeasured(
+            quantiles[metric] = TrueAndMeasured(
                 true=[true.quantile(p) for p in QQ_LEVELS], measured=[measured.quantile(p) for p in QQ_LEVELS]
             )
     of_tokens, row = pairs.true["itl_ms"].stats(), latency.get("itl_ms")
     if of_tokens and row is not None and row.n:
         stats = [s for s in STATS if s != "mean" and s in of_tokens]
         both = [(of_tokens[s], value) for s in stats if (value := row.of(s)) is not None]
-        found["itl_ms"] = TrueAndMeasured(true=[true for true, _ in both], measured=[value for _, value in both])
-    return found
+        quantiles["itl_ms"] = TrueAndMeasured(true=[true for true, _ in both], measured=[value for _, value in both])
+    return quantiles
 
 
 def _lags(pairs: PairStatistics) -> list[LagCount]:

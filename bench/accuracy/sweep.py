@@ -142,14 +142,14 @@ class Sweep:
     @property
     def trusted(self) -> dict[str, SweepRow | None]:
         """For each kind of load, the greatest point up to which all points are trusted; None if the first is not."""
-        found: dict[str, SweepRow | None] = {}
+        limits: dict[str, SweepRow | None] = {}
         for kind in dict.fromkeys(row.kind for row in self.rows):
-            found[kind] = None
+            limits[kind] = None
             for row in self.of_kind(kind):
                 if not row.trusted:
                     break
-                found[kind] = row
-        return found
+                limits[kind] = row
+        return limits
 
     def of_kind(self, kind: str) -> list[SweepRow]:
         """The rows of one kind of load, by rising load."""

@@ -23,7 +23,7 @@ from bench.series.drive import INTERRUPTED, End, drive, in_order
 from bench.series.runs import RunSeries
 from bench.statistics.paired_shares import ALPHA, Decision
 
-_SAID = {"alone": "each probe alone", "loaded": "the same probes under load", "back": "each probe alone again"}
+_PASSES = {"alone": "each probe alone", "loaded": "the same probes under load", "back": "each probe alone again"}
 _LONGEST_WHY = 200
 
 
@@ -63,7 +63,7 @@ def measure(plan: Plan, series: RunSeries, *, resume: bool = False) -> QualityRe
     def make(name: str) -> _Made:
         requests = "" if name == "loaded" else f", {runs[name].requests:,} requests one after another"
         made = series.make(
-            name, runs[name], before=f"{name}: {_SAID[name]}{requests}", again=f"{name}: measured already"
+            name, runs[name], before=f"{name}: {_PASSES[name]}{requests}", again=f"{name}: measured already"
         )
         return _made(name, made.result, plan.probes)
 
@@ -101,16 +101,16 @@ def _check(plan: Plan, folder: Path, *, resume: bool) -> None:
 
 
 def _made(name: str, result: Result, probes: int) -> _Made:
-    kept, verdict = read_answers(result.directory, probes), result.summary.verdict
+    answers, verdict = read_answers(result.directory, probes), result.summary.verdict
     run = QualityRun(
         name=name,
         phase=name,
         status=str(verdict.status),
         reasons=list(verdict.reasons),
-        answers=kept.probes,
-        failed=kept.failed,
+        answers=answers.probes,
+        failed=answers.failed,
     )
-    return _Made(run, kept)
+    return _Made(run, answers)
 
 
 def _progress(run: QualityRun) -> str:
@@ -118,7 +118,7 @@ def _progress(run: QualityRun) -> str:
     return f"  {run.status}, {run.answers} answers{failed}"
 
 
-def _content(plan: Plan, made: Sequence[_Made], series: RunSeries, ended: str | None, *, over: bool) -> QualityContent:
+def _content(plan: Plan, made: Sequence[_Made], series: RunSeries, end: str | None, *, over: bool) -> QualityContent:
     compared, talk, shown = None, None, []
     if len(made) == len(plan.runs(series.path)):
         alone, loaded, back = (row.kept for row in made)
@@ -128,14 +128,14 @@ def _content(plan: Plan, made: Sequence[_Made], series: RunSeries, ended: str | 
         talk = cross_talk(probes, {"alone": alone, "loaded": loaded, "back": back})
         shown = examples(answers)
     runs = [row.run for row in made]
-    status = Exit.INTERRUPTED if ended == INTERRUPTED else exit_of(plan, runs, compared, talk) if over else Exit.GOOD
+    status = Exit.INTERRUPTED if end == INTERRUPTED else exit_of(plan, runs, compared, talk) if over else Exit.GOOD
     return rounded(
         QualityContent(
             schema=SCHEMA,
             **files.stamp(),
             command=public_command(series.command),
             config=plan.loaded.public(),
-            ended=ended,
+            ended=end,
             exit=int(status),
             strict=plan.strict,
             margin=plan.margin,

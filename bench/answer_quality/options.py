@@ -59,14 +59,14 @@ class Plan:
 
     def _alone(self, path: Path, requests: int) -> RunConfig:
         """One user who asks the probes one after another."""
-        kept = {name: getattr(self.loaded, name) for name in _KEPT_ALONE}
+        base = {name: getattr(self.loaded, name) for name in _KEPT_ALONE}
         alone = {"mode": "concurrency", "concurrency": 1, "requests": requests, "warmup": "0", "workers": "1"}
-        settings = Settings.model_construct(**{**kept, **alone, "check_answers": 1.0, "cluster": None})
+        settings = Settings.model_construct(**{**base, **alone, "check_answers": 1.0, "cluster": None})
         return complete(settings).at(path)
 
 
 def plan(
-    given: Mapping[str, Any],
+    settings: Mapping[str, Any],
     own: Mapping[str, str],
     resolved: Callable[[dict[str, Any]], RunConfig],
     problems: Sequence[str] = (),
@@ -81,7 +81,7 @@ def plan(
     wrong += [
         f"--{name.replace('_', '-')} cannot be combined with quality: {instead}"
         for name, instead in ANSWERED.items()
-        if given.get(name)
+        if settings.get(name)
     ]
     times, margin = _times(own.get("alone"), wrong), _margin(own.get("margin"), wrong)
     loaded, probes = None, 0

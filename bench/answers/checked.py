@@ -33,17 +33,17 @@ def checked_answers(directory: RunDirectory) -> CheckedAnswers | None:
     probes = read_probes(directory)
     if not probes:
         return None
-    kept = read_answers(directory, len(probes))
-    marks = marks_of(probes, kept)
+    answers = read_answers(directory, len(probes))
+    marks = marks_of(probes, answers)
     owners = owners_of(probes)
-    foreign = sum(foreign_code(answer, probes, owners) is not None for answer in kept.answers)
+    foreign = sum(foreign_code(answer, probes, owners) is not None for answer in answers.answers)
     return CheckedAnswers(
-        probes=len(kept.by_probe()),
-        answers=kept.probes,
-        failed=kept.failed,
-        shares=[_share(name, of, kept) for name, of in marks.items() if of],
+        probes=len(answers.by_probe()),
+        answers=answers.probes,
+        failed=answers.failed,
+        shares=[_share(name, of, answers) for name, of in marks.items() if of],
         foreign=foreign if owners else None,
-        wrong=_wrong(probes, kept, marks),
+        wrong=_wrong(probes, answers, marks),
     )
 
 
@@ -53,24 +53,26 @@ def answer_marks(directory: RunDirectory) -> dict[str, dict[str, bool]]:
     return marks_of(probes, read_answers(directory, len(probes))) if probes else {}
 
 
-def marks_of(probes: Sequence[Probe], kept: KeptAnswers) -> dict[str, dict[str, bool]]:
+def marks_of(probes: Sequence[Probe], answers: KeptAnswers) -> dict[str, dict[str, bool]]:
     """Whether each measure holds for each answer to which it applies."""
     marks: dict[str, dict[str, bool]] = {}
     for name, measure in MEASURES.items():
         if measure.of is None:
             continue
         of = marks.setdefault(_NAMES.get(name, name), {})
-        for answer in kept.answers:
+        for answer in answers.answers:
             if answer.probe is not None and (holds := measure.of(probes[answer.probe], answer)) is not None:
                 of[answer.request] = holds
     marks[CONSISTENCY] = {
-        answer.request: answer.text == first.text for first, *others in kept.by_probe().values() for answer in others
+        answer.request: answer.text == first.text for first, *others in answers.by_probe().values() for answer in others
     }
     return marks
 
 
-def _share(name: str, of: Mapping[str, bool], kept: KeptAnswers) -> AnswerShare:
-    by_probe = [[of[answer.request] for answer in given if answer.request in of] for given in kept.by_probe().values()]
+def _share(name: str, of: Mapping[str, bool], answers: KeptAnswers) -> AnswerShare:
+    by_probe = [
+        [of[answer.request] for answer in group if answer.request in of] for group in answers.by_probe().values()
+    ]
     shares = [fmean(holds) for holds in by_probe if holds]
     interval = clopper_pearson(min(sum(shares), len(shares)), len(shares))
     title = _TITLES[name] if name in _TITLES else MEASURES[name].good
@@ -85,14 +87,14 @@ def _share(name: str, of: Mapping[str, bool], kept: KeptAnswers) -> AnswerShare:
     )
 
 
-def _wrong(probes: Sequence[Probe], kept: KeptAnswers, marks: Marks) -> list[WrongAnswer]:
+def _wrong(probes: Sequence[Probe], answers: KeptAnswers, marks: Marks) -> list[WrongAnswer]:
     faults = [name for name in marks if name != CONSISTENCY]
-    found = []
-    for answer in kept.answers:
+    rows = []
+    for answer in answers.answers:
         bad = [name for name in faults if marks[name].get(answer.request) is False]
         if bad and answer.probe is not None:
-            found.append(_described(probes[answer.probe], answer, bad))
-    return found[:MOST_WRONG]
+            rows.append(_described(probes[answer.probe], answer, bad))
+    return rows[:MOST_WRONG]
 
 
 def _described(probe: Probe, answer: KeptAnswer, bad: Sequence[str]) -> WrongAnswer:

@@ -118,10 +118,10 @@ def compare(answers: ThreePhases, rules: Rules = USUAL_RULES) -> Compared:
 def _marks(name: str, measure: Measure, answers: ThreePhases) -> _Marked:
     references = answers.references()
 
-    def of(kept: KeptAnswers, skip: int = 0) -> Marks:
+    def of(phase: KeptAnswers, skip: int = 0) -> Marks:
         marks: dict[int, list[bool]] = {}
-        for place, given in kept.by_probe().items():
-            for answer in given[skip:]:
+        for place, group in phase.by_probe().items():
+            for answer in group[skip:]:
                 holds: bool | None = None
                 if measure.of is not None:
                     holds = measure.of(answers.probes[place], answer)
@@ -219,7 +219,7 @@ def _kinds(answers: ThreePhases) -> list[QualityKind]:
     control, kinds = marks.control, dict.fromkeys(probe.kind for probe in answers.probes)
 
     def of(side: Marks, kind: str) -> list[bool]:
-        return [mark for place, given in side.items() if answers.probes[place].kind == kind for mark in given]
+        return [mark for place, marks in side.items() if answers.probes[place].kind == kind for mark in marks]
 
     rows = []
     for kind in kinds:
@@ -238,10 +238,12 @@ def _kinds(answers: ThreePhases) -> list[QualityKind]:
 
 def _difference(answers: ThreePhases) -> QualityDifference:
     references = answers.references()
-    given = [(references[kept.probe], kept) for kept in answers.loaded.answers if kept.probe in references]
-    places = [place for reference, kept in given if (place := first_difference(reference.text, kept.text)) is not None]
+    pairs = [(references[answer.probe], answer) for answer in answers.loaded.answers if answer.probe in references]
+    places = [
+        place for reference, answer in pairs if (place := first_difference(reference.text, answer.text)) is not None
+    ]
     return QualityDifference(
-        answers=len(given),
+        answers=len(pairs),
         differing=len(places),
         least=min(places, default=None),
         median=median(places) if places else None,
@@ -252,9 +254,9 @@ def _drift(answers: ThreePhases) -> QualityDrift | None:
     """The drift of log probabilities. Returns None if no answer has them."""
     references = answers.references()
 
-    def moves(given: Iterable[KeptAnswer]) -> list[float]:
-        pairs = [(references[kept.probe], kept) for kept in given if kept.probe in references]
-        return [move for reference, kept in pairs if kept is not reference for move in _moves(reference, kept)]
+    def moves(group: Iterable[KeptAnswer]) -> list[float]:
+        pairs = [(references[answer.probe], answer) for answer in group if answer.probe in references]
+        return [move for reference, answer in pairs if answer is not reference for move in _moves(reference, answer)]
 
     under_load = moves(answers.loaded.answers)
     alone = moves((*answers.alone.answers, *answers.back.answers))
@@ -269,9 +271,9 @@ def _drift(answers: ThreePhases) -> QualityDrift | None:
     )
 
 
-def _moves(reference: KeptAnswer, kept: KeptAnswer) -> Iterator[float]:
+def _moves(reference: KeptAnswer, answer: KeptAnswer) -> Iterator[float]:
     """The absolute differences of log probabilities before the first token that differs."""
-    for (token, value), (other, moved) in zip(reference.answer.tokens, kept.answer.tokens, strict=False):
+    for (token, value), (other, moved) in zip(reference.answer.tokens, answer.answer.tokens, strict=False):
         if token != other:
             return
         yield abs(moved - value)
@@ -283,8 +285,8 @@ def _length_test(answers: ThreePhases) -> tuple[int, int, float] | None:
     answer beyond at most one of the two."""
     alone, loaded, back = (kept.by_probe() for kept in (answers.alone, answers.loaded, answers.back))
     triples = [
-        (len(given[0].text), [len(kept.text) for kept in (alone[place][-1], *back.get(place, ())[:1])])
-        for place, given in loaded.items()
+        (len(group[0].text), [len(kept.text) for kept in (alone[place][-1], *back.get(place, ())[:1])])
+        for place, group in loaded.items()
         if place in alone
     ]
     if not triples:
@@ -297,8 +299,8 @@ def _length(test: tuple[int, int, float] | None, corrected: float | None, answer
     if test is None or corrected is None:
         return None
     longer, shorter, p = test
-    alone = [len(kept.text) for kept in (*answers.alone.answers, *answers.back.answers) if kept.probe is not None]
-    loaded = [len(kept.text) for kept in answers.loaded.answers if kept.probe is not None]
+    alone = [len(answer.text) for answer in (*answers.alone.answers, *answers.back.answers) if answer.probe is not None]
+    loaded = [len(answer.text) for answer in answers.loaded.answers if answer.probe is not None]
     return QualityLength(
         alone=fmean(alone), loaded=fmean(loaded), longer=longer, shorter=shorter, p=p, p_corrected=corrected
     )

@@ -23,14 +23,14 @@ def cross_talk(probes: Sequence[Probe], phases: Mapping[str, KeptAnswers]) -> Qu
     if not owners or not phases["loaded"].answers:
         return None
     loaded = [kept for kept in phases["loaded"].answers if kept.text.strip()]
-    found = [
+    cases = [
         _foreign(phase, answer, code, probes, owners)
         for phase, kept in phases.items()
         for answer in kept.answers
         if (code := foreign_code(answer, probes, owners)) is not None
     ]
-    under_load = {foreign.request for foreign in found if foreign.phase == "loaded"}
-    alone = {(foreign.phase, foreign.request) for foreign in found if foreign.phase != "loaded"}
+    under_load = {foreign.request for foreign in cases if foreign.phase == "loaded"}
+    alone = {(foreign.phase, foreign.request) for foreign in cases if foreign.phase != "loaded"}
     interval = clopper_pearson(len(under_load), len(loaded)) if loaded else Interval(0.0, 1.0)
     return QualityCrossTalk(
         answers=len(loaded),
@@ -39,7 +39,7 @@ def cross_talk(probes: Sequence[Probe], phases: Mapping[str, KeptAnswers]) -> Qu
         interval=(interval.low, interval.high),
         excluded=None if under_load or not loaded else none_seen(len(loaded)),
         found_alone=len(alone),
-        first=sorted(found, key=lambda foreign: foreign.phase != "loaded")[:MOST_SHOWN],
+        first=sorted(cases, key=lambda foreign: foreign.phase != "loaded")[:MOST_SHOWN],
     )
 
 
@@ -48,20 +48,20 @@ def owners_of(probes: Sequence[Probe]) -> dict[str, Probe]:
     return {probe.code: probe for probe in probes if probe.code is not None}
 
 
-def foreign_code(kept: KeptAnswer, probes: Sequence[Probe], owners: Mapping[str, Probe]) -> str | None:
+def foreign_code(answer: KeptAnswer, probes: Sequence[Probe], owners: Mapping[str, Probe]) -> str | None:
     """The first code word of another request in an answer. Returns None if there is none."""
-    own = None if kept.probe is None else probes[kept.probe].code
-    return next((code for code in codes_in(kept.text) if code in owners and code != own), None)
+    own_code = None if answer.probe is None else probes[answer.probe].code
+    return next((code for code in codes_in(answer.text) if code in owners and code != own_code), None)
 
 
 def _foreign(
-    phase: str, kept: KeptAnswer, code: str, probes: Sequence[Probe], owners: Mapping[str, Probe]
+    phase: str, answer: KeptAnswer, code: str, probes: Sequence[Probe], owners: Mapping[str, Probe]
 ) -> QualityForeign:
     return QualityForeign(
         phase=phase,
-        request=kept.request,
-        probe=None if kept.probe is None else probes[kept.probe].probe_id,
+        request=answer.request,
+        probe=None if answer.probe is None else probes[answer.probe].probe_id,
         code=code,
         owner=owners[code].probe_id,
-        answer=kept.text[:LONGEST_TEXT],
+        answer=answer.text[:LONGEST_TEXT],
     )

@@ -18,14 +18,14 @@ LONGEST_QUESTION = 300
 def examples(answers: ThreePhases) -> list[QualityExample]:
     """Pick answers under load that differ from the first answer alone: faulty ones first, then in the order of the load."""
     references = answers.references()
-    found = [
-        _example(answers.probes[kept.probe], references[kept.probe], kept)
-        for kept in answers.loaded.answers
-        if kept.probe is not None and kept.probe in references and kept.text != references[kept.probe].text
+    candidates = [
+        _example(answers.probes[answer.probe], references[answer.probe], answer)
+        for answer in answers.loaded.answers
+        if answer.probe is not None and answer.probe in references and answer.text != references[answer.probe].text
     ]
     faults = {name for name, measure in MEASURES.items() if measure.is_fault}
-    found.sort(key=lambda example: -len(faults.intersection(example.bad)))
-    return found[:MOST_EXAMPLES]
+    candidates.sort(key=lambda example: -len(faults.intersection(example.bad)))
+    return candidates[:MOST_EXAMPLES]
 
 
 def _example(probe: Probe, alone: KeptAnswer, loaded: KeptAnswer) -> QualityExample:

@@ -43,16 +43,16 @@ def exact(probe: Probe, answer: Answer) -> Grade:
 
 def contains(probe: Probe, answer: Answer) -> Grade:
     """The answer contains the right text, not as a part of a longer word or number."""
-    found = re.search(
+    match = re.search(
         rf"(?<!\w){re.escape(probe.answer)}(?!\w)", answer.content, re.IGNORECASE if probe.settings.ignore_case else 0
     )
-    return WRONG if found is None else Grade(True, found[0])
+    return WRONG if match is None else Grade(True, match[0])
 
 
 def pattern(probe: Probe, answer: Answer) -> Grade:
     """Every pattern of the settings holds."""
     wanted = probe.settings.patterns
-    held = all((re.search(one.expression, answer.content) is None) == one.absent for one in wanted)
+    held = all((re.search(rule.expression, answer.content) is None) == rule.absent for rule in wanted)
     return Grade(held and bool(answer.content.strip()), answer.content.strip() or None)
 
 
@@ -67,9 +67,9 @@ def number(probe: Probe, answer: Answer) -> Grade:
         candidates = _NUMBER.findall(text)[-1:]
     if not candidates:
         return WRONG
-    wanted, given = _float(probe.answer), _float(candidates[0])
+    wanted, actual = _float(probe.answer), _float(candidates[0])
     near = max(probe.settings.tolerance, 1e-9 * abs(wanted))
-    return Grade(math.isfinite(wanted) and abs(given - wanted) <= near, candidates[0])
+    return Grade(math.isfinite(wanted) and abs(actual - wanted) <= near, candidates[0])
 
 
 def letter(probe: Probe, answer: Answer) -> Grade:
@@ -77,16 +77,16 @@ def letter(probe: Probe, answer: Answer) -> Grade:
     `Answer: X`, the first and then the last letter that stands alone."""
     letters = re.escape(probe.settings.letters)
     text = _MARKS.sub("", answer.content).strip()
-    one = rf"\(?([{letters}])\)?"
+    choice = rf"\(?([{letters}])\)?"
     first_line = text.partition("\n")[0]
     searches = (
-        re.findall(rf"\A{one}[.:)]?\s*\Z", first_line),
-        re.findall(rf"(?i:answer is):?\s*{one}(?!\w)", text),
-        re.findall(rf"(?i:answer)\s*:\s*{one}(?!\w)", text),
-        re.findall(rf"(?<!\w){one}(?!\w)", first_line)[:1],
-        re.findall(rf"(?<!\w){one}(?!\w)", text),
+        re.findall(rf"\A{choice}[.:)]?\s*\Z", first_line),
+        re.findall(rf"(?i:answer is):?\s*{choice}(?!\w)", text),
+        re.findall(rf"(?i:answer)\s*:\s*{choice}(?!\w)", text),
+        re.findall(rf"(?<!\w){choice}(?!\w)", first_line)[:1],
+        re.findall(rf"(?<!\w){choice}(?!\w)", text),
     )
-    chosen = next((found[-1] for found in searches if found), None)
+    chosen = next((matches[-1] for matches in searches if matches), None)
     return WRONG if chosen is None else Grade(chosen == probe.answer.strip(), chosen)
 
 
@@ -113,10 +113,10 @@ def tool_call(probe: Probe, answer: Answer) -> Grade:
     (call,) = answer.tool_calls
     _, wanted = json_of(probe.answer)
     read, arguments = json_of(call.arguments)
-    given = f"{call.name}({call.arguments})"
+    actual = f"{call.name}({call.arguments})"
     if not isinstance(wanted, dict):
-        return Grade(False, given)
-    return Grade(read and call.name == wanted.get("name") and _same(arguments, wanted.get("arguments")), given)
+        return Grade(False, actual)
+    return Grade(read and call.name == wanted.get("name") and _same(arguments, wanted.get("arguments")), actual)
 
 
 GRADERS: dict[Grader, Callable[[Probe, Answer], Grade]] = {
@@ -169,12 +169,12 @@ def _float(text: str) -> float:
         return math.nan
 
 
-def _same(one: object, other: object) -> bool:
+def _same(value: object, other: object) -> bool:
     """Whether two JSON values are equal: 1 equals 1.0, but not true."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return one == other
+    if isinstance(value, bool) or isinstance(other, bool):
+        return value is other
+    if isinstance(value, dict) and isinstance(other, dict):
+        return value.keys() == other.keys() and all(_same(value[key], other[key]) for key in value)
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(_same, value, other))
+    return value == other

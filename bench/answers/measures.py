@@ -32,39 +32,39 @@ class Measure:
     same: OfBoth | None = None
 
 
-def _right(probe: Probe, kept: KeptAnswer) -> bool:
-    return graders.grade(probe, kept.answer).right
+def _right(probe: Probe, answer: KeptAnswer) -> bool:
+    return graders.grade(probe, answer.answer).right
 
 
-def _valid_json(probe: Probe, kept: KeptAnswer) -> bool | None:
+def _valid_json(probe: Probe, answer: KeptAnswer) -> bool | None:
     if probe.schema is None and probe.grader not in ("json_equal", "schema"):
         return None
-    read, value = graders.json_of(kept.answer.content)
+    read, value = graders.json_of(answer.answer.content)
     return read and (probe.schema is None or accepts(probe.schema, value))
 
 
-def _valid_call(probe: Probe, kept: KeptAnswer) -> bool | None:
-    return graders.valid_call(probe, kept.answer) if probe.tools else None
+def _valid_call(probe: Probe, answer: KeptAnswer) -> bool | None:
+    return graders.valid_call(probe, answer.answer) if probe.tools else None
 
 
-def _not_empty(probe: Probe, kept: KeptAnswer) -> bool:
-    return bool(kept.text.strip())
+def _not_empty(probe: Probe, answer: KeptAnswer) -> bool:
+    return bool(answer.text.strip())
 
 
-def _readable(probe: Probe, kept: KeptAnswer) -> bool:
-    return traits.readable(kept.text)
+def _readable(probe: Probe, answer: KeptAnswer) -> bool:
+    return traits.readable(answer.text)
 
 
-def _no_loop(probe: Probe, kept: KeptAnswer) -> bool:
-    return not traits.loops(kept.answer.content)
+def _no_loop(probe: Probe, answer: KeptAnswer) -> bool:
+    return not traits.loops(answer.answer.content)
 
 
-def _same_text(kept: KeptAnswer, reference: KeptAnswer) -> bool:
-    return kept.text == reference.text
+def _same_text(answer: KeptAnswer, reference: KeptAnswer) -> bool:
+    return answer.text == reference.text
 
 
-def _same_end(kept: KeptAnswer, reference: KeptAnswer) -> bool:
-    return (kept.limited, bool(kept.answer.tool_calls)) == (reference.limited, bool(reference.answer.tool_calls))
+def _same_end(answer: KeptAnswer, reference: KeptAnswer) -> bool:
+    return (answer.limited, bool(answer.answer.tool_calls)) == (reference.limited, bool(reference.answer.tool_calls))
 
 
 RIGHT, SAME_TEXT, VALID_JSON = "right", "same_text", "valid_json"

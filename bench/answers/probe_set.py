@@ -89,14 +89,14 @@ class KeptAnswers:
 
     @property
     def probes(self) -> int:
-        return sum(kept.probe is not None for kept in self.answers)
+        return sum(answer.probe is not None for answer in self.answers)
 
     def by_probe(self) -> dict[int, list[KeptAnswer]]:
-        found: dict[int, list[KeptAnswer]] = {}
-        for kept in self.answers:
-            if kept.probe is not None:
-                found.setdefault(kept.probe, []).append(kept)
-        return found
+        groups: dict[int, list[KeptAnswer]] = {}
+        for answer in self.answers:
+            if answer.probe is not None:
+                groups.setdefault(answer.probe, []).append(answer)
+        return groups
 
 
 def read_answers(directory: RunDirectory, probes: int) -> KeptAnswers:

@@ -8,14 +8,14 @@ LEAST_TIMES, LEAST_LOOP = 5, 60
 """A loop repeats its piece at least this many times, over at least this many characters."""
 
 
-def first_difference(one: str, other: str) -> int | None:
+def first_difference(text: str, other: str) -> int | None:
     """The index of the first character at which two texts differ. Returns None if they are the same."""
-    if one == other:
+    if text == other:
         return None
-    for at, (left, right) in enumerate(zip(one, other, strict=False)):
+    for at, (left, right) in enumerate(zip(text, other, strict=False)):
         if left != right:
             return at
-    return min(len(one), len(other))
+    return min(len(text), len(other))
 
 
 def readable(text: str) -> bool:

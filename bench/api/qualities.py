@@ -7,7 +7,7 @@ from pathlib import Path
 from bench import load_test
 from bench.answer_quality.measure import QualityResult, measure
 from bench.answer_quality.options import ANSWERED, DEFAULT_ALONE, DEFAULT_SHARE, plan
-from bench.api.runs import Configuration, beside_loops, given_settings
+from bench.api.runs import Configuration, given_settings, run_outside_event_loop
 from bench.config import RunConfig, resolve
 from bench.observer import Observer
 from bench.series.runs import RunSeries
@@ -31,17 +31,21 @@ def quality(
     `out`. The observer follows the load of each run. Ctrl-C gives the runs so far. Raises UsageError with every problem at
     once, TargetError if the server cannot be measured.
     """
-    kept = {name: value for name, value in given_settings(config, {}).items() if name not in ANSWERED}
-    given = {"name": "quality", **kept, **{name: value for name, value in settings.items() if name not in ANSWERED}}
-    own = {"share": str(share), "alone": str(alone), "margin": str(margin)}
+    defaults = {name: value for name, value in given_settings(config, {}).items() if name not in ANSWERED}
+    merged = {
+        "name": "quality",
+        **defaults,
+        **{name: value for name, value in settings.items() if name not in ANSWERED},
+    }
+    options = {"share": str(share), "alone": str(alone), "margin": str(margin)}
 
     def resolved(of_quality: dict[str, object]) -> RunConfig:
-        return resolve({**given, **of_quality})
+        return resolve({**merged, **of_quality})
 
-    made = plan(settings, own, resolved, strict=strict)
+    made = plan(settings, options, resolved, strict=strict)
     folder = load_test.default_directory(made.loaded.name) if made.loaded.out is None else Path(made.loaded.out)
 
     def work(watched: Observer) -> QualityResult:
         return measure(made, RunSeries(folder, command=("bench.quality",), observer=watched), resume=resume)
 
-    return beside_loops(work, observer)
+    return run_outside_event_loop(work, observer)

@@ -134,7 +134,7 @@ def run(
     def measure(watched: Observer) -> evaluate.Result:
         return load_test.run(whole, command=("bench.run",), observer=watched, changeable=True)
 
-    result = beside_loops(measure, observer)
+    result = run_outside_event_loop(measure, observer)
     return result_of(result)
 
 
@@ -167,16 +167,16 @@ def configuration(config: Configuration | None = None, **settings: object) -> Ru
 
 def given_settings(config: Configuration | None, settings: Mapping[str, object]) -> dict[str, object]:
     """Settings by name: those of a configuration, overridden by `settings`."""
-    own: dict[str, object]
+    base: dict[str, object]
     if isinstance(config, RunConfig):
-        own = config.asked_for()
+        base = config.asked_for()
     elif isinstance(config, Settings):
-        own = {name: getattr(config, name) for name in config.model_fields_set if name in Settings.model_fields}
+        base = {name: getattr(config, name) for name in config.model_fields_set if name in Settings.model_fields}
     elif isinstance(config, str | Path):
-        own = read_yaml(Path(config))
+        base = read_yaml(Path(config))
     else:
-        own = dict(config or {})
-    return {**own, **settings}
+        base = dict(config or {})
+    return {**base, **settings}
 
 
 def _named(name: str) -> tuple[str, str | None]:
@@ -196,7 +196,7 @@ def _interval(bounds: Sequence[float] | None) -> tuple[float, float] | None:
     return None if bounds is None else (bounds[0], bounds[1])
 
 
-def beside_loops(work: Callable[[Observer], T], given: Observer | None) -> T:
+def run_outside_event_loop(work: Callable[[Observer], T], given: Observer | None) -> T:
     """Do work that runs its own event loop, even if this thread already runs one, as in a notebook: then in another
     thread. Ctrl-C ends the load there as it does elsewhere. Without an observer, only errors are printed."""
     observer = Terminal(sys.stderr, quiet=True) if given is None else given

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.api.runs import Configuration, beside_loops, given_settings
+from bench.api.runs import Configuration, given_settings, run_outside_event_loop
 from bench.config import resolve, values
 from bench.load_search.driver import Follower
-from bench.load_search.found import SearchResult
 from bench.load_search.options import LEFT_TO_THE_SEARCH
+from bench.load_search.search_result import SearchResult
 from bench.load_search.whole import carry_out, new_directory, plan
 from bench.load_search.whole import result_of as search_result
 from bench.loads import LoadName
@@ -34,20 +34,22 @@ def search(
     far. Raises UsageError with every problem at once, TargetError if the target could not be measured even once.
     """
     numbers = {"start": start, "min": least, "max": most, "require": require}
-    own = {name: values.as_text(value) for name, value in numbers.items() if value is not None}
-    own |= {"load": load, "precision": precision, "budget": budget}
-    kept = {name: value for name, value in given_settings(config, {}).items() if name not in LEFT_TO_THE_SEARCH}
+    options = {name: values.as_text(value) for name, value in numbers.items() if value is not None}
+    options |= {"load": load, "precision": precision, "budget": budget}
+    defaults = {name: value for name, value in given_settings(config, {}).items() if name not in LEFT_TO_THE_SEARCH}
     beside = {name: value for name, value in settings.items() if name not in LEFT_TO_THE_SEARCH}
-    whole = {"name": "search", **kept, **beside}
-    made = plan({**whole, **settings}, own, lambda amount: resolve({**whole, **amount}))
+    whole = {"name": "search", **defaults, **beside}
+    made = plan({**whole, **settings}, options, lambda amount: resolve({**whole, **amount}))
     command = ("bench.search",)
-    directory, found = new_directory(made.base, command), made.search
+    directory, load_search = new_directory(made.base, command), made.search
 
     def work(watched: Observer) -> SearchResult:
         runs = RunSeries(directory.path, command=command, observer=watched)
-        ended, rendered = carry_out(found, made.wanted, made.base, directory, runs, Follower(), require=made.require)
-        if ended.error is not None and not found.results:
-            raise ended.error
-        return search_result(directory, found, ended, rendered)
+        end, rendered = carry_out(
+            load_search, made.wanted, made.base, directory, runs, Follower(), require=made.require
+        )
+        if end.error is not None and not load_search.results:
+            raise end.error
+        return search_result(directory, load_search, end, rendered)
 
-    return beside_loops(work, observer)
+    return run_outside_event_loop(work, observer)

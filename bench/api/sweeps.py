@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import load_test
-from bench.api.runs import Configuration, beside_loops, given_settings
+from bench.api.runs import Configuration, given_settings, run_outside_event_loop
 from bench.config import RunConfig, resolve
 from bench.load_sweep import measure as load_sweep
 from bench.load_sweep.measure import SweepResult
@@ -32,19 +32,23 @@ def sweep(
     as arguments they are refused. The observer follows the load of each run. After Ctrl-C, returns the sweep so far.
     Raises UsageError with every problem at once, TargetError if the first run fails.
     """
-    kept = {name: value for name, value in given_settings(config, {}).items() if name not in SET_BY_LOADS}
-    given = {"name": "sweep", **kept, **{name: value for name, value in settings.items() if name not in SET_BY_LOADS}}
-    own = {"loads": loads, "repeats": f"{repeats}", **({} if gpus is None else {"gpus": f"{gpus}"})}
+    defaults = {name: value for name, value in given_settings(config, {}).items() if name not in SET_BY_LOADS}
+    merged = {
+        "name": "sweep",
+        **defaults,
+        **{name: value for name, value in settings.items() if name not in SET_BY_LOADS},
+    }
+    options = {"loads": loads, "repeats": f"{repeats}", **({} if gpus is None else {"gpus": f"{gpus}"})}
 
     def config_at(of_visit: Mapping[str, Any]) -> RunConfig:
-        return resolve({**given, **of_visit})
+        return resolve({**merged, **of_visit})
 
-    made = plan(settings, own, config_at)
+    made = plan(settings, options, config_at)
     base = made.base
     folder = load_test.default_directory(base.name) if base.out is None else Path(base.out)
 
     def work(watched: Observer) -> SweepResult:
         runs = RunSeries(folder, command=("bench.sweep",), observer=watched)
-        return load_sweep.sweep(config_at, made.loads, runs, given=given, gpus=made.gpus, resume=resume)
+        return load_sweep.sweep(config_at, made.loads, runs, given=merged, gpus=made.gpus, resume=resume)
 
-    return beside_loops(work, observer)
+    return run_outside_event_loop(work, observer)

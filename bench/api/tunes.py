@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench import load_test
-from bench.api.runs import beside_loops
+from bench.api.runs import run_outside_event_loop
 from bench.config import RunConfig, resolve
 from bench.observer import Observer
 from bench.series.runs import RunSeries
@@ -39,4 +39,4 @@ def tune(
         series = RunSeries(folder, command=("bench.tune",), observer=watched)
         return race(whole, series, resolved, watched, resume=resume)
 
-    return beside_loops(work, observer)
+    return run_outside_event_loop(work, observer)

@@ -76,7 +76,7 @@ def calibrate(
             if len(mock.urls) == 1:
                 content["truth"] = remote.truth_of(mock.url, _asked(planned))
             else:  # Each replica has its own closed form, but their mixture has none.
-                content["replicas"] = [one.name for one in config.addresses]
+                content["replicas"] = [address.name for address in config.addresses]
             mock.end_with_ledger(directory.path / LEDGER)
             directory.write(MOCK, orjson.dumps(content))
 
@@ -198,7 +198,7 @@ def sweep(
         return next_point(points, rows) or End()
 
     rows, end = drive(next_step, measure, tell=lambda _, row: observer.say(progress_line(row)))
-    done = _kept(folder, [row.directory for row in rows])
+    done = _saved_runs(folder, [row.directory for row in rows])
     end.refuse_interrupted(f"interrupted: the sweep is incomplete, and its result was not kept{done}")
     swept = Sweep(**files.stamp(), rows=tuple(rows))
     make_directory("--out", folder)
@@ -208,7 +208,7 @@ def sweep(
     return swept
 
 
-def _kept(folder: Path, directories: Sequence[str]) -> str:
+def _saved_runs(folder: Path, directories: Sequence[str]) -> str:
     """A sentence on the complete runs of an interrupted series, and how to render them."""
     if not directories:
         return ""
@@ -261,7 +261,7 @@ def check_all(
         measure,
         tell=lambda name, result: observer.say(f"{name}: {'holds' if result.holds else 'DOES NOT HOLD'}"),
     )
-    done = _kept(folder, [result.directory for result in results])
+    done = _saved_runs(folder, [result.directory for result in results])
     end.refuse_interrupted(f"interrupted: the checks are incomplete, and full.json is not written{done}")
     checked = metamorphic.ChecksResult(**files.stamp(), checks=tuple(results))
     files.write(folder, "full.json", checked.to_json())

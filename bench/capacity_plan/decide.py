@@ -140,11 +140,11 @@ def needed(stretches: Stretches, hour: Hour, least: int, most: int, draws: int) 
     return Needed(by_draw, enough if enough <= most else None)
 
 
-def telling(stretches: Stretches, hour: Hour, replicas: int, draws: int) -> list[int]:
+def representative_draws(stretches: Stretches, hour: Hour, replicas: int, draws: int) -> list[int]:
     """Three draws that represent all: the first, and the two in which this hour strains this many replicas least and most."""
     questions = [Question(hour, replicas, draw) for draw in range(draws)]
     stretches.answers(questions)
-    strain = [stretches.strain(stretches.asked[one]) for one in questions]
+    strain = [stretches.strain(stretches.asked[question]) for question in questions]
     ordered = sorted(range(draws), key=lambda draw: strain[draw])
     return list(dict.fromkeys([0, ordered[0], ordered[-1]]))
 
@@ -193,8 +193,8 @@ def lost(stretches: Stretches, hour: Hour, replicas: int, draws: int, broken: se
     not hold."""
     whole, fewer = ([Question(hour, n, draw) for draw in range(draws)] for n in (replicas, replicas - 1))
     stretches.answers([*whole, *fewer])
-    in_flight = tuple(stretches.asked[one].mean_in_flight for one in whole)
-    holds = sum(stretches.asked[one].good for one in fewer) / draws
+    in_flight = tuple(stretches.asked[question].mean_in_flight for question in whole)
+    holds = sum(stretches.asked[question].good for question in fewer) / draws
     return Lost(in_flight, holds, min(broken, key=lambda one: one.start_s, default=None))
 
 

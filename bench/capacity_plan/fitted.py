@@ -48,44 +48,44 @@ class FittedServer:
 
     def beyond(self, in_flight: float, tokens: float) -> list[str]:
         """Why the fit does not cover a load with this many requests and tokens in flight on one server."""
-        said: list[str] = []
+        reasons: list[str] = []
         limits, most = self.profile.limits, self.most_seen
         many = f"a replica has up to {in_flight:.0f} requests in flight"
         if self.profile.engine == "sampled" and in_flight > most:
-            said.append(
+            reasons.append(
                 f"{many}, and a profile of sampled times serves more than {most} like {most}: fit its steps, or record "
                 "a higher load"
             )
         if limits is None:
-            return said
+            return reasons
         seqs, blocks = limits.max_num_seqs, limits.kv_blocks
         if seqs.value is None and in_flight > _BEYOND * max(seqs.at_least, most):
-            said.append(f"{many}, and the fit saw {most}: max_num_seqs is not known{self._next('max_num_seqs')}")
+            reasons.append(f"{many}, and the fit saw {most}: max_num_seqs is not known{self._next('max_num_seqs')}")
         elif in_flight > _FAR_BEYOND * max(1, most):
-            said.append(f"{many}, and the fit saw {most}: what such batches cost is not known{self._next('b0, b2')}")
+            reasons.append(f"{many}, and the fit saw {most}: what such batches cost is not known{self._next('b0, b2')}")
         if blocks.value is None and tokens > _BEYOND * max(1, blocks.at_least) * _BLOCK_TOKENS:
-            said.append(
+            reasons.append(
                 f"a replica holds up to {tokens:,.0f} tokens, and the fit saw {blocks.at_least * _BLOCK_TOKENS:,}: the size "
                 f"of its KV cache is not known{self._next('kv_blocks')}"
             )
-        return said
+        return reasons
 
     def longer(self, prompt: tuple[float, float], context: tuple[float, float]) -> list[str]:
         """Why the fit does not cover requests with these lengths (p99 and the longest, in tokens). Even a few far
         longer requests delay the requests next to them."""
         runs = self.profile.provenance.runs
-        said = []
-        for (usual, most), what, of_run in (
+        reasons = []
+        for (usual, most), subject, of_run in (
             (prompt, "prompts", [run.longest_prompt for run in runs]),
             (context, "prompts with their replies", [run.longest_context for run in runs]),
         ):
             longest = max((tokens for tokens in of_run if tokens is not None), default=None)
             if longest is not None and (usual > _BEYOND * longest or most > _FAR_BEYOND * longest):
-                said.append(
-                    f"{what} have up to {most:,.0f} tokens, and the fit saw {longest:,}: what longer ones cost is not "
+                reasons.append(
+                    f"{subject} have up to {most:,.0f} tokens, and the fit saw {longest:,}: what longer ones cost is not "
                     "known; next: runs with the lengths of this traffic, and fit again"
                 )
-        return said[:1]
+        return reasons[:1]
 
     def if_padded(self, in_flight: float, broken: Sequence[str]) -> str:
         """The assumption behind a plan if padded batches break these objectives."""
@@ -112,9 +112,9 @@ class FittedServer:
 
     def untold(self) -> list[str]:
         """Coefficients that matter but could not be determined from the loads of the fit; and what the model lacks."""
-        found = self.profile.coefficients or {}
-        names = [name for name in ("b0", "b1", "b2") if name in found and not found[name].told]
-        if "b1" not in names and "a1" in found and found["a1"].value > 0 and not found["a1"].told:
+        coefficients = self.profile.coefficients or {}
+        names = [name for name in ("b0", "b1", "b2") if name in coefficients and not coefficients[name].told]
+        if "b1" not in names and "a1" in coefficients and coefficients["a1"].value > 0 and not coefficients["a1"].told:
             names.append("a1")  # Some of it may be time in steps, which requests share.
         lacks = [row for row in self.profile.unknown if row.what in (DRIFT, REFUSED)]
         return [
@@ -124,27 +124,30 @@ class FittedServer:
 
     def misjudged(self, objectives: Sequence[Objective], planned: Sequence[PlannedObjective]) -> list[str]:
         """Objectives whose answer changes if the profile is as wrong in the plan as it was when a load was replayed."""
-        said = []
+        sentences = []
         for objective, at_peak in zip(objectives, planned, strict=True):
             rows = [
                 (load, row, turned)
-                for one in (objective, *objective.limits)
+                for limit in (objective, *objective.limits)
                 for load in self.profile.replay or ()
-                if (row := misjudged(load, f"{one.metric}_ms", _REPLAYED.get(one.stat or "p99", one.stat))) is not None
+                if (row := misjudged(load, f"{limit.metric}_ms", _REPLAYED.get(limit.stat or "p99", limit.stat)))
+                is not None
                 and (turned := _turned(objective, at_peak.value, row)) is not None
             ]
             if rows:
                 load, row, turned = max(rows, key=lambda found: abs(found[1].off or 0.0))
-                said.append(
+                sentences.append(
                     f"{objective.text} {turned}: the profile's {NUMBERS[row.number]} {row.quantile} was {row.off:+.0%} off "
                     f"when {load.name} was replayed; see the warnings of the fit, or plan from a search of one replica "
                     "(--search)"
                 )
-        return said
+        return sentences
 
-    def _next(self, what: str) -> str:
+    def _next(self, subject: str) -> str:
         """The run, suggested by the profile, that would determine it."""
-        command = next((row.command for row in self.profile.unknown if what in row.what or row.what in what), None)
+        command = next(
+            (row.command for row in self.profile.unknown if subject in row.what or row.what in subject), None
+        )
         return "" if command is None else f"; next: {command}"
 
 
@@ -160,12 +163,12 @@ def read_profile(path: Path) -> Profile:
 
 def lengths_of(profile: Profile) -> dict[str, str]:
     """The lengths sent by the busiest run, by the name of their setting, if known."""
-    found: dict[str, str] = {}
+    lengths: dict[str, str] = {}
     for run in sorted(profile.provenance.runs, key=lambda run: -run.most_in_flight):
         for name in ("input_tokens", "output_tokens"):
             if run.load.get(name) is not None:
-                found.setdefault(name, str(run.load[name]))
-    return found
+                lengths.setdefault(name, str(run.load[name]))
+    return lengths
 
 
 def drawn(profile: Profile, draws: int, folder: Path) -> FittedServer:
@@ -190,22 +193,22 @@ def _written(profile: Profile, cost: Mapping[str, object], file: Path) -> Path:
 
 def _padded(cost: StepCost, profile: Profile, most: int) -> Mapping[str, object]:
     """Step costs of a server that pads: decodes beyond the largest observed batch cost as much as a batch twice as large."""
-    seen = max(1, most) * (1 + (profile.settings.num_speculative_tokens or 0))
+    largest = max(1, most) * (1 + (profile.settings.num_speculative_tokens or 0))
     points = [(0, 0.0), *(cost.decode or ())]
 
     def us(tokens: int) -> float:
         beyond = max(0, tokens - points[-1][0])
         return float(np.interp(tokens, [at for at, _ in points], [all_us for _, all_us in points])) + cost.b2 * beyond
 
-    below = [[tokens, us] for tokens, us in points[1:] if tokens < seen]
-    return {"decode": [*below, [seen, us(seen)], [seen + 1, us(2 * seen)]]}
+    below = [[tokens, us] for tokens, us in points[1:] if tokens < largest]
+    return {"decode": [*below, [largest, us(largest)], [largest + 1, us(2 * largest)]]}
 
 
 def _other_cost(profile: Profile, draw: int) -> Mapping[str, object]:
     """Coefficients of a resample, all scaled by a draw from the uncertainty of a step's mean; a0, a1 and w0 are drawn
     separately."""
     chance = stream(draw, "plan-server")
-    found, fit = profile.coefficients or {}, profile.fit
+    coefficients, fit = profile.coefficients or {}, profile.fit
     resamples = () if fit is None or fit.draws is None else fit.draws
     error = 0.0 if fit is None or fit.mean_error is None else fit.mean_error / 2
     longer = max(0.2, 1 + chance.gauss(0, 1) * error)
@@ -216,8 +219,8 @@ def _other_cost(profile: Profile, draw: int) -> Mapping[str, object]:
         if row.get("decode"):
             cost["decode"] = [[tokens, us * longer] for tokens, us in row["decode"]]
     else:
-        cost |= {name: _other(found[name], chance) * longer for name in _OF_STEPS if name in found}
-    return cost | {name: _other(found[name], chance) for name in ("a0", "a1", "w0") if name in found}
+        cost |= {name: _other(coefficients[name], chance) * longer for name in _OF_STEPS if name in coefficients}
+    return cost | {name: _other(coefficients[name], chance) for name in ("a0", "a1", "w0") if name in coefficients}
 
 
 def _turned(objective: Objective, value: float | None, row: ReplayedNumber) -> str | None:
@@ -228,17 +231,21 @@ def _turned(objective: Objective, value: float | None, row: ReplayedNumber) -> s
     """
     if value is None or row.replayed <= 0:
         return None
-    kept = objective.holds(value)
+    holds = objective.holds(value)
     if objective.metric == "goodput":
-        turns = kept == (row.measured > row.replayed)
+        turns = holds == (row.measured > row.replayed)
     else:
-        turns = objective.holds(value * row.measured / row.replayed) != kept
+        turns = objective.holds(value * row.measured / row.replayed) != holds
     if not turns:
         return None
-    return "may not hold" if kept else "may hold"
+    return "may not hold" if holds else "may hold"
 
 
-def _other(one: FittedCoefficient, chance: Random) -> float:
+def _other(estimate: FittedCoefficient, chance: Random) -> float:
     """Another value that the coefficient could equally have. An undetermined coefficient has no interval to draw from."""
-    deviation = 0.0 if one.low is None or one.high is None or not one.told else (one.high - one.low) / _TWO_SIDED
-    return max(0.0, one.value + chance.gauss(0, 1) * deviation)
+    deviation = (
+        0.0
+        if estimate.low is None or estimate.high is None or not estimate.told
+        else (estimate.high - estimate.low) / _TWO_SIDED
+    )
+    return max(0.0, estimate.value + chance.gauss(0, 1) * deviation)

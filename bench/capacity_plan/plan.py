@@ -44,17 +44,21 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
     need = decide.needed(stretches, peak, asked.least, asked.most, draws)
     replicas = need.replicas
     shown = asked.most if replicas is None else replicas
-    telling = decide.telling(stretches, peak, shown, draws)
-    broken = decide.broken_hours(stretches, shown if replicas is None else shown - 1, telling)
+    representative = decide.representative_draws(stretches, peak, shown, draws)
+    broken = decide.broken_hours(stretches, shown if replicas is None else shown - 1, representative)
     answers = [stretches.asked[Question(peak, shown, draw)] for draw in range(draws)]
     at_peak = _objectives(stretches, answers)
     unknown = _unknown(stretches, answers) or _if_padded(stretches, Question(peak, shown, 0, padded=True))
     unknown += stretches.server.misjudged(stretches.objectives, at_peak)
     room, more = (
-        (None, False) if replicas is None else decide.headroom(stretches, peak, replicas, telling, known=not unknown)
+        (None, False)
+        if replicas is None
+        else decide.headroom(stretches, peak, replicas, representative, known=not unknown)
     )
     scaled = (
-        None if asked.cold_start_s is None or replicas is None else _autoscaling(stretches, replicas, telling, asked)
+        None
+        if asked.cold_start_s is None or replicas is None
+        else _autoscaling(stretches, replicas, representative, asked)
     )
     firsts = [min((hour.start_s for hour in of), default=None) for of in broken]
     cost = None if asked.price is None or replicas is None else asked.price * HOURS_A_DAY
@@ -63,7 +67,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         date=asked.date,
         command=asked.command,
         server=stretches.server.profile.provenance.server,
-        objectives=[one.text for one in stretches.objectives],
+        objectives=[objective.text for objective in stretches.objectives],
         router=stretches.router,
         least=asked.least,
         most=asked.most,
@@ -128,13 +132,13 @@ def _not_shown(traffic: Traffic) -> list[str]:
 def _unknown(stretches: Stretches, answers: Sequence[Answer]) -> list[str]:
     """Why the fit does not cover the loads of the plan."""
     server = stretches.server
-    steady = [one for one in answers if not one.overloaded]
-    told = [*server.untold(), *server.longer(answers[0].prompt, answers[0].context)]
+    steady = [answer for answer in answers if not answer.overloaded]
+    reasons = [*server.untold(), *server.longer(answers[0].prompt, answers[0].context)]
     if not steady:
-        return [*told, *server.when_full()]
-    most = float(np.median([one.in_flight for one in steady]))
-    tokens = float(np.median([one.tokens for one in steady]))
-    return [*told, *server.beyond(most, tokens)]
+        return [*reasons, *server.when_full()]
+    most = float(np.median([answer.in_flight for answer in steady]))
+    tokens = float(np.median([answer.tokens for answer in steady]))
+    return [*reasons, *server.beyond(most, tokens)]
 
 
 def _if_padded(stretches: Stretches, question: Question) -> list[str]:
@@ -143,23 +147,23 @@ def _if_padded(stretches: Stretches, question: Question) -> list[str]:
     if server.padded is None or not expected.good or expected.in_flight <= server.most_seen:
         return []
     holds = stretches.answer(question).holds
-    broken = [one.text for one, held in zip(stretches.objectives, holds, strict=True) if not held]
+    broken = [objective.text for objective, held in zip(stretches.objectives, holds, strict=True) if not held]
     return [server.if_padded(expected.in_flight, broken)] if broken else []
 
 
 def _objectives(stretches: Stretches, answers: Sequence[Answer]) -> list[PlannedObjective]:
     rows = []
     for place, objective in enumerate(stretches.objectives):
-        values = [one.values[place] for one in answers]
+        values = [answer.values[place] for answer in answers]
         finite = [value for value in values if math.isfinite(value)]
-        held = [one.holds[place] and not one.overloaded for one in answers]
-        surely = clopper_pearson(sum(held), len(held))
+        holds = [answer.holds[place] and not answer.overloaded for answer in answers]
+        surely = clopper_pearson(sum(holds), len(holds))
         rows.append(
             PlannedObjective(
                 objective=objective.text,
                 value=short(float(np.median(finite))) if finite else None,
                 interval=_interval(finite) if finite else None,
-                holds=_share(held),
+                holds=_share(holds),
                 holds_interval=[round(surely.low, 6), round(surely.high, 6)],
             )
         )
@@ -190,23 +194,23 @@ def _broken(by_draw: Sequence[bool]) -> str:
 
 
 def _lost(stretches: Stretches, peak: Hour, replicas: int, draws: int, broken: set[Hour]) -> LostReplica:
-    found = decide.lost(stretches, peak, replicas, draws, broken)
+    loss = decide.lost(stretches, peak, replicas, draws, broken)
     return LostReplica(
-        requests_lost=short(float(np.median(found.in_flight))),
-        interval=_interval(found.in_flight),
-        holds=short(found.holds),
-        first_broken_s=None if found.first_broken is None else found.first_broken.start_s,
+        requests_lost=short(float(np.median(loss.in_flight))),
+        interval=_interval(loss.in_flight),
+        holds=short(loss.holds),
+        first_broken_s=None if loss.first_broken is None else loss.first_broken.start_s,
     )
 
 
 def _autoscaling(
-    stretches: Stretches, replicas: int, telling: Sequence[int], asked: Asked
+    stretches: Stretches, replicas: int, representative: Sequence[int], asked: Asked
 ) -> tuple[Autoscaling, Sequence[int]]:
     """The result of scaling, and the replicas of each hour."""
     assert asked.cold_start_s is not None
-    found = decide.scaled(stretches, replicas, asked.cold_start_s, telling)
+    scaling = decide.scaled(stretches, replicas, asked.cold_start_s, representative)
     total = sum(hour.duration_s for hour in stretches.traffic.hours) / 3600
-    a_day = [hours / total * HOURS_A_DAY for hours in found.replica_hours]
+    a_day = [hours / total * HOURS_A_DAY for hours in scaling.replica_hours]
     interval = [short(min(a_day)), short(max(a_day))]
     price = asked.price
     return (
@@ -214,37 +218,39 @@ def _autoscaling(
             cold_start_s=asked.cold_start_s,
             replica_hours=short(a_day[0]),
             interval=interval,
-            most_started=found.most_started,
-            late_breaks=None if found.late_breaks is None else short(found.late_breaks),
+            most_started=scaling.most_started,
+            late_breaks=None if scaling.late_breaks is None else short(scaling.late_breaks),
             cost_a_day=None if price is None else short(price * a_day[0]),
             cost_interval=None if price is None else [short(price * hours) for hours in interval],
         ),
-        found.by_hour,
+        scaling.by_hour,
     )
 
 
 def warnings_of(stretches: Stretches) -> list[str]:
     """Warnings about what the profile leaves open."""
     profile = stretches.server.profile
-    found = [*profile.warnings]
+    warnings = [*profile.warnings]
     if profile.replay is None:
-        found.append("no load of the profile was replayed: how far its times are from the server's is not known")
+        warnings.append("no load of the profile was replayed: how far its times are from the server's is not known")
     traffic = stretches.traffic
     if isinstance(traffic, Trace) and traffic.left_out:
-        found.append(f"{traffic.left_out} rows of the trace are left out: they are bad, or have no time or no tokens")
+        warnings.append(
+            f"{traffic.left_out} rows of the trace are left out: they are bad, or have no time or no tokens"
+        )
     modes = [MODES.get(str(run.load.get("mode"))) for run in profile.provenance.runs]
     if not any(mode is not None and issubclass(mode, OpenLoopMode) for mode in modes):
-        found.append(
+        warnings.append(
             "no run at a rate was fitted: users send right after a reply, and a server that has paused may answer later, so "
             "TTFT at low loads may be longer; fit a run with --rate too"
         )
     cost, fit = profile.step_cost, profile.fit
     if cost is not None and cost.variation is None:
-        found.append(
+        warnings.append(
             "the profile does not say how steps vary: the tail may be longer; fit the runs again with this version"
         )
     if fit is not None and fit.draws is None:
-        found.append(
+        warnings.append(
             "the profile has no resamples: its coefficients are drawn one by one, and intervals may be too wide"
         )
-    return found
+    return warnings

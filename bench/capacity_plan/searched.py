@@ -77,7 +77,7 @@ def planned_of_search(search: SearchContent, rate: SearchedRate, hours: Sequence
         date=asked.date,
         command=asked.command,
         server=None,
-        objectives=[one.text for one in search.objectives],
+        objectives=[objective.text for objective in search.objectives],
         router=None,
         least=asked.least,
         most=asked.most,

@@ -34,9 +34,9 @@ _US_PER_MS, _US_PER_S = 1e3, 1e6
 def supported(objectives: Sequence[Objective]) -> None:
     """Raises UsageError for each objective that a simulation cannot judge."""
     problems = [
-        f"--slo {one.text}: plan knows {', '.join(LATENCIES)} and goodput"
-        for one in objectives
-        if (one.metric not in LATENCIES and one.metric != "goodput") or one.part is not None
+        f"--slo {objective.text}: plan knows {', '.join(LATENCIES)} and goodput"
+        for objective in objectives
+        if (objective.metric not in LATENCIES and objective.metric != "goodput") or objective.part is not None
     ]
     if problems:
         raise UsageError(problems)
@@ -109,25 +109,28 @@ class Stretches:
         middle = {"ttft": np.median(ttft), "tpot": np.median(tpot), "e2el": np.median(e2el)}
         # If the median request breaks an objective, every quantile from the median up breaks it.
         self.broken_alone = tuple(
-            one.text
-            for one in self.objectives
-            if one.metric in middle and one.stat not in ("mean", "min") and not one.holds(float(middle[one.metric]))
+            objective.text
+            for objective in self.objectives
+            if objective.metric in middle
+            and objective.stat not in ("mean", "min")
+            and not objective.holds(float(middle[objective.metric]))
         )
         self.settle_s = _SETTLE_E2ELS * float(np.quantile(e2el, 0.9)) * _US_PER_MS / _US_PER_S
-        ended = np.sort(np.array([at for at in full.last_us if at is not None]))
-        first, last = ended[len(ended) // 4], ended[3 * len(ended) // 4]
-        self.saturated = float((len(ended) // 2) / (last - first) * _US_PER_S) if last > first else math.inf
+        ends = np.sort(np.array([at for at in full.last_us if at is not None]))
+        first, last = ends[len(ends) // 4], ends[3 * len(ends) // 4]
+        self.saturated = float((len(ends) // 2) / (last - first) * _US_PER_S) if last > first else math.inf
 
     def answers(self, questions: Iterable[Question]) -> None:
         """Answer questions in parallel."""
-        fresh = [one for one in dict.fromkeys(questions) if one not in self.asked]
-        loads = [self._load(one) for one in fresh]
+        fresh = [question for question in dict.fromkeys(questions) if question not in self.asked]
+        loads = [self._load(question) for question in fresh]
         jobs = [
-            self._job(load, one.draw, padded=one.padded) | {"replicas": one.replicas, "changes": one.changes}
-            for one, load in zip(fresh, loads, strict=True)
+            self._job(load, question.draw, padded=question.padded)
+            | {"replicas": question.replicas, "changes": question.changes}
+            for question, load in zip(fresh, loads, strict=True)
         ]
-        for one, load, seen in zip(fresh, loads, self.simulators.answers(jobs), strict=True):
-            self.asked[one] = self._answer(one, load, seen)
+        for question, load, simulated in zip(fresh, loads, self.simulators.answers(jobs), strict=True):
+            self.asked[question] = self._answer(question, load, simulated)
 
     def answer(self, question: Question) -> Answer:
         self.answers([question])
@@ -136,8 +139,8 @@ class Stretches:
     def strain(self, answer: Answer) -> float:
         """How close an answer is to breaking an objective: 1 at its limit."""
         strains = [
-            value / one.limit if one.metric in LATENCIES else (1 - value) / max(1e-9, 1 - one.limit)
-            for value, one in zip(answer.values, self.objectives, strict=True)
+            value / objective.limit if objective.metric in LATENCIES else (1 - value) / max(1e-9, 1 - objective.limit)
+            for value, objective in zip(answer.values, self.objectives, strict=True)
         ]
         return math.inf if answer.overloaded else max(strains)
 
@@ -163,8 +166,8 @@ class Stretches:
             "router": self.router,
         }
 
-    def _answer(self, question: Question, load: Requests, seen: Simulated) -> Answer:
-        ttft, tpot, e2el = _latencies(seen, load)
+    def _answer(self, question: Question, load: Requests, simulated: Simulated) -> Answer:
+        ttft, tpot, e2el = _latencies(simulated, load)
         at_us = np.array(load.at_us)
         settled = at_us >= self.settle_s * _US_PER_S
         if not settled.any():
@@ -172,16 +175,18 @@ class Stretches:
         of = {"ttft": ttft[settled], "tpot": tpot[settled & (np.array(load.output_tokens) > 1)], "e2el": e2el[settled]}
         broken = np.zeros(int(settled.sum()), dtype=bool)
         everything = {"ttft": ttft, "tpot": tpot, "e2el": e2el}
-        limits = [one for one in self.objectives if one.metric in LATENCIES]
-        limits += [limit for one in self.objectives for limit in one.limits]
+        limits = [objective for objective in self.objectives if objective.metric in LATENCIES]
+        limits += [limit for objective in self.objectives for limit in objective.limits]
         for limit in limits:
             broken |= np.array([not limit.holds(value) for value in everything[limit.metric][settled]], dtype=bool)
         values = tuple(
-            1 - float(broken.mean()) if one.metric == "goodput" else _statistic(of[one.metric], one.stat)
-            for one in self.objectives
+            1 - float(broken.mean())
+            if objective.metric == "goodput"
+            else _statistic(of[objective.metric], objective.stat)
+            for objective in self.objectives
         )
-        holds = tuple(one.holds(value) for one, value in zip(self.objectives, values, strict=True))
-        most, tokens, mean = _in_flight(seen, load, question.replicas)
+        holds = tuple(objective.holds(value) for objective, value in zip(self.objectives, values, strict=True))
+        most, tokens, mean = _in_flight(simulated, load, question.replicas)
         overloaded = question.hour.rate * question.times > self.saturated * question.replicas
         prompts, replies = np.array(load.input_tokens), np.array(load.output_tokens)
         prompt, context = (
@@ -196,10 +201,11 @@ def _closed(job: dict[str, object], users: int, most: int) -> dict[str, object]:
     return job | lengths | {"users": users, "at_us": []}
 
 
-def _latencies(seen: Simulated, load: Requests) -> tuple[Array, Array, Array]:
+def _latencies(simulated: Simulated, load: Requests) -> tuple[Array, Array, Array]:
     """TTFT, TPOT and E2EL in ms of each request; infinite if it did not end. TPOT is 0 for a single token."""
     sent, first, last = (
-        np.array([math.inf if at is None else at for at in of]) for of in (seen.sent_us, seen.first_us, seen.last_us)
+        np.array([math.inf if at is None else at for at in of])
+        for of in (simulated.sent_us, simulated.first_us, simulated.last_us)
     )
     tokens = np.array(load.output_tokens[: len(sent)], dtype=np.float64)
     with np.errstate(invalid="ignore"):
@@ -218,11 +224,13 @@ def _statistic(values: Array, stat: str | None) -> float:
     return float(np.quantile(values, float(f"0.{digits}"), method="higher"))
 
 
-def _in_flight(seen: Simulated, load: Requests, replicas: int) -> tuple[float, float, float]:
+def _in_flight(simulated: Simulated, load: Requests, replicas: int) -> tuple[float, float, float]:
     """The most requests and the most tokens in flight on one replica, and the mean number of requests."""
     most = tokens = total = 0.0
-    end = max(at for at in (*seen.sent_us, *seen.last_us) if at is not None)
-    rows = zip(seen.replica, seen.sent_us, seen.last_us, load.input_tokens, load.output_tokens, strict=True)
+    end = max(at for at in (*simulated.sent_us, *simulated.last_us) if at is not None)
+    rows = zip(
+        simulated.replica, simulated.sent_us, simulated.last_us, load.input_tokens, load.output_tokens, strict=True
+    )
     by_replica: dict[int, list[tuple[float, int, int]]] = {}
     for replica, sent, last, prompt, reply in rows:
         if replica is None or sent is None:
@@ -231,6 +239,6 @@ def _in_flight(seen: Simulated, load: Requests, replicas: int) -> tuple[float, f
         total += gone - sent
         by_replica.setdefault(replica, []).extend([(sent, 1, prompt + reply), (gone, -1, -prompt - reply)])
     for changes in by_replica.values():
-        steps = np.cumsum(np.array([(one, held) for _, one, held in sorted(changes)]), axis=0)
+        steps = np.cumsum(np.array([(count, size) for _, count, size in sorted(changes)]), axis=0)
         most, tokens = max(most, float(steps[:, 0].max())), max(tokens, float(steps[:, 1].max()))
     return most, tokens, total / end / replicas if end else 0.0

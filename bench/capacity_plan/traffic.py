@@ -137,7 +137,7 @@ def read_schedule(path: Path, lengths: Mapping[str, str | None], burstiness: flo
     with every problem."""
     problems: list[str] = []
     hours: tuple[Hour, ...] = ()
-    found: dict[str, Distribution] = {}
+    distributions: dict[str, Distribution] = {}
     try:
         hours = read_rates(path)
     except UsageError as e:
@@ -150,12 +150,12 @@ def read_schedule(path: Path, lengths: Mapping[str, str | None], burstiness: flo
             )
             continue
         try:
-            found[name] = parse(spec, "tokens")
+            distributions[name] = parse(spec, "tokens")
         except SpecError as e:
             problems += [f"{flag}: {problem}" for problem in e.problems]
     if problems:
         raise UsageError(problems)
-    return Schedule(hours, found["input_tokens"], found["output_tokens"], burstiness)
+    return Schedule(hours, distributions["input_tokens"], distributions["output_tokens"], burstiness)
 
 
 def read_rates(path: Path) -> tuple[Hour, ...]:

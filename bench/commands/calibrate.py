@@ -57,29 +57,29 @@ ONE_MOCK = (
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     parser = run_parser("calibrate", ABOUT, EXAMPLES, ["url"])
-    own = own_group(parser, "how to calibrate")
-    own.add_argument(
+    group = own_group(parser, "how to calibrate")
+    group.add_argument(
         "--mock",
         default="",
         metavar='"FLAGS"',
         help="flags of the mock, as for python -m mockserver (default: TTFT 50 ms, TPOT 20 ms)",
     )
-    own.add_argument(
+    group.add_argument(
         "--url", action="append", metavar="URL", help="measure a mock that already runs there, instead of starting one"
     )
-    own.add_argument(
+    group.add_argument(
         "--sweep",
         nargs="*",
         metavar="LOADS",
         help="calibrate several loads: concurrency=1,10,100 rate=50,200 (default: 1 to 1000 streams, 20 to 400/s)",
     )
-    own.add_argument(
+    group.add_argument(
         "--full",
         nargs="*",
         metavar="CHECKS",
         help="change one setting of the mock at a time, and check that the report changes as it must (default: all checks)",
     )
-    own.add_argument("--no-store", action="store_true", help="do not keep the result for later runs")
+    group.add_argument("--no-store", action="store_true", help="do not keep the result for later runs")
     flags, problems = parse_flags(parser, argv)
     mock_flags, urls, store = flags.pop("mock"), flags.pop("url") or [None], not flags.pop("no_store")
     url = urls[0]
@@ -137,17 +137,17 @@ def _sweep(
         raise UsageError([*problems, *e.problems]) from e
     name, quiet = flags.get("name", "sweep"), bool(flags.get("quiet"))
     folder = Path(flags["out"]) if "out" in flags else default_directory(name)
-    given = {"name": name, **DEFAULTS, **flags}
+    settings = {"name": name, **DEFAULTS, **flags}
 
     def config_at(address: measure.Places, point: LoadPoint) -> RunConfig:
         place = {"url": address, "out": str(folder / point.name)}
-        return resolve_flags({**given, **point.flags(given), **place, "quiet": True}, problems, file)
+        return resolve_flags({**settings, **point.flags(settings), **place, "quiet": True}, problems, file)
 
-    found = measure.sweep(
+    result = measure.sweep(
         config_at, points, folder, mock_flags=mock_flags, command=["python", "-m", "bench", "calibrate", *argv],
         store=store, observer=terminal(quiet),
     )  # fmt: skip
-    return show_calibration_sweep(found, folder, flags.get("format", "text"))
+    return show_calibration_sweep(result, folder, flags.get("format", "text"))
 
 
 def _metamorphic(
@@ -160,9 +160,9 @@ def _metamorphic(
 ) -> int:
     loads = ({**metamorphic.LOAD, **check.load} for check in metamorphic.CHECKS.values())
     needed = {key for load in loads for key in load} | {"mode", "duration"}
-    given = [f"--{key.replace('_', '-')}" for key in flags if key in needed]
-    given += [flag for flag, value in others if value not in (None, "")]
-    problems += [f"{flag} and --full cannot be combined: each check has its own" for flag in given]
+    conflicts = [f"--{key.replace('_', '-')}" for key in flags if key in needed]
+    conflicts += [flag for flag, value in others if value not in (None, "")]
+    problems += [f"{flag} and --full cannot be combined: each check has its own" for flag in conflicts]
     name, quiet = flags.get("name", "full"), bool(flags.get("quiet"))
     folder = Path(flags["out"]) if "out" in flags else default_directory(name)
     fixed = {"name": name, "check_usage": True, **flags}
@@ -172,7 +172,7 @@ def _metamorphic(
             {**UNREAD, **load, "url": address, "out": str(folder / check), "quiet": True}, problems, file
         )
 
-    found = measure.check_all(
+    result = measure.check_all(
         config_at,
         fixed,
         checks,
@@ -181,10 +181,10 @@ def _metamorphic(
         observer=terminal(quiet),
     )
     show(
-        found.to_json(),
-        checks_document(found),
+        result.to_json(),
+        checks_document(result),
         flags.get("format", "text"),
         Level.USUAL,
         f"checks: {folder / 'full.json'}",
     )
-    return Exit.GOOD if found.holds else Exit.INVALID
+    return Exit.GOOD if result.holds else Exit.INVALID

@@ -68,41 +68,41 @@ def main(argv: Sequence[str]) -> int:
         "(default: nowhere; with --run runs/<time>-compare)",
     )  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="print no progress")
-    given = parser.parse_args(list(argv))
-    margin, pairs, allow = _checked(given)
+    args = parser.parse_args(list(argv))
+    margin, pairs, allow = _checked(args)
 
-    out = None if given.out is None else Path(given.out)
+    out = None if args.out is None else Path(args.out)
     if out is not None:
         refuse_directory("--out", out)
-    if given.run is not None:
-        out, sides = _measured(given, pairs, allow, out, argv)
+    if args.run is not None:
+        out, sides = _measured(args, pairs, allow, out, argv)
     else:
-        sides = _sides([Path(side) for side in given.sides])
+        sides = _sides([Path(side) for side in args.sides])
     result = compare_directories(sides, margin=margin, allow=allow)
-    return finish(result, given.format, out)
+    return finish(result, args.format, out)
 
 
-def _checked(given: Namespace) -> tuple[float, int, list[str]]:
+def _checked(args: Namespace) -> tuple[float, int, list[str]]:
     """The margin, the number of pairs, and the settings that may differ. Raises UsageError with every problem of the
     flags."""
     problems: list[str] = []
-    named = given.sides if given.run is None else given.run
-    what = "directories" if given.run is None else "configurations"
-    if given.run is not None and given.sides:
+    named = args.sides if args.run is None else args.run
+    kind = "directories" if args.run is None else "configurations"
+    if args.run is not None and args.sides:
         problems.append("--run makes new runs, and directories name existing ones: use only one of them")
-    if given.run is None and given.pairs is not None:
+    if args.run is None and args.pairs is not None:
         problems.append("--pairs is for runs that --run makes: name the configurations with --run A.yaml B.yaml")
     if len(named) > 26 or not (
-        len(named) > 1 or (given.run is None and len(named) == 1 and _sides([Path(named[0])])[1:])
+        len(named) > 1 or (args.run is None and len(named) == 1 and _sides([Path(named[0])])[1:])
     ):
-        problems.append(f"name 2 to 26 {what} to compare: there {'is 1' if len(named) == 1 else f'are {len(named)}'}")
-    pairs = 5 if given.pairs is None else int(given.pairs) if given.pairs.isdecimal() else 0
+        problems.append(f"name 2 to 26 {kind} to compare: there {'is 1' if len(named) == 1 else f'are {len(named)}'}")
+    pairs = 5 if args.pairs is None else int(args.pairs) if args.pairs.isdecimal() else 0
     if not 2 <= pairs <= MOST_PAIRS:
-        problems.append(f"--pairs {given.pairs}: give a number from 2 to {MOST_PAIRS}; one pair has no spread")
-    margin = tried(problems, lambda: share_of("--margin", given.margin))
+        problems.append(f"--pairs {args.pairs}: give a number from 2 to {MOST_PAIRS}; one pair has no spread")
+    margin = tried(problems, lambda: share_of("--margin", args.margin))
     if problems or margin is None:
-        raise UsageError([*problems, *missing(Path(side) for side in given.sides)])
-    return margin, pairs, [name.strip().replace("-", "_") for name in given.allow.split(",") if name.strip()]
+        raise UsageError([*problems, *missing(Path(side) for side in args.sides)])
+    return margin, pairs, [name.strip().replace("-", "_") for name in args.allow.split(",") if name.strip()]
 
 
 def _sides(paths: list[Path]) -> list[Path]:
@@ -114,20 +114,20 @@ def _sides(paths: list[Path]) -> list[Path]:
 
 
 def _measured(
-    given: Namespace, pairs: int, allow: list[str], out: Path | None, argv: Sequence[str]
+    args: Namespace, pairs: int, allow: list[str], out: Path | None, argv: Sequence[str]
 ) -> tuple[Path, list[Path]]:
     """Make the runs. Returns their directory and its sides."""
     configs, problems = [], []
-    for name in given.run:
+    for name in args.run:
         try:
-            configs.append(resolve_flags({"config": name, "quiet": given.quiet}, []))
+            configs.append(resolve_flags({"config": name, "quiet": args.quiet}, []))
         except UsageError as e:
             problems += [problem if name in problem else f"{name}: {problem}" for problem in e.problems]
     if problems:
         raise UsageError(problems)
     place = default_directory("compare") if out is None else out
     command = ["python", "-m", "bench", "compare", *argv]
-    return place, run_pairs(configs, pairs, place, allow=allow, command=command, observer=terminal(given.quiet))
+    return place, run_pairs(configs, pairs, place, allow=allow, command=command, observer=terminal(args.quiet))
 
 
 def finish(result: ComparisonResult, form: str, out: Path | None) -> int:

@@ -27,6 +27,6 @@ def main(argv: Sequence[str]) -> int:
         epilog=EXAMPLES,
     )
     parser.add_argument("shell", choices=SHELLS)
-    given = parser.parse_args(list(argv))
-    print(completion(whole(), given.shell), end="")
+    args = parser.parse_args(list(argv))
+    print(completion(whole(), args.shell), end="")
     return Exit.GOOD

@@ -33,33 +33,33 @@ examples:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    given = _parser().parse_args(list(argv))
+    args = _parser().parse_args(list(argv))
     problems: list[str] = []
-    if not given.port.isdecimal() or int(given.port) > 65535:
-        problems.append(f"--port must be from 0 to 65535 (given: {given.port!r})")
-    token = tried(problems, lambda: _token(given))
-    read_token = tried(problems, lambda: _read_token(given))
-    tls = tried(problems, lambda: _tls(given))
-    proxy = tried(problems, lambda: proxy_of(given.trusted_proxy, given.trust_user_header))
+    if not args.port.isdecimal() or int(args.port) > 65535:
+        problems.append(f"--port must be from 0 to 65535 (given: {args.port!r})")
+    token = tried(problems, lambda: _token(args))
+    read_token = tried(problems, lambda: _read_token(args))
+    tls = tried(problems, lambda: _tls(args))
+    proxy = tried(problems, lambda: proxy_of(args.trusted_proxy, args.trust_user_header))
     if problems:
         raise UsageError(problems)
-    own = Path(given.runs) / OWN_FOLDER
-    make_directory("--runs", own)
-    with held_alone(own) as ours:
-        return _serve(given, Keys(token, read_token), tls, proxy) if ours else _other_console(given)
+    folder = Path(args.runs) / OWN_FOLDER
+    make_directory("--runs", folder)
+    with held_alone(folder) as acquired:
+        return _serve(args, Keys(token, read_token), tls, proxy) if acquired else _other_console(args)
 
 
-def _serve(given: Namespace, keys: Keys, tls: Tls | None, proxy: Proxy | None) -> int:
-    listening = _listen(given.host, int(given.port))
+def _serve(args: Namespace, keys: Keys, tls: Tls | None, proxy: Proxy | None) -> int:
+    listening = _listen(args.host, int(args.port))
     port = listening.getsockname()[1]
-    console = Console(Path(given.runs), key_env=given.key_env, allow_local_data=given.allow_local_data)
-    public, private = urls_of(given.host, port, keys.token, tls=tls is not None)
-    app = create_app(console, keys, host=given.host, port=port, tls=tls is not None, proxy=proxy)
+    console = Console(Path(args.runs), key_env=args.key_env, allow_local_data=args.allow_local_data)
+    public, private = urls_of(args.host, port, keys.token, tls=tls is not None)
+    app = create_app(console, keys, host=args.host, port=port, tls=tls is not None, proxy=proxy)
     keep(console.runs, private)
 
     def ready() -> None:
-        print(f"console ready at {public if given.token else private}", flush=True)
-        if not given.no_browser:
+        print(f"console ready at {public if args.token else private}", flush=True)
+        if not args.no_browser:
             webbrowser.open(door(console.runs, private))
 
     try:
@@ -69,17 +69,17 @@ def _serve(given: Namespace, keys: Keys, tls: Tls | None, proxy: Proxy | None) -
     return Exit.GOOD
 
 
-def _other_console(given: Namespace) -> int:
+def _other_console(args: Namespace) -> int:
     """Open the page of the running console of this folder. Raises UsageError if no browser may be opened.
 
     Two queues would send two loads at once, which would disturb each other.
     """
-    runs = Path(given.runs)
+    runs = Path(args.runs)
     try:
         base, token = read(runs)
     except UsageError:
         raise UsageError(f"another console of {runs} is starting or ending: try again in a moment") from None
-    if given.no_browser:
+    if args.no_browser:
         raise UsageError(f"a console of {runs} already runs at {base}: use it, or end it first")
     print(f"a console of {runs} already runs at {base}: this opens its page", flush=True)
     webbrowser.open(door(runs, f"{base}/?{urlencode({'token': token})}"))
@@ -131,53 +131,53 @@ def _parser() -> Parser:
     return parser
 
 
-def _token(given: Namespace) -> str | None:
+def _token(args: Namespace) -> str | None:
     """The token chosen by the user. Raises UsageError if it is too short, or missing although other machines can connect."""
-    token: str | None = given.token or os.environ.get("TRUELOAD_TOKEN")
+    token: str | None = args.token or os.environ.get("TRUELOAD_TOKEN")
     token = None if token is None else token.strip()  # A token read from a file ends in a line break.
-    if not is_loopback(given.host):
+    if not is_loopback(args.host):
         if token is None:
             raise UsageError(
-                f"--host {given.host} lets other machines in: choose the token that they need, with --token or TRUELOAD_TOKEN"
+                f"--host {args.host} lets other machines in: choose the token that they need, with --token or TRUELOAD_TOKEN"
             )
-        plain = "" if given.tls_cert else ", without encryption"
+        plain = "" if args.tls_cert else ", without encryption"
         print(
-            f"warning: {given.host} can be reached from other machines{plain}: anyone with the token can send load from this "
+            f"warning: {args.host} can be reached from other machines{plain}: anyone with the token can send load from this "
             "machine",
             file=sys.stderr,
         )
     if token is not None and (problem := token_problem(token)) is not None:
-        where = "--token" if given.token else "the token in TRUELOAD_TOKEN"
+        where = "--token" if args.token else "the token in TRUELOAD_TOKEN"
         raise UsageError(f"{where} {problem}")
     return token
 
 
-def _read_token(given: Namespace) -> str | None:
+def _read_token(args: Namespace) -> str | None:
     """The read-only token. Raises UsageError if it is easy to guess, or equals the full token."""
-    token: str | None = given.read_token or os.environ.get("TRUELOAD_READ_TOKEN")
+    token: str | None = args.read_token or os.environ.get("TRUELOAD_READ_TOKEN")
     token = None if token is None else token.strip()
     if token is None:
         return None
-    where = "--read-token" if given.read_token else "the token in TRUELOAD_READ_TOKEN"
+    where = "--read-token" if args.read_token else "the token in TRUELOAD_READ_TOKEN"
     if (problem := token_problem(token)) is not None:
         raise UsageError(f"{where} {problem}")
-    if token == (given.token or os.environ.get("TRUELOAD_TOKEN") or "").strip():
+    if token == (args.token or os.environ.get("TRUELOAD_TOKEN") or "").strip():
         raise UsageError(f"{where} is the token that may change everything: choose another")
     return token
 
 
-def _tls(given: Namespace) -> Tls | None:
+def _tls(args: Namespace) -> Tls | None:
     """The certificate. Raises UsageError for files without one, or if the key has a password."""
-    if given.tls_cert is None:
-        if given.tls_key is not None:
+    if args.tls_cert is None:
+        if args.tls_key is not None:
             raise UsageError("--tls-key needs --tls-cert, the certificate that it belongs to")
         return None
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(given.tls_cert, given.tls_key, password=lambda: "")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(args.tls_cert, args.tls_key, password=lambda: "")
     except (OSError, ValueError) as e:  # ssl.SSLError is an OSError.
         why = getattr(e, "strerror", None) or e
-        raise UsageError(f"--tls-cert {given.tls_cert}: {why}: name PEM files of a certificate and its key") from e
-    return Tls(given.tls_cert, given.tls_key)
+        raise UsageError(f"--tls-cert {args.tls_cert}: {why}: name PEM files of a certificate and its key") from e
+    return Tls(args.tls_cert, args.tls_key)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -31,14 +31,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--project", metavar="NAME", help="mlflow, wandb: the experiment or project (default: trueload)"
     )
-    given = parser.parse_args(list(argv))
-    form = FORMATS[given.format]
-    wrong = [name for name in ("out", "project") if getattr(given, name) is not None and name not in form.takes]
+    args = parser.parse_args(list(argv))
+    form = FORMATS[args.format]
+    wrong = [name for name in ("out", "project") if getattr(args, name) is not None and name not in form.takes]
     if wrong:
-        raise UsageError([f"--{name} does not go with --format {given.format}" for name in wrong])
-    out = None if given.out is None else Path(given.out)
+        raise UsageError([f"--{name} does not go with --format {args.format}" for name in wrong])
+    out = None if args.out is None else Path(args.out)
     if out is not None:
         refuse_file("--out", out)
-    path = Path(given.run)
-    sys.stdout.write(form.write(Export(path, read_run(path).summary, out, given.project)))
+    path = Path(args.run)
+    sys.stdout.write(form.write(Export(path, read_run(path).summary, out, args.project)))
     return Exit.GOOD

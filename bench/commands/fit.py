@@ -54,34 +54,34 @@ _SEED = 0
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    given = _parser().parse_args(list(argv))
+    args = _parser().parse_args(list(argv))
     problems: list[str] = []
-    limits = tried(problems, lambda: _limits(given)) or {}
-    if given.engine == "sampled":
+    limits = tried(problems, lambda: _limits(args)) or {}
+    if args.engine == "sampled":
         problems += [
             f"--{name}: goes with --engine batching alone" for name in sorted(_flag_of(name) for name in limits)
         ]
-    if given.no_replay and given.held_out:
+    if args.no_replay and args.held_out:
         problems.append("--held-out names a run to replay, and --no-replay replays none: use only one of them")
-    out = None if given.out is None else tried(problems, lambda: _place(Path(given.out)))
-    runs = [Path(run) for run in given.runs]
-    for run in given.held_out:
+    out = None if args.out is None else tried(problems, lambda: _place(Path(args.out)))
+    runs = [Path(run) for run in args.runs]
+    for run in args.held_out:
         tried(problems, partial(RunDirectory.open, Path(run)))
     if problems:
         for run in runs:  # Otherwise the fit itself reports their problems.
             tried(problems, partial(RunDirectory.open, run))
         raise UsageError(problems)
 
-    profile = sampled(runs, given.server) if given.engine == "sampled" else fitted(runs, limits, given.server)
+    profile = sampled(runs, args.server) if args.engine == "sampled" else fitted(runs, limits, args.server)
     _write(profile, out)
     end = End()
-    if not given.no_replay:
-        profile, end = _replayed(profile, given)
+    if not args.no_replay:
+        profile, end = _replayed(profile, args)
         _write(profile, out)
     pages = (
         "" if out is None else f"profile: {out}\npage: {page_of(out)}\nserve it: python -m mockserver --profile {out}"
     )
-    show(profile, fit_document(profile), given.format, Level.USUAL, pages)
+    show(profile, fit_document(profile), args.format, Level.USUAL, pages)
     end.refuse_interrupted("interrupted while replaying: the profile has only the replays that were finished")
     return Exit.GOOD
 
@@ -131,41 +131,41 @@ def page_of(out: Path) -> Path:
     return out.with_suffix(".html")
 
 
-def _replayed(profile: Profile, given: Namespace) -> tuple[Profile, End]:
+def _replayed(profile: Profile, args: Namespace) -> tuple[Profile, End]:
     """Replay the profile's loads against a mock with this profile. Returns the profile with the results, and how the
     series ended."""
     with tempfile.TemporaryDirectory(prefix="trueload-fit-") as folder:
         file = Path(folder) / "profile.json"
         file.write_bytes(orjson.dumps(to_plain(profile)))
-        fitted_runs, held_out = ([Path(run) for run in runs] for runs in (given.runs, given.held_out))
-        replays, problems, end = fit_replay.replay(file, fitted_runs, held_out, terminal(given.quiet))
+        fitted_runs, held_out = ([Path(run) for run in runs] for runs in (args.runs, args.held_out))
+        replays, problems, end = fit_replay.replay(file, fitted_runs, held_out, terminal(args.quiet))
     warnings = [*profile.warnings, *problems, *warnings_of(replays)]
     return replace(profile, replay=replays or None, warnings=warnings), end
 
 
-def _limits(given: Namespace) -> dict[str, float]:
+def _limits(args: Namespace) -> dict[str, float]:
     """The given limits, by name. Raises UsageError with every problem."""
-    found, problems = {}, []
+    limits, problems = {}, []
     for name in ("max_num_seqs", "max_num_batched_tokens", "kv_blocks"):
-        text = getattr(given, name)
+        text = getattr(args, name)
         if text is None:
             continue
         if text.isdecimal() and int(text) >= 1:
-            found[name] = float(text)
+            limits[name] = float(text)
         else:
             problems.append(f"--{name.replace('_', '-')} {text}: write a whole number of at least 1")
-    if given.step_gap is not None:
+    if args.step_gap is not None:
         try:
-            gap_ms = float(given.step_gap)
+            gap_ms = float(args.step_gap)
         except ValueError:
             gap_ms = 0.0
         if 0 < gap_ms < 60_000:
-            found["step_gap_us"] = gap_ms * 1000
+            limits["step_gap_us"] = gap_ms * 1000
         else:
-            problems.append(f"--step-gap {given.step_gap}: write a number of ms, for example 0.6")
+            problems.append(f"--step-gap {args.step_gap}: write a number of ms, for example 0.6")
     if problems:
         raise UsageError(problems)
-    return found
+    return limits
 
 
 def _flag_of(limit: str) -> str:

@@ -48,8 +48,8 @@ def replay(
             )
 
         results, end = drive(in_order([*enumerate((*fitted, *held_out))]), again)
-    problems = [one.why for one in results if isinstance(one, _NotReplayed)]
-    return [one for one in results if isinstance(one, Replay)], problems, end
+    problems = [result.why for result in results if isinstance(result, _NotReplayed)]
+    return [result for result in results if isinstance(result, Replay)], problems, end
 
 
 def _unless_it_fails(path: Path, make: Callable[[], Replay]) -> Replay | _NotReplayed:
@@ -97,14 +97,14 @@ def _against(config: RunConfig, url: str) -> RunConfig:
 
 def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[ReplayedCurve]:
     """For each number that both runs have, the quantiles of both."""
-    one, two = (
+    a, b = (
         curves_of(streams_of(record for record in directory.records() if record.phase == "run"))
         for directory in (measured, replayed)
     )
     return [
-        ReplayedCurve(number=name, measured=one[name], replayed=two[name])
+        ReplayedCurve(number=name, measured=a[name], replayed=b[name])
         for name in NUMBERS
-        if {name} <= one.keys() & two.keys()
+        if {name} <= a.keys() & b.keys()
     ]
 
 
@@ -113,17 +113,17 @@ def compared(measured: Latency, replayed: Latency) -> list[ReplayedNumber]:
     rows = []
     for name in NUMBERS:
         for quantile in QUANTILES:
-            one, two = (side[name].of(quantile) if name in side else None for side in (measured, replayed))
-            if one is not None and two is not None:
-                off = two / one - 1 if one > 0 else None
+            a, b = (side[name].of(quantile) if name in side else None for side in (measured, replayed))
+            if a is not None and b is not None:
+                off = b / a - 1 if a > 0 else None
                 apart = is_apart(*(side[name].ci95.get(quantile) for side in (measured, replayed)))
-                row = ReplayedNumber(number=name, quantile=quantile, measured=one, replayed=two, off=off, apart=apart)
+                row = ReplayedNumber(number=name, quantile=quantile, measured=a, replayed=b, off=off, apart=apart)
                 rows.append(row)
     return rows
 
 
-def is_apart(one: Interval | None, two: Interval | None) -> bool | None:
+def is_apart(a: Interval | None, b: Interval | None) -> bool | None:
     """Whether two intervals are disjoint; None if one is missing."""
-    if one is None or two is None:
+    if a is None or b is None:
         return None
-    return one[1] < two[0] or two[1] < one[0]
+    return a[1] < b[0] or b[1] < a[0]

@@ -65,80 +65,80 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
     parser.add_argument("--summary", metavar="FILE", help="append a summary in Markdown, for the page of a CI job")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
-    given = parser.parse_args(list(argv))
+    args = parser.parse_args(list(argv))
 
-    path = None if given.baseline is None else Path(given.baseline)
-    rules, runs, kept = _asked(given, path)
-    gate = decide(runs, rules, path, kept, updating=given.update)
-    notes = [_update(path, kept, gate)] if given.update and path is not None else []
+    path = None if args.baseline is None else Path(args.baseline)
+    rules, runs, baseline = _asked(args, path)
+    gate = decide(runs, rules, path, baseline, updating=args.update)
+    notes = [_update(path, baseline, gate)] if args.update and path is not None else []
     document = result_of(gate, baseline=path, command=["python", "-m", "bench", "gate", *argv], notes=notes)
-    _write(document, given)
+    _write(document, args)
     return gate.exit
 
 
-def _asked(given: Namespace, path: Path | None) -> tuple[Rules, list[MeasuredRun], Baseline | None]:
+def _asked(args: Namespace, path: Path | None) -> tuple[Rules, list[MeasuredRun], Baseline | None]:
     """The rules, the runs and the baseline. Raises UsageError with every problem of the flags."""
     problems: list[str] = []
     places = {
-        "--baseline": given.baseline if given.update else None,
-        "--junit": given.junit,
-        "--summary": given.summary,
+        "--baseline": args.baseline if args.update else None,
+        "--junit": args.junit,
+        "--summary": args.summary,
     }
     for flag, name in places.items():
         if name is not None:
             tried(problems, partial(refuse_file, flag, Path(name), makes_directories=True))
-    if not given.runs:
+    if not args.runs:
         problems.append("name the runs to judge")
-    if not given.slo and given.baseline is None:
+    if not args.slo and args.baseline is None:
         problems.append("nothing to check the runs against: give --slo, --baseline, or both")
-    if given.update and given.baseline is None:
+    if args.update and args.baseline is None:
         problems.append("--update adds the runs to a file: name it with --baseline FILE")
-    objectives = [tried(problems, partial(_objective, slo)) for slo in given.slo]
+    objectives = [tried(problems, partial(_objective, slo)) for slo in args.slo]
     shares = {
-        name: tried(problems, partial(share_of, f"--{name}", getattr(given, name))) or 0.0
+        name: tried(problems, partial(share_of, f"--{name}", getattr(args, name))) or 0.0
         for name in ("margin", "alpha")
     }
-    directories = [tried(problems, partial(run_directories, Path(run))) or [] for run in given.runs]
-    kept = None if path is None else tried(problems, lambda: _kept(path, is_needed=not given.update))
+    directories = [tried(problems, partial(run_directories, Path(run))) or [] for run in args.runs]
+    baseline = None if path is None else tried(problems, lambda: _read_baseline(path, is_needed=not args.update))
     if problems:
         raise UsageError(problems)
-    rules = Rules(tuple(one for one in objectives if one is not None), strict=given.strict, **shares)
+    rules = Rules(tuple(objective for objective in objectives if objective is not None), strict=args.strict, **shares)
     runs = [read_run(directory) for directory in dict.fromkeys(chain.from_iterable(directories))]
     if problems := copies(runs):
         raise UsageError(problems)
-    return rules, runs, kept
+    return rules, runs, baseline
 
 
 def _objective(text: str) -> Objective:
     return steady(from_user(text))
 
 
-def _kept(path: Path, *, is_needed: bool) -> Baseline | None:
+def _read_baseline(path: Path, *, is_needed: bool) -> Baseline | None:
     """The baseline; None if there is none yet. Raises UsageError if it is damaged, or is needed and does not exist."""
-    kept = baselines.read(path)
-    if kept is None and is_needed:
+    baseline = baselines.read(path)
+    if baseline is None and is_needed:
         raise UsageError(f"--baseline {path} does not exist: begin it with --update")
-    return kept
+    return baseline
 
 
-def _update(path: Path, kept: Baseline | None, gate: Gate) -> str:
+def _update(path: Path, baseline: Baseline | None, gate: Gate) -> str:
     """Add the runs to the baseline. Returns a sentence about the result."""
     if not gate.runs:
         return f"{path} is unchanged: no run can be used"
     # If some runs in the baseline lack a number, no later run is checked for it.
     why = "something failed" if gate.exit else "these runs lack a number that it has" if gate.missing else None
     if why is not None:
-        if kept is None:
+        if baseline is None:
             return f"{path} was not written, because {why}"
         return f"{path} is unchanged, because {why}. To accept the change, begin another file"
     n = len(baselines.add(path, gate.runs[0], gate.entries).runs)
     return f"{path} now holds {n} run{'' if n == 1 else 's'}"
 
 
-def _write(document: GateResult, given: Namespace) -> None:
+def _write(document: GateResult, args: Namespace) -> None:
     for flag, name, content, mode in (
-        ("--junit", given.junit, junit.render(document), "wb"),
-        ("--summary", given.summary, markdown.render(gate_document(document)).encode(), "ab"),
+        ("--junit", args.junit, junit.render(document), "wb"),
+        ("--summary", args.summary, markdown.render(gate_document(document)).encode(), "ab"),
     ):
         if name is not None:
             try:
@@ -147,7 +147,7 @@ def _write(document: GateResult, given: Namespace) -> None:
                     file.write(content)
             except OSError as e:
                 raise UsageError(f"{flag} {name} cannot be written ({e.strerror}): name another file") from e
-    if given.format == "json":
+    if args.format == "json":
         print(orjson.dumps(to_plain(document), option=orjson.OPT_INDENT_2).decode())
     else:
         text.show(gate_document(document), Level.FIRST, width=text.NARROW)

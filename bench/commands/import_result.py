@@ -39,8 +39,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("file", metavar="FILE", help="the result file of the other tool")
     parser.add_argument("--out", metavar="DIR", required=True, help="the run directory to make")
     parser.add_argument("--quiet", action="store_true", help="print only the verdict and the errors")
-    given = parser.parse_args(list(argv))
-    source, out = Path(given.file), Path(given.out)
+    args = parser.parse_args(list(argv))
+    source, out = Path(args.file), Path(args.out)
     file = read_file(source)
     tool = _tool_of(file)
     runs = [*tool.read(file)]
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         result = evaluate(make_run(run, path, source, tool.title, command, place))
         if len(runs) > 1:
             print(f"{path}", file=sys.stderr)
-        statuses.append(print_result(result, "text", quiet=given.quiet))
+        statuses.append(print_result(result, "text", quiet=args.quiet))
     return next(status for status in PRECEDENCE if status in statuses)
 
 

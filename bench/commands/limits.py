@@ -40,21 +40,21 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", metavar="FILE", help=f"where to keep the result (default: {ceiling.default_path()})")
     parser.add_argument("--no-store", action="store_true", help="do not keep the result for later runs")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
-    given = parser.parse_args(list(argv))
+    args = parser.parse_args(list(argv))
     if sys.platform != "linux":
         raise UsageError(
             "limits needs Linux: its bare source is made of epoll; calibrate shows how exact this machine is"
         )
-    if given.no_store and given.out is not None:
+    if args.no_store and args.out is not None:
         raise UsageError("--out names a file for the result, and --no-store keeps none: use only one of them")
 
-    if given.out is not None:
-        refuse_file("--out", Path(given.out), makes_directories=True)
-    observer = terminal(given.quiet)
-    result = measure.measure(quick=given.quick, observer=observer)
-    show(result.to_json(), limits_document(result), given.format)
-    if not given.no_store:
-        path = ceiling.default_path() if given.out is None else Path(given.out)
+    if args.out is not None:
+        refuse_file("--out", Path(args.out), makes_directories=True)
+    observer = terminal(args.quiet)
+    result = measure.measure(quick=args.quick, observer=observer)
+    show(result.to_json(), limits_document(result), args.format)
+    if not args.no_store:
+        path = ceiling.default_path() if args.out is None else Path(args.out)
         ceiling.write(path, result.to_json())
         observer.say(f"kept in {path}")
     return Exit.INVALID if all(value is None for value in result.ceiling.values()) else Exit.GOOD

@@ -50,9 +50,9 @@ def main(argv: Sequence[str]) -> int:
         help="an environment variable that may be used as a key; may be repeated (always allowed: OPENAI_API_KEY, "
         "TRUELOAD_KEY_*)",
     )
-    given = parser.parse_args(list(argv))
+    args = parser.parse_args(list(argv))
     problems = [
-        f"--allow-url {url}: write it whole, such as http://host:8000" for url in given.allow_url if not origin_of(url)
+        f"--allow-url {url}: write it whole, such as http://host:8000" for url in args.allow_url if not origin_of(url)
     ]
     if find_spec("mcp") is None:
         problems.append("the command mcp needs a package: pip install 'mcp>=2'")
@@ -61,16 +61,16 @@ def main(argv: Sequence[str]) -> int:
     from bench.agents.operations import Operations
     from bench.agents.server import server_of
 
-    runs = Path(given.runs)
+    runs = Path(args.runs)
     make_directory("--runs", runs / OWN_FOLDER)
-    with held_alone(runs / OWN_FOLDER) as ours:
-        if not ours:
+    with held_alone(runs / OWN_FOLDER) as acquired:
+        if not acquired:
             raise UsageError(
                 f"a console, or another such server, of {runs} already runs: end it, or name another --runs"
             )
-        console = Console(runs, key_env=given.key_env)
+        console = Console(runs, key_env=args.key_env)
         # A thread that waits for stdin cannot be ended, and Python would wait for it. Tasks continue, and everything
         # else is on disk.
         with closing(console), stop_signals_handled(signal.SIG_DFL):
-            server_of(Operations(console, given.allow_url)).run("stdio")
+            server_of(Operations(console, args.allow_url)).run("stdio")
     return Exit.GOOD

@@ -71,13 +71,13 @@ def read_file(flags: dict[str, Any], problems: list[str]) -> ConfigFile:
 
 def own_settings(options: Sequence[Option], flags: dict[str, Any], file: ConfigFile) -> dict[str, str]:
     """A command's own settings: removed from the flags, which override, and from the file."""
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for option in options:
         of_file, of_flags = file.settings.pop(option.name, None), flags.pop(option.name, None)
         value = of_file if of_flags is None else of_flags
         if value is not None:
-            found[option.name] = values.as_text(value)
-    return found
+            settings[option.name] = values.as_text(value)
+    return settings
 
 
 def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile | None = None) -> RunConfig:
@@ -85,8 +85,8 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
 
     Raises UsageError with every problem at once.
     """
-    flags, found = dict(flags), list(problems)
-    file = read_file(flags, found) if file is None else file
+    flags, errors = dict(flags), list(problems)
+    file = read_file(flags, errors) if file is None else file
     settings = dict(file.settings)
     # A user and password in the URL were given deliberately, so a key in the environment is ignored.
     url = flags.get("url", settings.get("url", ""))
@@ -99,19 +99,19 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
         try:
             settings["api_key"] = values.api_key(SecretStr(os.environ[variable]))
         except ValueError as e:
-            found.append(f"{variable}: {e}")
+            errors.append(f"{variable}: {e}")
     out = flags.get("out", settings.get("out"))
     if isinstance(out, str) and out and "\0" not in out:
         try:
             refuse_directory("--out", Path(out))
         except UsageError as e:
-            found += e.problems
+            errors += e.problems
     try:
         config = resolve(flags, settings, file.name)
     except UsageError as e:
-        found += e.problems
-    if found:
-        raise UsageError(found)
+        errors += e.problems
+    if errors:
+        raise UsageError(errors)
     if notes:
         say = terminal(config.quiet).say
         for note in notes:
@@ -135,11 +135,11 @@ def _stripped(
 ) -> list[str]:
     """A note for each key and header that ends in white space, which is removed."""
     notes = []
-    for place, given in (("", flags), (f"{file_name}: " if file_name else "", settings)):
-        if isinstance(key := given.get("api_key"), str) and key != key.rstrip():
+    for place, source in (("", flags), (f"{file_name}: " if file_name else "", settings)):
+        if isinstance(key := source.get("api_key"), str) and key != key.rstrip():
             shown = "api_key" if place else variable
             notes.append(f"note: {place}{shown}: white space after the key (a line break?) was removed")
-        headers = given.get("header")
+        headers = source.get("header")
         for header in [headers] if isinstance(headers, str) else headers if isinstance(headers, list | tuple) else []:
             if isinstance(header, str) and header != header.rstrip():
                 shown = "header" if place else "--header"

@@ -138,17 +138,17 @@ def print_result(result: Result, form: str, *, quiet: bool, details: bool = Fals
     return result.exit
 
 
-def print_search(found: Rendered, form: str, *, quiet: bool) -> int:
+def print_search(rendered: Rendered, form: str, *, quiet: bool) -> int:
     """Print the result of a search. Returns its exit status."""
     if form == "json" or quiet or not sys.stdout.isatty():
-        sys.stdout.write(found.json if form == "json" else found.brief if quiet else found.text)
+        sys.stdout.write(rendered.json if form == "json" else rendered.brief if quiet else rendered.text)
     else:
         from bench.documents.document import Level
         from bench.report import text
 
-        text.show(found.document, Level.USUAL)
-        print(f"\npage: {found.page}")
-    return found.exit
+        text.show(rendered.document, Level.USUAL)
+        print(f"\npage: {rendered.page}")
+    return rendered.exit
 
 
 def show(

@@ -24,14 +24,14 @@ def parser_of(main: Callable[[Sequence[str]], object]) -> argparse.ArgumentParse
     def caught(self: argparse.ArgumentParser, file: object = None) -> NoReturn:
         raise _Captured(self)
 
-    kept = argparse.ArgumentParser.print_help
+    original = argparse.ArgumentParser.print_help
     argparse.ArgumentParser.print_help = caught  # type: ignore[method-assign]
     try:
         main(["--help"])
     except _Captured as e:
         return e.parser
     finally:
-        argparse.ArgumentParser.print_help = kept  # type: ignore[method-assign]
+        argparse.ArgumentParser.print_help = original  # type: ignore[method-assign]
     raise AssertionError(f"{main} has no --help of argparse")
 
 

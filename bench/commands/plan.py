@@ -72,40 +72,40 @@ _MOST_REPLICAS, _LEAST_DRAWS, _MOST_DRAWS = 256, 1, 200
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    given = _parser().parse_args(list(argv))
+    args = _parser().parse_args(list(argv))
     problems: list[str] = []
-    asked = _asked(given, argv, problems)
-    out = None if given.out is None else Path(given.out)
+    asked = _asked(args, argv, problems)
+    out = None if args.out is None else Path(args.out)
     if out is not None:
         tried(problems, lambda: refuse_directory("--out", out))
-    content = _of_search(given, asked, problems) if given.search else _of_profile(given, asked, problems)
-    _show(content, out, given.format)
+    content = _of_search(args, asked, problems) if args.search else _of_profile(args, asked, problems)
+    _show(content, out, args.format)
     if content.replicas is None:
         return Exit.OBJECTIVE_FAILED
     return Exit.GOOD if content.known else Exit.INVALID
 
 
-def _of_profile(given: Namespace, asked: Asked, problems: list[str]) -> PlanContent:
-    objectives = [tried(problems, partial(_supported, one)) for one in given.slo or ()]
-    read = [one for one in objectives if one is not None]
+def _of_profile(args: Namespace, asked: Asked, problems: list[str]) -> PlanContent:
+    objectives = [tried(problems, partial(_supported, objective)) for objective in args.slo or ()]
+    read = [objective for objective in objectives if objective is not None]
     wanted = tried(problems, lambda: with_limits(read)) if len(read) == len(objectives) else None
-    if not given.slo:
+    if not args.slo:
         problems.append('--slo is missing: give objectives, for example --slo "ttft:p99<500ms"')
     profile = traffic = None
-    if given.profile is None:
+    if args.profile is None:
         problems.append("--profile is missing: give the file that python -m bench fit --out wrote, or --search DIR")
     else:
-        profile = tried(problems, lambda: read_profile(Path(given.profile)))
-    if given.rates is None and given.trace is None:
+        profile = tried(problems, lambda: read_profile(Path(args.profile)))
+    if args.rates is None and args.trace is None:
         problems.append("--rates is missing: give a file of times and requests per second, or --trace FILE")
     else:
-        traffic = tried(problems, lambda: _traffic(given, profile))
+        traffic = tried(problems, lambda: _traffic(args, profile))
     if problems or wanted is None or profile is None or traffic is None:
         raise UsageError(problems)
-    observer = terminal(given.quiet)
+    observer = terminal(args.quiet)
     with tempfile.TemporaryDirectory(prefix="trueload-plan-") as folder, running(processors()) as simulators:
         server = drawn(profile, asked.draws, Path(folder))
-        stretches = Stretches(simulators, server, traffic, wanted, given.router or ROUTERS[0])
+        stretches = Stretches(simulators, server, traffic, wanted, args.router or ROUTERS[0])
         began_ns = now_ns()
         with observer.waiting(lambda: progress(stretches, asked, (now_ns() - began_ns) / NS_PER_S)):
             return planned(stretches, asked)
@@ -119,18 +119,18 @@ def progress(stretches: Stretches, asked: Asked, seconds: float) -> str:
     return f"planning: {done} stretches simulated{left}"
 
 
-def _of_search(given: Namespace, asked: Asked, problems: list[str]) -> PlanContent:
-    path = Path(given.search)
+def _of_search(args: Namespace, asked: Asked, problems: list[str]) -> PlanContent:
+    path = Path(args.search)
     search = tried(problems, lambda: read_search(path))
     rate = None if search is None else tried(problems, lambda: rate_of(search, path))
     problems += [
         f"{flag} needs --profile: {why}" for flag, why in _OF_A_PROFILE.items()
-        if getattr(given, flag[2:].replace("-", "_")) is not None
+        if getattr(args, flag[2:].replace("-", "_")) is not None
     ]  # fmt: skip
     hours = None
-    if given.rates is not None:
-        hours = tried(problems, lambda: read_rates(Path(given.rates)))
-    elif given.trace is None:
+    if args.rates is not None:
+        hours = tried(problems, lambda: read_rates(Path(args.rates)))
+    elif args.trace is None:
         problems.append("--rates is missing: give a file of times and requests per second")
     if problems or search is None or rate is None or hours is None:
         raise UsageError(problems)
@@ -143,14 +143,14 @@ def _supported(text: str) -> Objective:
     return objective
 
 
-def _asked(given: Namespace, argv: Sequence[str], problems: list[str]) -> Asked:
-    least, most = _replicas(given.replicas, problems)
-    draws = _number("--draws", given.draws or _USUAL_DRAWS, problems, least=_LEAST_DRAWS, most=_MOST_DRAWS)
-    price = None if given.price is None else _number("--price", given.price, problems, least=0.0, most=1e9)
-    cold = None if given.cold_start is None else _cold_start_s(given.cold_start, problems)
+def _asked(args: Namespace, argv: Sequence[str], problems: list[str]) -> Asked:
+    least, most = _replicas(args.replicas, problems)
+    draws = _number("--draws", args.draws or _USUAL_DRAWS, problems, least=_LEAST_DRAWS, most=_MOST_DRAWS)
+    price = None if args.price is None else _number("--price", args.price, problems, least=0.0, most=1e9)
+    cold = None if args.cold_start is None else _cold_start_s(args.cold_start, problems)
     return Asked(
         least, most, int(draws), price, cold, ["python", "-m", "bench", "plan", *argv],
-        utc_now().isoformat(timespec="seconds"), _settings(given),
+        utc_now().isoformat(timespec="seconds"), _settings(args),
     )  # fmt: skip
 
 
@@ -230,31 +230,31 @@ def _cold_start_s(text: str, problems: list[str]) -> float:
     return seconds
 
 
-def _traffic(given: Namespace, profile: Profile | None) -> Traffic:
+def _traffic(args: Namespace, profile: Profile | None) -> Traffic:
     """The traffic of the day. Raises UsageError with every problem. Without a profile, missing lengths are not a problem."""
-    asked = {"input_tokens": given.input_tokens, "output_tokens": given.output_tokens}
+    asked = {"input_tokens": args.input_tokens, "output_tokens": args.output_tokens}
     problems: list[str] = []
     traffic: Traffic | None
-    if given.rates is not None:
-        if given.bad_rows is not None or given.columns is not None:
+    if args.rates is not None:
+        if args.bad_rows is not None or args.columns is not None:
             problems.append("--columns and --bad-rows go with --trace")
-        burstiness = _number("--burstiness", given.burstiness or "1", problems, least=0.01, most=100.0)
+        burstiness = _number("--burstiness", args.burstiness or "1", problems, least=0.01, most=100.0)
         fitted = dict.fromkeys(asked, "1") if profile is None else lengths_of(profile)
         lengths = {name: fitted.get(name) if spec is None else spec for name, spec in asked.items()}
-        traffic = tried(problems, lambda: read_schedule(Path(given.rates), lengths, burstiness))
+        traffic = tried(problems, lambda: read_schedule(Path(args.rates), lengths, burstiness))
     else:
-        if given.burstiness is not None:
+        if args.burstiness is not None:
             problems.append("--burstiness goes with --rates: a trace has its own times")
         if any(spec is not None for spec in asked.values()):
             problems.append("--input-tokens and --output-tokens go with --rates: a trace has its own lengths")
-        traffic = tried(problems, lambda: read_trace(Path(given.trace), given.columns, given.bad_rows or "fail"))
+        traffic = tried(problems, lambda: read_trace(Path(args.trace), args.columns, args.bad_rows or "fail"))
     if problems or traffic is None:
         raise UsageError(problems)
     return traffic
 
 
-def _settings(given: Namespace) -> dict[str, object]:
-    return {name: value for name, value in vars(given).items() if value is not None and name not in ("quiet", "format")}
+def _settings(args: Namespace) -> dict[str, object]:
+    return {name: value for name, value in vars(args).items() if value is not None and name not in ("quiet", "format")}
 
 
 def _show(content: PlanContent, out: Path | None, form: str) -> None:

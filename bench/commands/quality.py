@@ -52,26 +52,30 @@ def main(argv: Sequence[str]) -> int:
     if resume is not None and flags.pop("out", None) is not None:
         problems.append("--resume and --out both name the directory: use only one of them")
     file = read_file(flags, problems)
-    own = own_settings(OPTIONS, flags, file)
+    options = own_settings(OPTIONS, flags, file)
     answered = {name: flags.pop(name) for name in ANSWERED if name in flags}
     file = replace(file, settings={name: value for name, value in file.settings.items() if name not in ANSWERED})
-    given = {**({} if "name" in file.settings else {"name": "quality"}), **flags}
+    settings = {**({} if "name" in file.settings else {"name": "quality"}), **flags}
 
     def resolved(of_quality: dict[str, Any]) -> RunConfig:
-        return resolve_flags({**given, **of_quality}, [], file)
+        return resolve_flags({**settings, **of_quality}, [], file)
 
-    made = plan(answered, own, resolved, problems, strict=strict)
+    made = plan(answered, options, resolved, problems, strict=strict)
     named = made.loaded.out if resume is None else resume
     folder = default_directory(made.loaded.name) if named is None else Path(named)
     series = RunSeries(
         folder, command=["python", "-m", "bench", "quality", *argv], observer=terminal(made.loaded.quiet)
     )
-    found = measure.measure(made, series, resume=resume is not None)
+    result = measure.measure(made, series, resume=resume is not None)
     quiet = made.loaded.quiet
     below = "" if quiet else f"answers side by side: {folder / PAGE}"
     show(
-        found.content, quality_document(found.content), made.loaded.format, Level.BRIEF if quiet else Level.FIRST, below
+        result.content,
+        quality_document(result.content),
+        made.loaded.format,
+        Level.BRIEF if quiet else Level.FIRST,
+        below,
     )
-    if found.content.ended is not None and made.loaded.format != "json":
+    if result.content.ended is not None and made.loaded.format != "json":
         print(f"to continue, run the same command with --resume {folder}")
-    return found.exit
+    return result.exit

@@ -95,40 +95,40 @@ def _parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    given = _parser().parse_args(list(argv))
-    paths = [Path(run) for run in given.run]
-    of_a_run = given.requests is not None or given.server_chart or given.shards or given.format in ("csv", "markdown")
+    args = _parser().parse_args(list(argv))
+    paths = [Path(run) for run in args.run]
+    of_a_run = args.requests is not None or args.server_chart or args.shards or args.format in ("csv", "markdown")
     if of_a_run and (len(paths) > 1 or any((path / name).is_file() for path in paths for name in _OF_SERIES)):
         raise UsageError(
             "--format csv, --format markdown, --requests, --shards and --server-chart work with one run: name its directory"
         )
-    if given.out is not None and len(paths) == 1:
+    if args.out is not None and len(paths) == 1:
         raise UsageError("--out is for the page of several sweeps: the page of one result is in its directory")
     if len(paths) == 1 and (paths[0] / QUALITY).is_file():
-        return _quality(paths[0], given.format)
+        return _quality(paths[0], args.format)
     if len(paths) == 1 and (paths[0] / tune_file.TUNE).is_file():
-        return _tune(paths[0], given.format)
+        return _tune(paths[0], args.format)
     others = [str(path) for path in paths if not (path / SWEEP).is_file()]
     if not others:
         of_calibrate = [str(path) for path in paths if _is_of_calibrate(path)]
         if of_calibrate and len(paths) == 1:
-            return _calibration_sweep(paths[0], given.format)
+            return _calibration_sweep(paths[0], args.format)
         if of_calibrate:
             raise UsageError(
                 f"a sweep of calibrate shares no page with others: name it alone ({', '.join(of_calibrate)})"
             )
-        return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
+        return _sweeps(paths, Path(args.out or "sweeps.html"), args.format)
     if len(paths) > 1:
         raise UsageError(_why_not_one_page(paths, others))
     if (paths[0] / SETTINGS).is_file():
-        return print_search(render_again(paths[0]), given.format, quiet=given.quiet)
-    if given.shards:
-        _collect(paths[0], [Path(folder) for folder in given.shards])
-    result = evaluate(RunDirectory.open(paths[0]), server_charts=given.server_chart)
-    if given.requests is not None:
-        written = request_table.write(result.directory, given.requests)
+        return print_search(render_again(paths[0]), args.format, quiet=args.quiet)
+    if args.shards:
+        _collect(paths[0], [Path(folder) for folder in args.shards])
+    result = evaluate(RunDirectory.open(paths[0]), server_charts=args.server_chart)
+    if args.requests is not None:
+        written = request_table.write(result.directory, args.requests)
         print(f"requests: {written}", file=sys.stderr)
-    return print_result(result, given.format, quiet=given.quiet, details=given.details)
+    return print_result(result, args.format, quiet=args.quiet, details=args.details)
 
 
 def _why_not_one_page(paths: Sequence[Path], others: Sequence[str]) -> list[str]:
@@ -172,8 +172,8 @@ def _calibration_sweep(path: Path, form: str) -> int:
 def _collect(path: Path, folders: Sequence[Path]) -> None:
     directory = RunDirectory.open(path)
     workers = manifest.read(directory).manifest.workers
-    found = collect(directory, folders, alone=workers == 1)
-    print(f"shards: of {found} of {workers} workers", file=sys.stderr)
+    count = collect(directory, folders, alone=workers == 1)
+    print(f"shards: of {count} of {workers} workers", file=sys.stderr)
 
 
 def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
@@ -191,8 +191,8 @@ def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
         write_file("--out", page, html.render(sweep_document(contents, places)).encode())
     if form == "json":
         plain = [to_plain(content) for content in contents]
-        found = plain[0] if len(plain) == 1 else plain
-        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        document = plain[0] if len(plain) == 1 else plain
+        print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
         return Exit.GOOD
     for path, content in zip(paths, contents, strict=True):
         if len(paths) > 1:

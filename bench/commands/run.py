@@ -59,7 +59,7 @@ def _repeat(config: RunConfig, repeats: int, argv: Sequence[str]) -> int:
 
     folder = default_directory(config.name) if config.out is None else Path(config.out)
     command = ["python", "-m", "bench", "run", *argv]
-    found = repeat(config, repeats, RunSeries(folder, command=command, observer=terminal(config.quiet)))
-    if found.content.runs or config.format == "json":
-        show(found.content, repeats_document(found.content), config.format, below=f"repeats: {folder / REPEATS}")
-    return found.exit
+    result = repeat(config, repeats, RunSeries(folder, command=command, observer=terminal(config.quiet)))
+    if result.content.runs or config.format == "json":
+        show(result.content, repeats_document(result.content), config.format, below=f"repeats: {folder / REPEATS}")
+    return result.exit

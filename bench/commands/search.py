@@ -53,10 +53,10 @@ def main(argv: Sequence[str]) -> int:
     follower = SearchTerminal(sys.stderr, require=plan.require, quiet=plan.base.quiet)
     follower.say(f"searching in {directory.path}")
     runs = RunSeries(directory.path, command=command, observer=follower)
-    ended, rendered = carry_out(plan.search, plan.wanted, plan.base, directory, runs, follower, require=plan.require)
+    end, rendered = carry_out(plan.search, plan.wanted, plan.base, directory, runs, follower, require=plan.require)
     status = print_search(rendered, plan.base.format, quiet=plan.base.quiet)
-    if ended.error is not None:
-        complain(ended.error.problems if isinstance(ended.error, UsageError) else [str(ended.error)])
+    if end.error is not None:
+        complain(end.error.problems if isinstance(end.error, UsageError) else [str(end.error)])
     return status
 
 
@@ -81,14 +81,14 @@ def _plan(argv: Sequence[str], command: Sequence[str]) -> tuple[Plan, SearchDire
         if flags.get("config") != "-":
             flags["config"] = str(directory.settings)
     file = read_file(flags, problems)
-    own = own_settings(OPTIONS, flags, file)
+    options = own_settings(OPTIONS, flags, file)
     settings = {name: value for name, value in flags.items() if name not in LEFT_TO_THE_SEARCH}
     if "name" not in file.settings:
         settings.setdefault("name", "search")
     of_file = replace(file, settings={k: v for k, v in file.settings.items() if k not in LEFT_TO_THE_SEARCH})
     made = plan(
         {**{name: of_file.settings.get(name) for name in ("slo", "sessions_begin")}, **flags},
-        own,
+        options,
         lambda load: resolve_flags({**settings, **load}, [], of_file),
         resume=directory,
         problems=problems,

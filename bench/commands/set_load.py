@@ -42,9 +42,9 @@ def main(argv: Sequence[str]) -> int:
     for word in argv:
         if word.partition("=")[0] in ("--rate", "--concurrency", "--users", "--load"):
             raise UsageError(f"{word} is not a flag here: write the load after the directory: set-load runs/mine 20")
-    given = parser.parse_args(list(argv))
-    wanted = None if given.load is None else _number(given.load)
-    present = ask(Path(given.run), wanted, by="terminal")
+    args = parser.parse_args(list(argv))
+    wanted = None if args.load is None else _number(args.load)
+    present = ask(Path(args.run), wanted, by="terminal")
     if present.at_s is None:
         print(present)
     else:

@@ -46,29 +46,29 @@ def main(argv: Sequence[str]) -> int:
     if resume is not None and flags.pop("out", None) is not None:
         problems.append("--resume and --out both name the directory: use only one of them")
     file = read_file(flags, problems)
-    own = own_settings(OPTIONS, flags, file)
+    options = own_settings(OPTIONS, flags, file)
     file = replace(file, settings={name: value for name, value in file.settings.items() if name not in SET_BY_LOADS})
     of_runs = {name: value for name, value in flags.items() if name not in SET_BY_LOADS}
-    given = {**({} if "name" in file.settings else {"name": "sweep"}), **of_runs}
+    settings = {**({} if "name" in file.settings else {"name": "sweep"}), **of_runs}
 
     def config_at(of_visit: Mapping[str, Any]) -> RunConfig:
-        return resolve_flags({**given, **of_visit}, [], file)
+        return resolve_flags({**settings, **of_visit}, [], file)
 
-    made = plan(flags, own, config_at, problems)
+    made = plan(flags, options, config_at, problems)
     note_idle_users(config_at(made.loads.settings(made.loads.values[-1])))
     named = made.base.out if resume is None else resume
     folder = default_directory(made.base.name) if named is None else Path(named)
     observer = terminal(made.base.quiet)
-    found = measure.sweep(
+    result = measure.sweep(
         config_at,
         made.loads,
         RunSeries(folder, command=["python", "-m", "bench", "sweep", *argv], observer=observer),
-        given={**file.settings, **given},
+        given={**file.settings, **settings},
         gpus=made.gpus,
         resume=resume is not None,
     )
     below = f"sweep: {folder / measure.PAGE}"
-    if found.content.ended is not None:
+    if result.content.ended is not None:
         below += f"\nto continue, run the same command with --resume {folder}"
-    show(found.content, sweep_document([found.content]), made.base.format, Level.USUAL, below)
-    return found.exit
+    show(result.content, sweep_document([result.content]), made.base.format, Level.USUAL, below)
+    return result.exit

@@ -82,33 +82,33 @@ class _Api:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    given = _parser().parse_intermixed_args(list(argv))
-    action: str = given.action
-    task, words = (None, given.words) if action == "create" else ((given.words or [None])[0], given.words[1:])
-    _refuse_flags(given, action, task, words)
-    api = _api(given)
+    args = _parser().parse_intermixed_args(list(argv))
+    action: str = args.action
+    task, words = (None, args.words) if action == "create" else ((args.words or [None])[0], args.words[1:])
+    _refuse_flags(args, action, task, words)
+    api = _api(args)
     if action == "ls":
-        return _list(api.ask("GET", "/tasks").json(), given.format)
+        return _list(api.ask("GET", "/tasks").json(), args.format)
     if action in ("data", *NEED_A_NAME):
-        return _data(api, action, str(task), given)
+        return _data(api, action, str(task), args)
     if action == "create":
-        return _say(api.ask("POST", "/tasks", _new_task(given, words)).json())
+        return _say(api.ask("POST", "/tasks", _new_task(args, words)).json())
     path = f"/tasks/{quote(str(task), safe='')}"
     if action == "describe":
-        return _describe(api.ask("GET", path).json(), given.format)
+        return _describe(api.ask("GET", path).json(), args.format)
     if action == "report":
-        return _report(api, path, given.out)
+        return _report(api, path, args.out)
     if action == "edit":
-        return _say(api.ask("PATCH", path, _marks(given)).json())
+        return _say(api.ask("PATCH", path, _marks(args)).json())
     if action == "open":
         api.ask("GET", path)
-        webbrowser.open(door(Path(given.runs), f"{api.base}{path}?{urlencode({'token': api.token})}"))
+        webbrowser.open(door(Path(args.runs), f"{api.base}{path}?{urlencode({'token': api.token})}"))
         return Exit.GOOD
     if action == "rm":
-        api.ask("DELETE", f"{path}?files={str(given.files).lower()}")
+        api.ask("DELETE", f"{path}?files={str(args.files).lower()}")
         print(f"{task}: removed")
         return Exit.GOOD
-    body: dict[str, Any] = _secrets(given) if action in TAKE_SECRETS else {}
+    body: dict[str, Any] = _secrets(args) if action in TAKE_SECRETS else {}
     if action == "clone":
         body["settings"] = _settings(words)
     return _say(api.ask("POST", f"{path}/{action}", body or None).json())
@@ -192,7 +192,7 @@ _FLAGS_OF = {
 }
 
 
-def _refuse_flags(given: Namespace, action: str, task: str | None, words: Sequence[str]) -> None:
+def _refuse_flags(args: Namespace, action: str, task: str | None, words: Sequence[str]) -> None:
     """Raises UsageError for a missing or superfluous task, and for flags of other actions."""
     problems = []
     if task is None and action not in ("ls", "create", "data"):
@@ -202,64 +202,64 @@ def _refuse_flags(given: Namespace, action: str, task: str | None, words: Sequen
     elif words and action not in TAKE_SETTINGS:
         problems.append(f"{action} takes one {'file' if action in NEED_A_NAME else 'task'}, and no {' '.join(words)}")
     for flag, actions in _FLAGS_OF.items():
-        if getattr(given, flag) not in (None, False) and action not in actions:
+        if getattr(args, flag) not in (None, False) and action not in actions:
             problems.append(f"--{flag.replace('_', '-')} is for {', '.join(actions)}")
-    if action == "edit" and all(getattr(given, mark) is None for mark in MARKS):
+    if action == "edit" and all(getattr(args, mark) is None for mark in MARKS):
         problems.append("edit needs what to change: --title, --label, --note or --baseline")
-    if given.out is not None and Path(given.out).suffix not in SAVED_AS:
-        problems.append(f"--out {given.out}: end its name with {', '.join(SAVED_AS)}")
+    if args.out is not None and Path(args.out).suffix not in SAVED_AS:
+        problems.append(f"--out {args.out}: end its name with {', '.join(SAVED_AS)}")
     if problems:
         raise UsageError(problems)
 
 
-def _api(given: Namespace) -> _Api:
-    token = given.token or os.environ.get("TRUELOAD_TOKEN")
-    if given.url is None:
-        base, kept = read(Path(given.runs))
-        token = token or kept
+def _api(args: Namespace) -> _Api:
+    token = args.token or os.environ.get("TRUELOAD_TOKEN")
+    if args.url is None:
+        base, stored_token = read(Path(args.runs))
+        token = token or stored_token
     else:
-        base = _sendable("--url", values.url, given.url).rstrip("/")
+        base = _sendable("--url", values.url, args.url).rstrip("/")
     if token is None:
         raise UsageError("--url needs the token of that console: --token, or TRUELOAD_TOKEN")
-    token = _sendable("--token" if given.token else "the token", values.api_key, SecretStr(token)).get_secret_value()
-    return _Api(base, token, given.ca_file)
+    token = _sendable("--token" if args.token else "the token", values.api_key, SecretStr(token)).get_secret_value()
+    return _Api(base, token, args.ca_file)
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:
     """Settings written as NAME=VALUE. Several values of one name become a list, and an empty value becomes None."""
     if wrong := [word for word in words if not word.partition("=")[0] or "=" not in word]:
         raise UsageError([f"{word!r}: write a setting as NAME=VALUE, such as rate=5" for word in wrong])
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for word in words:
         name, _, value = word.partition("=")
         name = name.removeprefix("--").replace("-", "_")
-        if name in found:
-            found[name] = [*(found[name] if isinstance(found[name], list) else [found[name]]), value]
+        if name in settings:
+            settings[name] = [*(settings[name] if isinstance(settings[name], list) else [settings[name]]), value]
         else:
-            found[name] = value or None
-    return found
+            settings[name] = value or None
+    return settings
 
 
-def _secrets(given: Namespace) -> dict[str, Any]:
+def _secrets(args: Namespace) -> dict[str, Any]:
     """The key, from the environment: on the command line, other users of the machine would see it."""
-    if given.api_key_env is None:
+    if args.api_key_env is None:
         return {}
-    if not (key := os.environ.get(given.api_key_env)):
-        raise UsageError(f"--api-key-env: there is no environment variable {given.api_key_env}")
+    if not (key := os.environ.get(args.api_key_env)):
+        raise UsageError(f"--api-key-env: there is no environment variable {args.api_key_env}")
     return {"api_key": key}
 
 
-def _new_task(given: Namespace, words: Sequence[str]) -> dict[str, Any]:
-    file = {} if given.config is None else read_yaml(Path(given.config))
+def _new_task(args: Namespace, words: Sequence[str]) -> dict[str, Any]:
+    file = {} if args.config is None else read_yaml(Path(args.config))
     settings = {name.replace("-", "_"): value for name, value in file.items()} | _settings(words)
-    body = {name: getattr(given, name) for name in ("target", "kind", "title", "start_at")}
+    body = {name: getattr(args, name) for name in ("target", "kind", "title", "start_at")}
     known = {name: value for name, value in body.items() if value is not None}
-    return {**known, **_secrets(given), "start": not given.keep,
+    return {**known, **_secrets(args), "start": not args.keep,
             "settings": {name: value for name, value in settings.items() if value is not None}}  # fmt: skip
 
 
-def _marks(given: Namespace) -> dict[str, Any]:
-    marks = {mark: getattr(given, mark) for mark in MARKS if getattr(given, mark) is not None}
+def _marks(args: Namespace) -> dict[str, Any]:
+    marks = {mark: getattr(args, mark) for mark in MARKS if getattr(args, mark) is not None}
     return marks | ({"baseline": marks["baseline"] == "yes"} if "baseline" in marks else {})
 
 
@@ -285,12 +285,12 @@ def _describe(task: dict[str, Any], form: str) -> int:
     if form == "json":
         print(orjson.dumps(task, option=orjson.OPT_INDENT_2).decode())
         return Exit.GOOD
-    held = {True: "held", False: "missed", None: None}[task["held"]]
+    outcome = {True: "held", False: "missed", None: None}[task["held"]]
     rows = [
         ("task", task["id"]),
         *((name, task[name]) for name in ("title", "state", "kind")),
         ("verdict", task["verdict_headline"] or task["verdict"]),
-        ("objectives", held),
+        ("objectives", outcome),
         ("answer", task["headline"]),
         *(
             (name, task[name])
@@ -308,16 +308,16 @@ def _describe(task: dict[str, Any], form: str) -> int:
         print(f"{name:<{width}}  {value}")
     print("settings")
     for name, value in task["settings"].items():
-        for one in value if isinstance(value, list) else [value]:
-            print(f"  {name}={one}")
+        for item in value if isinstance(value, list) else [value]:
+            print(f"  {name}={item}")
     return Exit.GOOD
 
 
-def _data(api: _Api, action: str, name: str, given: Namespace) -> int:
+def _data(api: _Api, action: str, name: str, args: Namespace) -> int:
     """Files of requests: list, upload, fetch and delete them."""
     if action == "data":
         files, halves = api.ask("GET", "/files").json(), api.ask("GET", "/uploads").json()
-        if given.format == "json":
+        if args.format == "json":
             print(orjson.dumps({"files": files, "uploads": halves}, option=orjson.OPT_INDENT_2).decode())
             return Exit.GOOD
         for file in files:
@@ -333,14 +333,14 @@ def _data(api: _Api, action: str, name: str, given: Namespace) -> int:
         print(f"{name}: removed")
         return Exit.GOOD
     if action == "fetch":
-        rows = {"whole": given.whole, "base64": given.base64}
+        rows = {"whole": args.whole, "base64": args.base64}
         if "://" in name:
             names = api.ask("POST", "/files/fetch", {"url": name, **rows}).json()["names"]
         else:
-            asked = {"name": name, "hub": given.hub or "huggingface", "file": given.file, **rows}
+            asked = {"name": name, "hub": args.hub or "huggingface", "file": args.file, **rows}
             names = _load(api, asked)
     else:
-        names = _upload(api, Path(name), given)
+        names = _upload(api, Path(name), args)
     print("\n".join(names))
     return Exit.GOOD
 
@@ -376,7 +376,7 @@ def _load(api: _Api, asked: Mapping[str, Any]) -> list[str]:
     return list(load.names)
 
 
-def _upload(api: _Api, path: Path, given: Namespace) -> list[str]:
+def _upload(api: _Api, path: Path, args: Namespace) -> list[str]:
     import httpx
 
     from bench.console.data_rows import Rows
@@ -389,7 +389,7 @@ def _upload(api: _Api, path: Path, given: Namespace) -> list[str]:
             async with httpx.AsyncClient(
                 base_url=f"{api.base}/api", headers=headers, timeout=600, trust_env=False, verify=_trusted(api.ca_file)
             ) as client:
-                return await send(client, path, Rows(given.whole, given.base64), show)
+                return await send(client, path, Rows(args.whole, args.base64), show)
 
         return asyncio.run(sent())
 
@@ -431,10 +431,10 @@ def _ask(method: str, url: str, token: str, body: dict[str, Any] | None, ca_file
         raise UsageError(f"no console answers at {url.partition('/api')[0]}: {why}") from e
     if reply.is_error:
         try:
-            said = reply.json()["error"]
+            message = reply.json()["error"]
         except (ValueError, KeyError, TypeError):
-            said = f"the console answers with status {reply.status_code}"
-        raise UsageError(said) if reply.status_code < 500 else BenchError(said)
+            message = f"the console answers with status {reply.status_code}"
+        raise UsageError(message) if reply.status_code < 500 else BenchError(message)
     return reply
 
 

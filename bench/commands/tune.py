@@ -53,27 +53,27 @@ exit status: 0 there is an answer, 1 no arm keeps the objectives, 2 wrong usage,
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    given = _parser().parse_args(list(argv))
+    args = _parser().parse_args(list(argv))
 
     def resolved(settings: Mapping[str, object]) -> RunConfig:
         return resolve_flags(dict(settings), [])
 
-    named = given.out if given.resume is None else given.resume
+    named = args.out if args.resume is None else args.resume
     folder = default_directory("tune") if named is None else Path(named)
-    problems = [] if given.resume is None else missing_race(folder)
+    problems = [] if args.resume is None else missing_race(folder)
     try:
-        spec = spec_of(read(Path(given.spec)), resolved, budget=given.budget)
+        spec = spec_of(read(Path(args.spec)), resolved, budget=args.budget)
     except UsageError as e:
         raise UsageError([*e.problems, *problems]) from e
-    observer = terminal(given.quiet)
+    observer = terminal(args.quiet)
     series = RunSeries(folder, command=["python", "-m", "bench", "tune", *argv], observer=observer)
-    found = tune(spec, series, resolved, observer, resume=given.resume is not None)
+    result = tune(spec, series, resolved, observer, resume=args.resume is not None)
     below = f"the race: {folder / PAGE}"
-    if found.content.ended in ("budget", "interrupted"):
-        below += f"\nto go on: python -m bench tune {given.spec} --resume {folder} --budget 2h"
-    level = Level.BRIEF if given.quiet else Level.USUAL
-    show(found.content, tune_document(found.content), given.format, level, below)
-    return found.exit
+    if result.content.ended in ("budget", "interrupted"):
+        below += f"\nto go on: python -m bench tune {args.spec} --resume {folder} --budget 2h"
+    level = Level.BRIEF if args.quiet else Level.USUAL
+    show(result.content, tune_document(result.content), args.format, level, below)
+    return result.exit
 
 
 def _parser() -> Parser:

@@ -31,7 +31,7 @@ NOT_OF_BATCHES = "needs several runs a side: one run has no batches of it"
 
 
 @dataclass(frozen=True, slots=True)
-class OfBatches:
+class BatchComparison:
     """The value of each batch of both runs, and their difference."""
 
     a: list[float]
@@ -41,9 +41,9 @@ class OfBatches:
 
 def compare(
     number: Number, run_a: MeasuredRun, run_b: MeasuredRun, a: RequestValues, b: RequestValues
-) -> tuple[OfBatches | None, str | None]:
+) -> tuple[BatchComparison | None, str | None]:
     """Returns the difference of two runs, or the reason why there is none."""
-    found = []
+    cuts = []
     for name, run, values in (("A", run_a, a), ("B", run_b, b)):
         series = _series(number, run.summary, values)
         if series is None:
@@ -51,11 +51,11 @@ def compare(
         cut, missing = _batches(number, series)
         if cut is None:
             return None, f"too few independent values: the run of {name} {missing}"
-        found.append(cut)
-    if not number.is_share and not all(value > 0 for cut in found for value in cut):
+        cuts.append(cut)
+    if not number.is_share and not all(value > 0 for cut in cuts for value in cut):
         return None, "a ratio of zero does not exist"
-    of_a, of_b = found
-    return OfBatches(of_a, of_b, one_run_each(of_a, of_b, ratio=not number.is_share)), None
+    of_a, of_b = cuts
+    return BatchComparison(of_a, of_b, one_run_each(of_a, of_b, ratio=not number.is_share)), None
 
 
 def _series(number: Number, summary: RunSummary, values: RequestValues) -> Sequence[float] | None:

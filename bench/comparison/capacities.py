@@ -42,8 +42,8 @@ WIDTH_IN_ERRORS = 2 * NormalDist().inv_cdf(0.95)
 
 def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[str]) -> ComparisonResult:
     """Compare directories of searches, given with their names. Raises UsageError if they searched for different things."""
-    found = [_read(path) for _, path in sides]
-    _refuse_other_goals(sides, found)
+    searches = [_read(path) for _, path in sides]
+    _refuse_other_goals(sides, searches)
     visits = [usable(read_side(name, path)) for name, path in sides]
     differing = variations([_of_any_load(side) for side in visits], allow)
     refuse_other_loads(differing, visits)
@@ -52,8 +52,10 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
         kind="searches",
         margin=margin,
         sides=[side_of(side) for side in visits],
-        variations=differences_of(differing + _loads(found)),
-        versus=[_versus(visits[0], b, found[0], of_b, margin) for b, of_b in zip(visits[1:], found[1:], strict=True)],
+        variations=differences_of(differing + _loads(searches)),
+        versus=[
+            _versus(visits[0], b, searches[0], of_b, margin) for b, of_b in zip(visits[1:], searches[1:], strict=True)
+        ],
     )
 
 
@@ -65,16 +67,16 @@ def _read(path: Path) -> Mapping[str, object]:
     return content
 
 
-def _refuse_other_goals(sides: Sequence[tuple[str, Path]], found: Sequence[Mapping[str, object]]) -> None:
+def _refuse_other_goals(sides: Sequence[tuple[str, Path]], searches: Sequence[Mapping[str, object]]) -> None:
     for name, of in (
         ("load", lambda s: s["load_kind"]),
         ("objectives", lambda s: ", ".join(o["text"] for o in s["objectives"])),
     ):
-        values = [of(search) for search in found]
+        values = [of(search) for search in searches]
         if len({*values}) > 1:
-            said = " against ".join(values)
+            shown = " against ".join(values)
             who = " and ".join(name for name, _ in sides)
-            raise UsageError(f"{who} cannot be compared: they searched for other {name} ({said}): search for the same")
+            raise UsageError(f"{who} cannot be compared: they searched for other {name} ({shown}): search for the same")
 
 
 def _of_any_load(side: Side) -> Side:
@@ -83,11 +85,11 @@ def _of_any_load(side: Side) -> Side:
     return replace(side, runs=runs)
 
 
-def _loads(found: Sequence[Mapping[str, object]]) -> list[Variation]:
+def _loads(searches: Sequence[Mapping[str, object]]) -> list[Variation]:
     """How the searches ended, if they ended differently."""
     rows = {
-        "ended by": [str(search["stopped_by"]) for search in found],
-        "binding": [str(search.get("binding")) for search in found],
+        "ended by": [str(search["stopped_by"]) for search in searches],
+        "binding": [str(search.get("binding")) for search in searches],
     }
     return [
         Variation("search", name, tuple(values), refused=False) for name, values in rows.items() if len({*values}) > 1
@@ -102,9 +104,9 @@ def difference_of(a: Mapping[str, float], b: Mapping[str, float]) -> Difference:
     normal = NormalDist()
     reach = normal.inv_cdf(1 - ALPHA / 2) * error
     p = 2 * normal.cdf(-abs(d) / error)
-    seen = reach + normal.inv_cdf(POWER) * error
+    detectable = reach + normal.inv_cdf(POWER) * error
     return Difference(
-        math.expm1(d), math.expm1(d - reach), math.expm1(d + reach), p, math.expm1(seen), math.inf, ratio=True
+        math.expm1(d), math.expm1(d - reach), math.expm1(d + reach), p, math.expm1(detectable), math.inf, ratio=True
     ).of_one_run_each()
 
 
@@ -128,7 +130,7 @@ def _versus(a: Side, b: Side, of_a: Mapping[str, object], of_b: Mapping[str, obj
 
 
 def _row(of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> ComparedNumber:
-    found = difference_of(of_a["capacity"], of_b["capacity"])
+    difference = difference_of(of_a["capacity"], of_b["capacity"])
     return ComparedNumber(
         name="capacity",
         title="Capacity",
@@ -139,14 +141,14 @@ def _row(of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> Com
         b=of_b["capacity"]["estimate"],
         runs_a=[],
         runs_b=[],
-        change=found.change,
-        low=found.low,
-        high=found.high,
-        p=found.p,
-        seen_from=found.seen_from,
+        change=difference.change,
+        low=difference.low,
+        high=difference.high,
+        p=difference.p,
+        seen_from=difference.seen_from,
         margin=margin,
-        answer=str(found.answer(margin)),
-        spread_known=found.spread_known,
+        answer=str(difference.answer(margin)),
+        spread_known=difference.spread_known,
         worse=None,
         missing=None,
     )

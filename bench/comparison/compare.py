@@ -140,8 +140,8 @@ def compare(
         near = [close for name in unknown for close in difflib.get_close_matches(name, equal, n=2)]
         hint = f"did you mean {' or '.join(near)}?" if near else f"these must: {', '.join(equal)}"
         raise UsageError(f"--allow {','.join(unknown)}: not a setting that must be equal; {hint}")
-    found = settings.variations(sides, allow)
-    settings.refuse_other_loads(found, sides)
+    variations = settings.variations(sides, allow)
+    settings.refuse_other_loads(variations, sides)
     _refuse_few_runs(sides)
 
     def known(number: Number) -> bool:
@@ -157,9 +157,9 @@ def compare(
     for b, draft in drafts:
         final = tuple(corrected[id(compared)] for compared in draft)
         method = method_of(sides[0], b)
-        warnings = (*_lost(sides[0], b, decided), *_warnings(sides[0], b, method, found))
+        warnings = (*_lost(sides[0], b, decided), *_warnings(sides[0], b, method, variations))
         versus.append(Versus(sides[0], b, method, final, warnings))
-    return Comparison(tuple(sides), tuple(found), tuple(versus), margin)
+    return Comparison(tuple(sides), tuple(variations), tuple(versus), margin)
 
 
 def method_of(a: Side, b: Side) -> Method:
@@ -175,7 +175,7 @@ def in_turn(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> bool:
     one of each side."""
     order = sorted([(run.when, "a") for run in a] + [(run.when, "b") for run in b])
     sides = [side for _, side in order]
-    return len(a) == len(b) and all(one != other for one, other in list(pairwise(sides))[::2])
+    return len(a) == len(b) and all(first != other for first, other in list(pairwise(sides))[::2])
 
 
 def _refuse_few_runs(sides: Sequence[Side]) -> None:
@@ -216,7 +216,7 @@ def _compare_all(
     a: Side, b: Side, decided: Sequence[Number], others: Sequence[Number], margin: float, values: _Values
 ) -> list[Compared]:
     method, otherwise = method_of(a, b), _counted_otherwise(a, b)
-    found = []
+    rows = []
     for number in (*decided, *others):
         of_a, of_b = ([_known(number, run) for run in side.runs] for side in (a, b))
         difference, missing = None, otherwise if number.metric in numbers.OF_TOKENS else None
@@ -227,13 +227,13 @@ def _compare_all(
         within = SHARE_MARGIN if number.is_share else max(margin, _certified(number, (*a.runs, *b.runs)))
         if difference is not None and difference.answer(within) is Answer.SAME:
             missing = values_lacking(number, [values.independent(number, side) for side in (a, b)])
-        found.append(
+        rows.append(
             Compared(
                 number=number, primary=number in decided, a=_mean(of_a, number), b=_mean(of_b, number), margin=within,
                 difference=difference, p=None if difference is None else difference.p, missing=missing,
             )
         )  # fmt: skip
-    return found
+    return rows
 
 
 def _counted_otherwise(a: Side, b: Side) -> str | None:
@@ -291,9 +291,9 @@ def _least_error(
 
 def _intervals(number: Number, side: Side) -> list[RunInterval]:
     """The number of each run with its interval, for runs that have one."""
-    found = ((number.of(run.summary), number.ci95(run.summary)) for run in side.runs)
+    pairs = ((number.of(run.summary), number.ci95(run.summary)) for run in side.runs)
     return [
-        RunInterval(value, *ends) for value, ends in found if value is not None and ends is not None and ends[0] > 0
+        RunInterval(value, *ends) for value, ends in pairs if value is not None and ends is not None and ends[0] > 0
     ]
 
 
@@ -312,10 +312,10 @@ def _of_one_run_each(
         asked = [0 if row is None else row.probes for row in (_answers(number, run_a), _answers(number, run_b))]
         (share_a,), (share_b,) = of_runs
         return *of_runs, two_shares(share_a, asked[0], share_b, asked[1]).of_one_run_each(), None
-    found, missing = batches.compare(number, run_a, run_b, values.of(run_a), values.of(run_b))
-    if found is None:
+    result, missing = batches.compare(number, run_a, run_b, values.of(run_a), values.of(run_b))
+    if result is None:
         return *of_runs, None, missing
-    return found.a, found.b, found.difference, None
+    return result.a, result.b, result.difference, None
 
 
 def _answers(number: Number, run: MeasuredRun) -> AnswerShare | None:
@@ -366,7 +366,7 @@ def _corrected(drafts: Sequence[Compared]) -> dict[int, Compared]:
 def _lost(a: Side, b: Side, decided: Sequence[Number]) -> list[str]:
     """A sentence for each primary number of one side that the other side lacks: a server that no longer streams, for
     example."""
-    said: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     for side, other in ((a, b), (b, a)):
 
         def known(number: Number, runs: Sequence[MeasuredRun] = side.runs) -> bool:
@@ -376,28 +376,30 @@ def _lost(a: Side, b: Side, decided: Sequence[Number]) -> list[str]:
             without = sum(number.of(run.summary) is None for run in other.runs)
             if known(number) and without and number not in decided:
                 of = f"{without} of {len(other.runs)} runs of {other.name}"
-                said[number.name] = f"{number.title} is not compared: {of} {'has' if without == 1 else 'have'} none"
-    return [*said.values()]
+                sentences[number.name] = (
+                    f"{number.title} is not compared: {of} {'has' if without == 1 else 'have'} none"
+                )
+    return [*sentences.values()]
 
 
-def _warnings(a: Side, b: Side, method: Method, found: Sequence[Variation]) -> tuple[str, ...]:
-    said: list[str] = []
+def _warnings(a: Side, b: Side, method: Method, variations: Sequence[Variation]) -> tuple[str, ...]:
+    warnings: list[str] = []
     if method is Method.BATCHES:
-        said.append(batches.SPREAD_UNKNOWN)
+        warnings.append(batches.SPREAD_UNKNOWN)
     elif not in_turn(a.runs, b.runs):
-        said.append(NOT_INTERLEAVED)
-    if any(variation.group == "length" for variation in found):
-        said.append(settings.OTHER_LENGTH)
+        warnings.append(NOT_INTERLEAVED)
+    if any(variation.group == "length" for variation in variations):
+        warnings.append(settings.OTHER_LENGTH)
     for side in (a, b):
-        said += [f"{side.name}: {path} is left out, {why}" for path, why in side.left_out]
+        warnings += [f"{side.name}: {path} is left out, {why}" for path, why in side.left_out]
         suspect = [run for run in side.runs if run.status == "SUSPECT"]
         if suspect:
-            said.append(
+            warnings.append(
                 f"{side.name}: {len(suspect)} of {len(side.runs)} runs SUSPECT, such as {suspect[0].directory}: "
                 f"{suspect[0].summary.verdict.reasons[0]}"
             )
         short = [run for run in side.runs if run.summary.run.stop_reason in ("interrupted", "killed")]
         if short:
-            said.append(f"{side.name}: {short[0].directory} was {short[0].summary.run.stop_reason} before its end")
-        said += [f"{side.name}: {note}" for run in side.runs for note in run.notes]
-    return tuple(said)
+            warnings.append(f"{side.name}: {short[0].directory} was {short[0].summary.run.stop_reason} before its end")
+        warnings += [f"{side.name}: {note}" for run in side.runs for note in run.notes]
+    return tuple(warnings)

@@ -36,14 +36,14 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
     by_load = [_by_load(side, kind) for side in read]
     loads = [load for load in by_load[0] if all(load in other for other in by_load)]
     if not loads:
-        said = "; ".join(
+        shown = "; ".join(
             f"{side.name} has {', '.join(f'{load:g}' for load in of)}" for side, of in zip(read, by_load, strict=True)
         )
-        raise UsageError(f"the sweeps have no load in common ({said} {UNITS[kind]}): sweep over the same loads")
+        raise UsageError(f"the sweeps have no load in common ({shown} {UNITS[kind]}): sweep over the same loads")
     allow = tuple(allow)
-    found = {load: compare_runs([of[load] for of in by_load], margin=margin, allow=allow) for load in loads}
+    comparisons = {load: compare_runs([of[load] for of in by_load], margin=margin, allow=allow) for load in loads}
     unique: dict[tuple[str, str], Variation] = {}
-    for comparison in found.values():
+    for comparison in comparisons.values():
         unique |= {(v.group, v.name): v for v in comparison.variations if v.name not in LENGTH}
     return ComparisonResult(
         schema=SCHEMA,
@@ -52,7 +52,7 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
         sides=[side_of(side) for side in read],
         variations=differences_of(list(unique.values())),
         versus=[
-            _versus({load: comparison.versus[at] for load, comparison in found.items()}, kind)
+            _versus({load: comparison.versus[at] for load, comparison in comparisons.items()}, kind)
             for at in range(len(read) - 1)
         ],
     )
@@ -62,8 +62,8 @@ def _kind(sides: Sequence[Side]) -> str:
     """What the sweeps vary. Raises UsageError if they vary different things."""
     kinds = [str(side.runs[0].settings["mode"]) for side in sides]
     if len({*kinds}) > 1:
-        said = " against ".join(kinds)
-        raise UsageError(f"the sweeps cannot be compared: they vary different things ({said})")
+        shown = " against ".join(kinds)
+        raise UsageError(f"the sweeps cannot be compared: they vary different things ({shown})")
     return kinds[0]
 
 
@@ -113,8 +113,8 @@ def _headline(a: str, b: str, rows: Sequence[ComparedNumber], loads: int, unit: 
             f"These two sweeps differ in {len(of_two)} of {len(rows)} numbers over {over}, by more than chance within a run; "
             f"{_most(of_two, unit)}. {unknown}"
         )
-    found = f"No difference is shown between {a} and {b} at any of {over}."
-    return f"{found} {unknown}" if one_each else found
+    sentence = f"No difference is shown between {a} and {b} at any of {over}."
+    return f"{sentence} {unknown}" if one_each else sentence
 
 
 def _most(differing: Sequence[ComparedNumber], unit: str) -> str:

@@ -35,9 +35,9 @@ def result_of(comparison: Comparison) -> ComparisonResult:
     )
 
 
-def differences_of(found: Sequence[Variation]) -> list[Difference]:
+def differences_of(variations: Sequence[Variation]) -> list[Difference]:
     """The settings that are not equal on all sides."""
-    return [Difference(group=v.group, name=v.name, values=list(v.values)) for v in found]
+    return [Difference(group=v.group, name=v.name, values=list(v.values)) for v in variations]
 
 
 def side_of(side: Side) -> ComparedSide:
@@ -70,7 +70,7 @@ def _versus(versus: Versus, margin: float) -> SideAgainstSide:
 
 def row_of(compared: Compared, versus: Versus) -> ComparedNumber:
     """The entry of one number in compare.json."""
-    number, found = compared.number, compared.difference
+    number, difference = compared.number, compared.difference
     per_run = versus.method is not Method.BATCHES
     return ComparedNumber(
         name=number.name,
@@ -82,14 +82,14 @@ def row_of(compared: Compared, versus: Versus) -> ComparedNumber:
         b=compared.b,
         runs_a=_of_runs(number, versus.a) if per_run else [],
         runs_b=_of_runs(number, versus.b) if per_run else [],
-        change=None if found is None else found.change,
-        low=None if found is None else found.low,
-        high=None if found is None else found.high,
+        change=None if difference is None else difference.change,
+        low=None if difference is None else difference.low,
+        high=None if difference is None else difference.high,
         p=compared.p,
-        seen_from=None if found is None else found.seen_from,
+        seen_from=None if difference is None else difference.seen_from,
         margin=compared.margin,
         answer=None if compared.answer is None else str(compared.answer),
-        spread_known=None if found is None else found.spread_known,
+        spread_known=None if difference is None else difference.spread_known,
         worse=compared.worse,
         missing=compared.missing,
     )
@@ -110,15 +110,15 @@ def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], mar
     if method is Method.BATCHES:
         return f"{_of_two_runs(a, b, answered)}{not_compared} {one_each_shows_no_change(a, b)}"
     differing = [row for row in decided if row.answer == Answer.DIFFERS]
-    said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
+    changes = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
     if differing:
         worse = {row.worse for row in differing}
         how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
-        return f"{b} is {how} {a}: {said}.{not_compared}"
+        return f"{b} is {how} {a}: {changes}.{not_compared}"
     changed = [row for row in decided if at_the_margin(row)]
     if changed:
-        said = "; ".join(f"{row.title} {change_of(row)}" for row in changed)
-        return f"{b} changed against {a}, by about the margin of {margin * 100:g}%: {said}.{not_compared}"
+        changes = "; ".join(f"{row.title} {change_of(row)}" for row in changed)
+        return f"{b} changed against {a}, by about the margin of {margin * 100:g}%: {changes}.{not_compared}"
     unsure = [row for row in decided if row.answer != Answer.SAME and not _no_error(row)]
     if not unsure:
         errors = next((row for row in decided if _no_error(row) and row.answer != Answer.SAME), None)
@@ -138,8 +138,8 @@ def _of_two_runs(a: str, b: str, answered: Sequence[ComparedNumber]) -> str:
     """The answer for one run per side, which holds for these two runs only."""
     differing = [row for row in answered if row.answer == Answer.THESE_DIFFER]
     if differing:
-        said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
-        return f"The runs of {a} and {b} differ by more than chance within a run: {said}."
+        changes = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
+        return f"The runs of {a} and {b} differ by more than chance within a run: {changes}."
     return f"No difference is shown between the runs of {a} and {b}.{_reach(answered)}"
 
 

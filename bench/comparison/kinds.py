@@ -22,11 +22,13 @@ def compare_directories(paths: Sequence[Path], *, margin: float, allow: Iterable
     """The content of compare.json. Raises UsageError if the directories cannot be compared."""
     kinds = [next((kind for kind, (file, _) in KINDS.items() if (path / file).is_file()), "runs") for path in paths]
     if len({*kinds}) > 1:
-        said = ", ".join(f"{path} holds {kind}" for path, kind in zip(paths, kinds, strict=True))
-        raise UsageError(f"different things cannot be compared: {said}; compare runs with runs, searches with searches")
-    given: dict[Path, str] = {}
+        shown = ", ".join(f"{path} holds {kind}" for path, kind in zip(paths, kinds, strict=True))
+        raise UsageError(
+            f"different things cannot be compared: {shown}; compare runs with runs, searches with searches"
+        )
+    names: dict[Path, str] = {}
     for name, path in zip(LETTERS, paths, strict=False):
-        if (other := given.setdefault(path.resolve(), name)) != name:
+        if (other := names.setdefault(path.resolve(), name)) != name:
             raise UsageError(
                 f"{other} and {name} are both {path}: name another directory, so that something can differ"
             )

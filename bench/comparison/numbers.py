@@ -68,10 +68,10 @@ class Number:
 
 
 def _latency(metric: str, stat: str) -> Number:
-    found = METRICS[metric]
-    title = f"{found.title} {'average' if stat == 'mean' else stat}"
-    floor = 0.0 if found.unit != "ms" else TOKEN_FLOOR_MS if metric in _BETWEEN_TOKENS else LATENCY_FLOOR_MS
-    return Number(metric, stat, title, found.unit, higher_is_worse=True, floor=floor)
+    definition = METRICS[metric]
+    title = f"{definition.title} {'average' if stat == 'mean' else stat}"
+    floor = 0.0 if definition.unit != "ms" else TOKEN_FLOOR_MS if metric in _BETWEEN_TOKENS else LATENCY_FLOOR_MS
+    return Number(metric, stat, title, definition.unit, higher_is_worse=True, floor=floor)
 
 
 TTFT, TPOT, E2EL = _latency("ttft", "p90"), _latency("tpot", "p50"), _latency("e2el", "p90")

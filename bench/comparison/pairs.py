@@ -81,10 +81,10 @@ def order(sides: int, pairs: int) -> Iterator[tuple[int, int]]:
 
 def refuse_other_loads(settings: Sequence[dict[str, object]], allow: Sequence[str]) -> None:
     """Raises UsageError if settings differ that must be equal. The models are known only after the runs."""
-    equal = [must_be_equal(one) for one in settings]
+    equal = [must_be_equal(config) for config in settings]
     problems = []
-    for name in dict.fromkeys(name for one in equal for name in one):
-        values = [one.get(name) for one in equal]
+    for name in dict.fromkeys(name for config in equal for name in config):
+        values = [config.get(name) for config in equal]
         if name not in allow and any(value != values[0] for value in values):
             shown = " against ".join(text_of(name, value) for value in values)
             problems.append(

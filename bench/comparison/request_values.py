@@ -66,7 +66,7 @@ def good_requests(path: Path, goodput: Objective) -> list[float]:
 def _good(directory: RunDirectory, goodput: Objective) -> list[float]:
     rows: list[tuple[int, int, bool]] = []
     for table in directory.record_tables():
-        about = table.where(table.is_run & ~table.ended(NOT_JUDGED) & goodput.speaks_of(table))
+        about = table.where(table.is_run & ~table.ended(NOT_JUDGED) & goodput.applies_to(table))
         order = _sent_or_due_ns(about).tolist(), about.ints("index").tolist()
         rows += zip(*order, goodput.broken(about).tolist(), strict=True)
     return [0.0 if broken else 1.0 for _, _, broken in sorted(rows)]

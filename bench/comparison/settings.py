@@ -74,13 +74,13 @@ class Variation:
 
 def must_be_equal(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that define the load."""
-    found = {name: value for name, value in settings.items() if name not in LABELS and name not in MAY_DIFFER}
-    if (mix := found.get("mix")) is not None:
-        found["mix"] = {
+    workload = {name: value for name, value in settings.items() if name not in LABELS and name not in MAY_DIFFER}
+    if (mix := workload.get("mix")) is not None:
+        workload["mix"] = {
             row["name"]: {key: value for key, value in row.items() if key not in _NOT_OF_CLASSES}
             for row in mix["classes"]
         }
-    return found
+    return workload
 
 
 def workload_of(run: MeasuredRun) -> dict[str, object]:
@@ -120,7 +120,7 @@ def _changes(run: MeasuredRun) -> list[str] | None:
 def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variation]:
     """Everything that differs between the sides; what must be equal comes first."""
     allowed = set(allow)
-    found = []
+    differences = []
     names = data_names(run.manifest.data_sha256 for side in sides for run in side.runs)
 
     def workload(run: MeasuredRun) -> Mapping[str, object]:
@@ -134,18 +134,18 @@ def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variati
             if len({*shown}) > 1 or within:
                 where = MAY_DIFFER.get(name, group) if group == "settings" else group
                 refused = group == WORKLOAD and name not in allowed
-                found.append(Variation(where, name, shown, refused))
-    return found
+                differences.append(Variation(where, name, shown, refused))
+    return differences
 
 
-def refuse_other_loads(found: Sequence[Variation], sides: Sequence[Side]) -> None:
+def refuse_other_loads(differences: Sequence[Variation], sides: Sequence[Side]) -> None:
     """Raises UsageError if something differs that must be equal."""
-    wrong = [variation for variation in found if variation.refused]
+    wrong = [variation for variation in differences if variation.refused]
     if wrong:
         names = ",".join(variation.name for variation in wrong)
         who = " and ".join(side.name for side in sides)
         raise UsageError(
-            f"{who} cannot be compared: they differ in {_said(wrong)}. Compare runs of the same load; where that is the "
+            f"{who} cannot be compared: they differ in {_list_of(wrong)}. Compare runs of the same load; where that is the "
             f"change that you mean to measure, say --allow {names}"
         )
 
@@ -154,16 +154,16 @@ def refuse_several_loads(runs: Sequence[MeasuredRun]) -> None:
     """Raises UsageError if runs to be judged together differ in something that must be equal."""
     side = Side("", runs[0].directory, tuple(runs))
     if wrong := [variation for variation in variations([side]) if variation.refused]:
-        raise UsageError(f"the runs cannot be judged together: they differ in {_said(wrong)}; give runs of one load")
+        raise UsageError(f"the runs cannot be judged together: they differ in {_list_of(wrong)}; give runs of one load")
 
 
-def _said(wrong: Sequence[Variation]) -> str:
-    said = []
+def _list_of(wrong: Sequence[Variation]) -> str:
+    parts = []
     for variation in wrong:
         same = len({*variation.values}) == 1
         values = variation.values[0] if same else " against ".join(variation.values)
-        said.append(f"{variation.name} ({values})")
-    return ", ".join(said)
+        parts.append(f"{variation.name} ({values})")
+    return ", ".join(parts)
 
 
 def _settings(run: MeasuredRun) -> Mapping[str, object]:

@@ -98,15 +98,15 @@ def read_sides(paths: Sequence[Path]) -> list[Side]:
         except UsageError as e:
             problems += e.problems
     of: dict[Path, Side] = {}
-    given: list[MeasuredRun] = []
+    runs: list[MeasuredRun] = []
     for side in sides:
         for run in side.runs:
             other = of.setdefault(run.directory.resolve(), side)
             if other is not side:
                 problems.append(f"{run.directory} is a run of both {other.name} and {side.name}: name it on one side")
             else:
-                given.append(run)
-    problems += copies(given)
+                runs.append(run)
+    problems += copies(runs)
     if problems:
         raise UsageError(problems)
     return [usable(side) for side in sides]
@@ -115,17 +115,17 @@ def read_sides(paths: Sequence[Path]) -> list[Side]:
 def copies(runs: Iterable[MeasuredRun]) -> list[str]:
     """A sentence for each directory that is a copy of an earlier one: no run counts twice or is compared with itself."""
     first: dict[tuple[str, str, int], Path] = {}
-    found = []
+    problems = []
     for run in runs:
         original = first.setdefault(run.identity, run.directory)
         if original != run.directory:
-            found.append(f"{run.directory} is a copy of {original}, the same run: use only one of them")
-    return found
+            problems.append(f"{run.directory} is a copy of {original}, the same run: use only one of them")
+    return problems
 
 
 def read_side(name: str, path: Path) -> Side:
     """Read every run of a directory, earliest first. Raises UsageError if there is none."""
-    runs = sorted((read_run(found) for found in run_directories(path)), key=lambda run: run.when)
+    runs = sorted((read_run(directory) for directory in run_directories(path)), key=lambda run: run.when)
     return Side(name, path, tuple(runs))
 
 
@@ -141,12 +141,12 @@ def run_directories(path: Path) -> list[Path]:
         raise UsageError(problems)
     if _is_run(path):
         return [path]
-    found = sorted(_runs_inside(path)) if path.is_dir() else []
-    if not found:
+    directories = sorted(_runs_inside(path)) if path.is_dir() else []
+    if not directories:
         raise UsageError(
             f"{path} holds no run: a run directory has {MANIFEST} and {REQUESTS}; name one, or their parent"
         )
-    return found
+    return directories
 
 
 def _runs_inside(path: Path) -> Iterator[Path]:

@@ -54,7 +54,7 @@ class TargetAddress(BaseModel):
 def urls_of(url: object) -> list[str]:
     """The URLs in a setting `url`, one or several, as written, without weights."""
     if isinstance(url, list | tuple) and url:
-        return [str(_weighted(one)[0]) for one in url]
+        return [str(_weighted(address)[0]) for address in url]
     return [str(url or "").strip()]
 
 
@@ -65,11 +65,11 @@ def written(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [url if weight == 1.0 else f"{url}={weight:g}" for url, weight in weights.items()]
 
 
-def spread(given: dict[str, Any], flags: Mapping[str, object]) -> list[str]:
+def spread(settings: dict[str, Any], flags: Mapping[str, object]) -> list[str]:
     """Put several URLs, or a file of them, into `url` and `targets`. Returns a sentence for each problem."""
     if "url" in flags:
-        given.pop("targets", None)
-    url = given.get("url")
+        settings.pop("targets", None)
+    url = settings.get("url")
     if isinstance(url, list | tuple):
         written = list(url)
     elif isinstance(url, str) and url.startswith("@"):
@@ -78,21 +78,21 @@ def spread(given: dict[str, Any], flags: Mapping[str, object]) -> list[str]:
         return []
     problems: list[str] = []
     rows: list[TargetAddress] = []
-    for one in written:
-        if isinstance(one, str) and one.startswith("@"):
-            found, wrong = _of_file(one[1:])
+    for value in written:
+        if isinstance(value, str) and value.startswith("@"):
+            addresses, wrong = _of_file(value[1:])
         else:
-            found, wrong = _of_value(one)
-        rows += found
+            addresses, wrong = _of_value(value)
+        rows += addresses
         problems += wrong
     problems += _together(rows)
     if not rows:
         problems += [] if problems else ["--url: no address is given"]
-        given["url"] = "http://unknown"
+        settings["url"] = "http://unknown"
         return problems
-    given["url"] = rows[0].url
+    settings["url"] = rows[0].url
     if len(rows) > 1:
-        given["targets"] = rows
+        settings["targets"] = rows
     return problems
 
 
@@ -107,8 +107,8 @@ def _of_file(path: str) -> tuple[list[TargetAddress], list[str]]:
     for number, line in enumerate(lines, 1):
         text = re.sub(r"(^|\s)#.*", "", line).strip()
         if text:
-            found, wrong = _of_value(text, f"--url @{path}, line {number}")
-            rows += found
+            addresses, wrong = _of_value(text, f"--url @{path}, line {number}")
+            rows += addresses
             problems += wrong
     return rows, problems or ([] if rows else [f"--url @{path}: the file has no address"])
 
@@ -164,7 +164,7 @@ def places_of(rows: Sequence[TargetAddress]) -> str:
 def resolved(rows: Sequence[TargetAddress]) -> tuple[TargetAddress, ...]:
     """Each address once for every IP to which its name resolves now (--resolve-all), in ascending order. Raises
     TargetError."""
-    found: dict[str, TargetAddress] = {}
+    addresses: dict[str, TargetAddress] = {}
     problems = []
     # The rows of a stored run are already resolved: resolve their names again.
     for row in {row.url: row for row in rows}.values():
@@ -175,13 +175,13 @@ def resolved(rows: Sequence[TargetAddress]) -> tuple[TargetAddress, ...]:
             problems.append(f"the name {parts.hostname} is not known ({e.strerror})")
             continue
         for ip in sorted({str(answer[4][0]) for answer in answers}, key=_order):
-            one = row.model_copy(update={"address": ip})
-            found.setdefault(one.name, one)
+            address = row.model_copy(update={"address": ip})
+            addresses.setdefault(address.name, address)
     if problems:
         raise TargetError("\n".join(problems))
-    if len(found) > MOST:
-        raise TargetError(f"--resolve-all: {len(found)} addresses are too many: a run has at most {MOST}")
-    return tuple(found.values())
+    if len(addresses) > MOST:
+        raise TargetError(f"--resolve-all: {len(addresses)} addresses are too many: a run has at most {MOST}")
+    return tuple(addresses.values())
 
 
 def _order(ip: str) -> tuple[bool, int]:

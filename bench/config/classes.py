@@ -23,12 +23,20 @@ MODES_WITH_CLASSES = ("concurrency", "rate", "throughput")
 _OF_RATES = ("arrivals", "burstiness")
 
 
-def settings_of(settings: Settings, mode: str, mix: TrafficMix, one: TrafficClass) -> Settings:
+def settings_of(settings: Settings, mode: str, mix: TrafficMix, traffic: TrafficClass) -> Settings:
     """The settings for the requests of a class, with its own seed and rate."""
-    own: dict[str, object] = {"mode": mode, "mix": None, "slo": (), "seed": one.seed(settings.seed), **one.settings}
-    if "burstiness" in one.settings and "arrivals" not in one.settings:
-        own["arrivals"] = None  # A burstiness selects an arrival process with a shape, whatever the run's process is.
-    return settings.model_copy(update=own | ({"rate": one.weight} if mix.rates else {}))
+    changes: dict[str, object] = {
+        "mode": mode,
+        "mix": None,
+        "slo": (),
+        "seed": traffic.seed(settings.seed),
+        **traffic.settings,
+    }
+    if "burstiness" in traffic.settings and "arrivals" not in traffic.settings:
+        changes["arrivals"] = (
+            None  # A burstiness selects an arrival process with a shape, whatever the run's process is.
+        )
+    return settings.model_copy(update=changes | ({"rate": traffic.weight} if mix.rates else {}))
 
 
 def checked_classes(settings: Settings, mode: str) -> tuple[Settings, list[str]]:
@@ -38,10 +46,10 @@ def checked_classes(settings: Settings, mode: str) -> tuple[Settings, list[str]]
         return settings, []
     problems = [f"--mix: {problem}" for problem in _of_load(settings, mode, mix)]
     rows = []
-    for one, row in zip(mix.classes, settings.mix["classes"], strict=True):
-        checked, wrong = _checked(one)
-        for problem in wrong or _together(settings, settings_of(settings, mode, mix, checked), mode, one, mix):
-            problems.append(f"--mix: class {one.name}: {problem}")
+    for traffic, row in zip(mix.classes, settings.mix["classes"], strict=True):
+        checked, wrong = _checked(traffic)
+        for problem in wrong or _together(settings, settings_of(settings, mode, mix, checked), mode, traffic, mix):
+            problems.append(f"--mix: class {traffic.name}: {problem}")
         rows.append({**row, **checked.settings})
     return settings.model_copy(update={"mix": {**settings.mix, "classes": rows}}), problems
 
@@ -55,28 +63,28 @@ def _of_load(settings: Settings, mode: str, mix: TrafficMix) -> Iterator[str]:
         yield f"{settings.segments_flag} sets the rate: give the classes shares"
 
 
-def _checked(one: TrafficClass) -> tuple[TrafficClass, list[str]]:
+def _checked(traffic: TrafficClass) -> tuple[TrafficClass, list[str]]:
     """The class with its validated settings, and the problems."""
-    used, problems = _used(one.settings)
-    return replace(one, settings=used), problems
+    used, problems = _used(traffic.settings)
+    return replace(traffic, settings=used), problems
 
 
-def _used(own: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
+def _used(settings: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
     try:
-        made = Settings.model_validate({"url": "http://unknown", **own})
+        made = Settings.model_validate({"url": "http://unknown", **settings})
     except ValidationError as e:
-        return own, [problem for error in e.errors() for problem in sentences(error, lambda key: key)]
-    return {key: getattr(made, key) for key in own}, []
+        return settings, [problem for error in e.errors() for problem in sentences(error, lambda key: key)]
+    return {key: getattr(made, key) for key in settings}, []
 
 
 def problems_beside(written: object) -> list[str]:
     """Problems of the classes' settings, for a file in which other problems were already found."""
-    return [f"--mix: class {name}: {problem}" for name, own in readable(written) for problem in _used(own)[1]]
+    return [f"--mix: class {name}: {problem}" for name, settings in readable(written) for problem in _used(settings)[1]]
 
 
-def _together(run: Settings, made: Settings, mode: str, one: TrafficClass, mix: TrafficMix) -> list[str]:
+def _together(run: Settings, made: Settings, mode: str, traffic: TrafficClass, mix: TrafficMix) -> list[str]:
     """Settings of one class that cannot be combined."""
-    given = one.settings
+    given = traffic.settings
     problems = [
         *problems_of_data(made, given),
         *(tokenless.problems(made, given) if inputs_of(made) == inputs_of(run) else ()),

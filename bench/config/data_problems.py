@@ -79,16 +79,16 @@ def _media_problems(settings: Settings) -> list[str]:
 
 def _websocket_problems(settings: Settings) -> list[str]:
     endpoint, name = endpoint_of(settings), name_of(settings)
-    what = f"--endpoint {name}" if endpoint.only_socket else "--websocket"
+    subject = f"--endpoint {name}" if endpoint.only_socket else "--websocket"
     problems = []
     if settings.websocket and (endpoint.socket is None or endpoint.only_socket):
         why = "always uses one" if endpoint.only_socket else "has no WebSocket"
         problems.append(f"--websocket needs --endpoint responses: {name} {why}")
     if not settings.stream:
-        problems.append(f"{what} and --no-stream cannot be combined: a WebSocket always streams")
+        problems.append(f"{subject} and --no-stream cannot be combined: a WebSocket always streams")
     if settings.transport != "wire":
         here = "" if transports.missing("wire") is None else ", and wire needs Linux"
-        problems.append(f"{what} needs --transport wire: {settings.transport} has no WebSocket{here}")
+        problems.append(f"{subject} needs --transport wire: {settings.transport} has no WebSocket{here}")
     return problems
 
 
@@ -123,7 +123,7 @@ def _tools_problems(settings: Settings, file: str) -> list[str]:
     problems = []
     endpoint = name_of(settings)
     if not endpoint_of(settings).takes_messages and endpoint_of(settings).generates:
-        chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
+        chats = ", ".join(name for name, candidate in ENDPOINTS.items() if candidate.takes_messages)
         problems.append(f"--tools need a chat, but the endpoint is {endpoint}: use one of {chats}")
     if settings.dataset is not None and settings.recipe is None:
         problems.append("--tools are for simulated chats, but the rows of --dataset bring their own (`tools`)")

@@ -95,10 +95,10 @@ def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[O
         group.add_argument(f"--{option.name}", metavar=option.metavar, help=option.help, default=argparse.SUPPRESS)
 
 
-def _no_choice(said: re.Match[str]) -> str:
+def _no_choice(match: re.Match[str]) -> str:
     """Python versions differ in whether they quote the choices."""
-    choices = said[3].replace("'", "")
-    return f"{said[1]}: {said[2]} is not one of {choices}"
+    choices = match[3].replace("'", "")
+    return f"{match[1]}: {match[2]} is not one of {choices}"
 
 
 _ARGPARSE_SAYS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
@@ -252,9 +252,9 @@ def add_fields(parser: Parser, model: type[BaseModel], leave_out: Collection[str
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The given flags, and a sentence for each wrong word, which suggests the flag that was perhaps meant."""
     words = with_values(parser, argv)
-    given, unknown = parser.parse_known_args(words)
-    problems = _problems_of(parser, words, unknown, vars(given)) if unknown else []
-    return vars(given), problems
+    args, unknown = parser.parse_known_args(words)
+    problems = _problems_of(parser, words, unknown, vars(args)) if unknown else []
+    return vars(args), problems
 
 
 def _problems_of(

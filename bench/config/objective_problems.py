@@ -22,7 +22,7 @@ def problems_of_objectives(settings: Settings, mode: str) -> list[str]:
         if objective.of_answers:
             problems += _answer_problems(objective, settings)
             continue
-        if objective.part is not None and (problem := _nobody(settings, *objective.part)) is not None:
+        if objective.part is not None and (problem := _why_empty(settings, *objective.part)) is not None:
             problems.append(f'--slo "{objective.text}": {problem}')
         if objective.stat is None or objective.metric in WHOLE_RESPONSE | OF_FEW:
             continue
@@ -40,8 +40,8 @@ def problems_of_objectives(settings: Settings, mode: str) -> list[str]:
 
 def _job_problems(objective: Objective, settings: Settings, mode: str) -> list[str]:
     if mode != "sessions":
-        what = f"this is mode {mode}: use --mode sessions, or a latency of requests"
-        return [f'--slo "{objective.text}": jobs are what sessions consist of, and {what}']
+        reason = f"this is mode {mode}: use --mode sessions, or a latency of requests"
+        return [f'--slo "{objective.text}": jobs are what sessions consist of, and {reason}']
     if objective.part is not None:
         return [f'--slo "{objective.text}": a job may go to several models: leave {{...}} out']
     if objective.metric == "jobs_per_hour_per_gpu" and settings.gpus is None:
@@ -58,7 +58,7 @@ def _answer_problems(objective: Objective, settings: Settings) -> list[str]:
     return []
 
 
-def _nobody(settings: Settings, kind: str, name: str) -> str | None:
+def _why_empty(settings: Settings, kind: str, name: str) -> str | None:
     """Why no request belongs to this part of the run; None if some may."""
     mix = settings.traffic
     if kind == "class":

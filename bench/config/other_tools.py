@@ -118,21 +118,21 @@ def _to_write(row: Row, flag: str, value: str | None, known: Sequence[str]) -> A
     """What to write in place of `flag` for one row: its example, with the given value if a form matches both."""
     if not row.ours:
         return Answer("leave it out", frozenset())
-    ours = row.ours
+    replacement = row.ours
     # The word after a switch is not its value.
     value = (value if (dict(row.spellings())[flag] or "").isupper() else None) or ""
     for form in table().forms:
-        example = re.fullmatch(form.ours, ours)
+        example = re.fullmatch(form.ours, replacement)
         if example and re.fullmatch(form.value, value):
-            ours = form.write.format(shlex.quote(shown_url(value)), *example.groups())
+            replacement = form.write.format(shlex.quote(shown_url(value)), *example.groups())
             break
-    words = shlex.split(ours)
+    words = shlex.split(replacement)
     if not words[0].startswith("-"):
-        return Answer(f"write python -m bench {ours}", frozenset())
+        return Answer(f"write python -m bench {replacement}", frozenset())
     flags = [word for word in words if word.startswith("--")]
     missing = next((flag for flag in flags if flag not in known), None)
     elsewhere = "" if missing is None else f" with the command run: this one has no {missing}"
-    return Answer(f"write {ours}{elsewhere}", frozenset(flags))
+    return Answer(f"write {replacement}{elsewhere}", frozenset(flags))
 
 
 def about_value(key: str, value: object) -> tuple[str, str] | None:
@@ -147,9 +147,11 @@ def about_value(key: str, value: object) -> tuple[str, str] | None:
 
 def about_command(word: str) -> str | None:
     """What to write in place of a command of another tool; None if there is no advice."""
-    ours = table().commands.get(word.lower())
-    if ours is None:
+    replacement = table().commands.get(word.lower())
+    if replacement is None:
         return None
-    if not ours:
+    if not replacement:
         return "the mock is a program of its own: python -m mockserver"
-    return f"write python -m bench {ours}" + (" --url http://127.0.0.1:8000" if ours.startswith("run") else "")
+    return f"write python -m bench {replacement}" + (
+        " --url http://127.0.0.1:8000" if replacement.startswith("run") else ""
+    )

@@ -27,18 +27,18 @@ def _is_time(ramp: object) -> bool:
 
 def renewed(given: Mapping[str, Any]) -> dict[str, Any]:
     """Given settings with their current names."""
-    found = {RENAMED.get(name, name): value for name, value in given.items() if RENAMED.get(name) not in given}
+    settings = {RENAMED.get(name, name): value for name, value in given.items() if RENAMED.get(name) not in given}
     if _is_time(given.get("ramp")):
-        del found["ramp"]
-        found.setdefault("ramp_up", given["ramp"])
-    if isinstance(found.get("mix"), Mapping):
-        found["mix"] = renewed_classes(found["mix"])
-    return found
+        del settings["ramp"]
+        settings.setdefault("ramp_up", given["ramp"])
+    if isinstance(settings.get("mix"), Mapping):
+        settings["mix"] = renewed_classes(settings["mix"])
+    return settings
 
 
 def renewed_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The whole configuration from a run directory, with current names. A damaged value stays as it is."""
-    found = renewed(config)
-    if "ramp" in config and "ramp" not in found:
-        found |= {"ramp": None, "ramp_up": values.seconds(found["ramp_up"])}
-    return found
+    settings = renewed(config)
+    if "ramp" in config and "ramp" not in settings:
+        settings |= {"ramp": None, "ramp_up": values.seconds(settings["ramp_up"])}
+    return settings

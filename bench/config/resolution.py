@@ -78,14 +78,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _given_twice(text: str) -> list[str]:
     """A sentence for each setting that a file gives twice: YAML readers silently take the last."""
     first: dict[str, int] = {}
-    found = []
+    problems = []
     document = yaml.compose(text, Loader=yaml.SafeLoader)
     for key, _ in document.value if isinstance(document, yaml.MappingNode) else ():
         line, name = key.start_mark.line + 1, str(key.value).replace("-", "_")
         if name in first:
-            found.append(f"line {line}: {name} is already in line {first[name]}: use only one of them")
+            problems.append(f"line {line}: {name} is already in line {first[name]}: use only one of them")
         first.setdefault(name, line)
-    return found
+    return problems
 
 
 def has_few_values(content: object) -> bool:
@@ -242,7 +242,7 @@ def _target_problems(settings: Settings) -> list[str]:
     problems = client_certificate.problems(settings)
     if settings.insecure and settings.ca_file is not None:
         problems.append("--ca-file has no effect with --insecure: use only one of them")
-    places = [one.url for one in settings.targets] or [settings.url]
+    places = [target.url for target in settings.targets] or [settings.url]
     if (settings.insecure or settings.ca_file is not None) and {urlsplit(url).scheme for url in places} == {"http"}:
         problems.append("--ca-file and --insecure are for https:// URLs")
     if settings.watch_scale and settings.wait_for_server is not None:
@@ -265,7 +265,7 @@ def _address_problems(settings: Settings, given: Collection[str]) -> list[str]:
         for key in ("balance", "affinity")
         if key in given and not several
     ]
-    weighted = any(one.weight != 1 for one in settings.targets)
+    weighted = any(target.weight != 1 for target in settings.targets)
     if settings.balance == "round_robin" and weighted:
         problems.append("--balance round_robin ignores the weights of --url: leave them out, or use --balance weighted")
     if settings.balance == "weighted" and several and not weighted:
@@ -273,8 +273,8 @@ def _address_problems(settings: Settings, given: Collection[str]) -> list[str]:
     if settings.resolve_all and settings.proxy is not None:
         problems.append("--resolve-all cannot be combined with --proxy: the proxy resolves names; list them with --url")
     if settings.affinity == "none" and (settings.websocket or settings.history == "stored"):
-        kept = "--websocket" if settings.websocket else "--history stored"
-        problems.append(f"--affinity none cannot be combined with {kept}: the address keeps the conversation")
+        setting = "--websocket" if settings.websocket else "--history stored"
+        problems.append(f"--affinity none cannot be combined with {setting}: the address keeps the conversation")
     return problems
 
 

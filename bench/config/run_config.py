@@ -62,14 +62,18 @@ class RunConfig(Settings):
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """The objectives of the run and of its classes."""
-        of_classes = (one for traffic in self.classes for one in traffic.objectives)
+        of_classes = (objective for traffic in self.classes for objective in traffic.objectives)
         return (*objectives.parse(self.slo), *of_classes)
 
     @property
     def plans_sharing(self) -> bool:
         """Whether all sharing between prompts is planned, so that prompts without a plan share nothing. For probes, the
         records define the sharing."""
-        return all(one.config.data.plans_sharing for one in self.classes) if self.classes else self.data.plans_sharing
+        return (
+            all(traffic.config.data.plans_sharing for traffic in self.classes)
+            if self.classes
+            else self.data.plans_sharing
+        )
 
     @property
     def addresses(self) -> tuple[TargetAddress, ...]:
@@ -85,7 +89,7 @@ class RunConfig(Settings):
         """How the next of several addresses is chosen."""
         if self.balance is not None:
             return self.balance
-        return "weighted" if any(one.weight != 1 for one in self.targets) else "round_robin"
+        return "weighted" if any(target.weight != 1 for target in self.targets) else "round_robin"
 
     def kind_for(self, workers: int) -> LoadKind:
         """The kind of the load with this many workers, for finding certificates that cover it."""
@@ -103,7 +107,7 @@ class RunConfig(Settings):
     @property
     def endpoint_names(self) -> str:
         """The name of the endpoint; with classes, the names of their endpoints."""
-        return ", ".join(dict.fromkeys(one.config.endpoint for one in self.classes)) or self.endpoint
+        return ", ".join(dict.fromkeys(traffic.config.endpoint for traffic in self.classes)) or self.endpoint
 
     @property
     def data(self) -> SourceSpec:
@@ -124,7 +128,7 @@ class RunConfig(Settings):
     @property
     def class_of(self) -> Callable[[int], str] | None:
         """Maps a request's number to the name of its class; None without classes."""
-        places, names = self.class_places, [one.name for one in self.classes]
+        places, names = self.class_places, [traffic.name for traffic in self.classes]
         return None if places is None else lambda number: names[places(number)[0]]
 
     def make_probes(self) -> list[Probe]:
@@ -161,7 +165,7 @@ class RunConfig(Settings):
         """Maps a request's number to the time from its send until the user leaves, or to None for a user who stays;
         None if all stay."""
         places, seed = self.class_places, self.seed
-        plans = [one.config.cancel_plan for one in self.classes] or [self.cancel_plan]
+        plans = [traffic.config.cancel_plan for traffic in self.classes] or [self.cancel_plan]
         if plans == [None] * len(plans):
             return None
 
@@ -238,13 +242,13 @@ class RunConfig(Settings):
             name: value for name in Settings.model_fields if (value := getattr(self, name)) != getattr(defaults, name)
         }
         if asked.pop("targets", ()):
-            asked["url"] = addresses.written([one.model_dump() for one in self.targets])
+            asked["url"] = addresses.written([target.model_dump() for target in self.targets])
         return asked
 
     def with_values(self, **changes: object) -> RunConfig:
         """The same settings with these changes, and everything derived from them."""
-        kept = {name: getattr(self, name) for name in Settings.model_fields}
-        return complete(Settings.model_construct(**(kept | changes)))
+        current = {name: getattr(self, name) for name in Settings.model_fields}
+        return complete(Settings.model_construct(**(current | changes)))
 
     @classmethod
     def stored(cls, content: Mapping[str, Any]) -> RunConfig:
@@ -256,8 +260,8 @@ class RunConfig(Settings):
         try:
             return cls._stored(content)
         except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as e:  # Also a ValidationError.
-            said = _first_error(e) if isinstance(e, ValidationError) else str(e)
-            raise UsageError(f"the configuration in run.yaml is damaged: {' '.join(said.split())[:300]}") from e
+            message = _first_error(e) if isinstance(e, ValidationError) else str(e)
+            raise UsageError(f"the configuration in run.yaml is damaged: {' '.join(message.split())[:300]}") from e
 
     @classmethod
     def _stored(cls, content: Mapping[str, Any]) -> RunConfig:
@@ -276,13 +280,13 @@ class RunConfig(Settings):
         known["expect"] = tuple(known.get("expect", ()))
         if "server_metrics" in known:
             known["server_metrics"] = tuple(known["server_metrics"])
-        found = complete(Settings.model_construct(**known))
+        config = complete(Settings.model_construct(**known))
         # Both raise if a value does not have its type.
-        found.model_dump(mode="json", warnings="error")
-        objectives.parse(found.slo)
+        config.model_dump(mode="json", warnings="error")
+        objectives.parse(config.slo)
         # These settings are stored as text and parsed on access; each raises if that is impossible.
-        _ = (found.length, found.models, found.cancel_plan, found.classes)
-        return found
+        _ = (config.length, config.models, config.cancel_plan, config.classes)
+        return config
 
 
 def _first_error(error: ValidationError, within: str = "") -> str:
@@ -316,13 +320,13 @@ class RunClass:
     @property
     def way(self) -> Sample:
         """How its requests differ in destination from the run's own; empty if nothing is set. The models are drawn later."""
-        given = self.traffic.settings.get("endpoint")
-        return Sample(prompt="", endpoint=given, headers=self.traffic.headers, priority=self.traffic.priority)
+        endpoint = self.traffic.settings.get("endpoint")
+        return Sample(prompt="", endpoint=endpoint, headers=self.traffic.headers, priority=self.traffic.priority)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
         """The objectives of the class, for its requests only."""
-        return tuple(one.of("class", self.name) for one in objectives.parse(self.config.slo))
+        return tuple(objective.of("class", self.name) for objective in objectives.parse(self.config.slo))
 
 
 def implied_mode(settings: Settings) -> str:
@@ -354,9 +358,11 @@ def complete(settings: Settings) -> RunConfig:
     whole = settings.model_copy(update=filled)
     load, classes = mode.of(whole), tuple[RunClass, ...]()
     if mix is not None:
-        classes = tuple(RunClass(one, complete(settings_of(settings, name, mix, one))) for one in mix.classes)
+        classes = tuple(
+            RunClass(traffic, complete(settings_of(settings, name, mix, traffic))) for traffic in mix.classes
+        )
         if mix.rates and isinstance(load, Rate):
-            load = load.with_classes([one.config.load for one in classes])
+            load = load.with_classes([traffic.config.load for traffic in classes])
     return RunConfig.model_construct(**dict(whole), load=load, classes=classes)
 
 
@@ -366,8 +372,8 @@ def _lengths(settings: Settings, inputs_are: str | None) -> dict[str, object]:
     if inputs_are in DEFAULT_BATCH_INPUTS:
         made = settings.batch_inputs is None and (settings.dataset is None or settings.recipe is not None)
         return {"batch_inputs": DEFAULT_BATCH_INPUTS[inputs_are]} if made else {}
-    own = endpoint_of(settings).input_tokens
-    if own is not None and settings.dataset is None and "input_tokens" not in settings.model_fields_set:
-        return {"input_tokens": own}
+    input_tokens = endpoint_of(settings).input_tokens
+    if input_tokens is not None and settings.dataset is None and "input_tokens" not in settings.model_fields_set:
+        return {"input_tokens": input_tokens}
     made = inputs_are is None and settings.dataset is None and settings.output_tokens is None
     return {"output_tokens": DEFAULT_OUTPUT_TOKENS} if made else {}

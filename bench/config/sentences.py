@@ -45,5 +45,5 @@ def sentences(error: ErrorDetails, place_of: Callable[[str], str]) -> list[str]:
     if error["type"] in _PLAIN:
         message = _PLAIN[error["type"]].format(**error.get("ctx", {}))
     shown = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url", "targets", "extra_body")
-    given = "" if shown else f" (given: {error['input']!r})"
-    return [f"{place}: {message[0].lower()}{message[1:]}{given}"]
+    suffix = "" if shown else f" (given: {error['input']!r})"
+    return [f"{place}: {message[0].lower()}{message[1:]}{suffix}"]

@@ -64,10 +64,10 @@ def seconds(value: object) -> float:
         if str(value).strip().startswith("-") and _TIME.fullmatch(str(value).strip()[1:]):
             raise ValueError(f"{value!r} is negative, and a time cannot be")
         raise ValueError(f"{value!r} is not a time: write seconds (30) or a number with a unit (500ms, 30s, 5m, 1h)")
-    found = float(match[1]) * _UNITS_S[match[2] or "s"]
-    if found > LONGEST_S:
+    duration = float(match[1]) * _UNITS_S[match[2] or "s"]
+    if duration > LONGEST_S:
         raise ValueError(f"{value!r} is more than a year: give at most 8784h")
-    return found
+    return duration
 
 
 def as_text(value: object) -> str:
@@ -133,7 +133,7 @@ def time_lengths(value: object) -> str:
 
 def json_object(value: object) -> object:
     """An object, possibly written as JSON. Raises ValueError."""
-    given = value
+    original = value
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
@@ -147,7 +147,7 @@ def json_object(value: object) -> object:
         raise ValueError(f"cannot be sent as JSON: {str(e)[:1].lower()}{str(e)[1:]}") from e
     if deep:
         raise ValueError(TOO_DEEP)
-    if isinstance(given, str) and (too_large := large_number(given.encode())):
+    if isinstance(original, str) and (too_large := large_number(original.encode())):
         raise ValueError(too_large)
     if holds_mask(value):
         raise ValueError(f"it was stored without its secrets ({MASK}): give it again")
@@ -300,32 +300,32 @@ def proxy(value: str) -> str:
     return value
 
 
-def server_metrics(given: tuple[str, ...]) -> tuple[str, ...]:
+def server_metrics(values: tuple[str, ...]) -> tuple[str, ...]:
     """`off`, or the URLs of metrics pages; empty for `auto`. Raises ValueError."""
-    if given in ((), ("auto",)):
+    if values in ((), ("auto",)):
         return ()
-    if given == ("off",):
-        return given
-    if "auto" in given or "off" in given:
+    if values == ("off",):
+        return values
+    if "auto" in values or "off" in values:
         raise ValueError("give auto, off, or one URL or more of pages of metrics")
-    return tuple(url(one) for one in given)
+    return tuple(url(value) for value in values)
 
 
-def gpu_metrics(given: str) -> str:
+def gpu_metrics(value: str) -> str:
     """`auto`, `off`, or the URL of a metrics page. Raises ValueError."""
-    return given if given in ("auto", "off") else url(given)
+    return value if value in ("auto", "off") else url(value)
 
 
-def otlp(given: str) -> str:
+def otlp(value: str) -> str:
     """`env`, or the URL of an OTLP collector. Raises ValueError."""
-    if given == "env":
-        return given
-    parts = urlsplit(url(given))
+    if value == "env":
+        return value
+    parts = urlsplit(url(value))
     if "@" in parts.netloc or parts.query:
         raise ValueError(
             f"a collector's URL has no {'query' if parts.query else 'user'}: give its key in OTEL_EXPORTER_OTLP_HEADERS"
         )
-    return given
+    return value
 
 
 def listening_address(value: object) -> str:

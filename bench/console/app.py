@@ -124,10 +124,10 @@ def _answer_disk(request: Request, error: Exception) -> Response:
     meanwhile."""
     gone = isinstance(error, FileNotFoundError)
     why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    told = DiskProblem(
+    problem = DiskProblem(
         tr("a file of the console cannot be read or written (%(why)s): look at the disk of its runs folder", why=why)
     )
-    return _answer_error(request, NotFound(tr("this was deleted in the meantime")) if gone else told)
+    return _answer_error(request, NotFound(tr("this was deleted in the meantime")) if gone else problem)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

@@ -23,7 +23,7 @@ from bench.errors import Exit
 MOST_SIDES = 26
 DEFAULT_MARGIN = "5%"
 _WITHIN_S = 300.0
-_KEPT = 8
+_MAX_CACHED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def changes(document: Mapping[str, Any] | None) -> dict[tuple[str, str], ShownCh
     if document is None:
         return {}
     tasks = {side["name"]: side["path"] for side in document["sides"] if len(side["runs"]) == 1}
-    found = {}
+    results = {}
     for versus in document["versus"]:
         if (task := tasks.get(versus["b"])) is None:
             continue
@@ -73,8 +73,8 @@ def changes(document: Mapping[str, Any] | None) -> dict[tuple[str, str], ShownCh
         for key, _ in HEADLINES:
             name = re.sub(r"_(p\d+)_ms$", r":\1", key)
             if name in rows:
-                found[task, key] = _tested(rows[name])
-    return found
+                results[task, key] = _tested(rows[name])
+    return results
 
 
 def _tested(row: Mapping[str, Any]) -> ShownChange:
@@ -135,7 +135,7 @@ class Comparer:
             if (comparison := self._kept.get(key)) is None:
                 comparison = self._compared(groups, margin, allow)
                 if all(task.over for group in groups for task in group.tasks):
-                    self._kept = dict([*self._kept.items(), (key, comparison)][-_KEPT:])
+                    self._kept = dict([*self._kept.items(), (key, comparison)][-_MAX_CACHED:])
             return comparison
 
     def _compared(self, groups: Sequence[Group], margin: str, allow: str) -> Comparison:
@@ -185,12 +185,12 @@ class Comparer:
             out = f"{folder}/out"
             words = [f"--margin={margin}", f"--allow={allow}", "--format", "json", "--out", out]
             # Options come first: everything after `--` is a directory, whatever its name.
-            if (ended := beside.ran(["compare", *words, "--", *sides], _WITHIN_S)) is None:
+            if (result := beside.ran(["compare", *words, "--", *sides], _WITHIN_S)) is None:
                 return tr(
                     "the comparison took more than %(s)s s: run python -m bench compare in a terminal",
                     s=f"{_WITHIN_S:.0f}",
                 )
-            status, errors = ended
+            status, errors = result
             # Show paths as a user of the console knows them.
             shown = partial(re.compile(rf"{re.escape(folder)}/\d+/|{re.escape(str(self._runs))}/").sub, "")
             if status != Exit.GOOD:

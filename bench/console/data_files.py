@@ -111,10 +111,10 @@ class DataFiles:
         with TemporaryDirectory(prefix=".aside-", dir=self._folder) as aside, path.open("rb") as file:
             inner: Iterator[tuple[str, Readable]] = _unzipped(file, self._folder) if packed else iter([(name, file)])
             if rows != AS_IT_IS:
-                one = Path(aside, "rows")
-                with one.open("wb") as out:
+                target = Path(aside, "rows")
+                with target.open("wb") as out:
                     out.writelines(row for each, content in inner for row in rows.read(each, content))
-                return self._moved([(clean_name(f"{Path(name).stem}.jsonl"), one)])
+                return self._moved([(clean_name(f"{Path(name).stem}.jsonl"), target)])
             unpacked = []
             for number, (each, content) in enumerate(inner):
                 unpacked.append((clean_name(each), Path(aside, f"{number}")))
@@ -144,11 +144,11 @@ class DataFiles:
 def clean_name(name: str) -> str:
     """The name to store a file under. Raises ConsoleError if nothing valid is left or the extension is not that of a
     data file."""
-    given = Path(name.replace("\\", "/")).name
-    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", given).strip("-.")[-100:]
+    basename = Path(name.replace("\\", "/")).name
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", basename).strip("-.")[-100:]
     # Of a name in another alphabet, only the extension remains.
-    if (ending := f".{clean}") in ENDINGS and not given.startswith(ending):
-        clean = f"data-{zlib.crc32(given.encode(errors='replace')):08x}.{clean}"
+    if (ending := f".{clean}") in ENDINGS and not basename.startswith(ending):
+        clean = f"data-{zlib.crc32(basename.encode(errors='replace')):08x}.{clean}"
     if _NAME.fullmatch(clean) is None:
         raise ConsoleError(tr("%(name)s is not a valid file name", name=repr(name)))
     if not clean.endswith(ENDINGS):

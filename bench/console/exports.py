@@ -33,11 +33,11 @@ def request_table(directory: Path, form: str) -> Path:
     path = directory / f"requests.{form}"
     if path.is_file() and path.stat().st_mtime_ns >= (directory / REQUESTS).stat().st_mtime_ns:
         return path
-    ended = beside.ran(["report", str(directory), "--requests", form, "--quiet"], _WITHIN_S)
-    if ended is None:
+    result = beside.ran(["report", str(directory), "--requests", form, "--quiet"], _WITHIN_S)
+    if result is None:
         raise ConsoleError(tr("the table took more than %(s)s s: make it in a terminal", s=f"{_WITHIN_S:.0f}"))
     if not path.is_file():
-        status, errors = ended
-        said = " ".join(errors.split()).removeprefix("error: ").replace(str(directory), directory.name)
-        raise ConsoleError(said or tr("the command ended with status %(status)s", status=status))
+        status, errors = result
+        message = " ".join(errors.split()).removeprefix("error: ").replace(str(directory), directory.name)
+        raise ConsoleError(message or tr("the command ended with status %(status)s", status=status))
     return path

@@ -34,16 +34,16 @@ async def fetch(
     """
     if is_address(url):
         return await _from_store(url, allow_local=allow_local, resolve=resolve)
-    own = httpx.AsyncClient(timeout=FETCH_WITHIN_S, trust_env=False) if client is None else client
+    http_client = httpx.AsyncClient(timeout=FETCH_WITHIN_S, trust_env=False) if client is None else client
     try:
         for _ in range(MOST_REDIRECTS + 1):
             if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
                 raise ConsoleError(tr("give an http:// or https:// URL"))
-            own.cookies.clear()
-            request = own.build_request("GET", url)
+            http_client.cookies.clear()
+            request = http_client.build_request("GET", url)
             if not allow_local:
                 await _pin(request, resolve)
-            async with aclosing(await own.send(request, stream=True, follow_redirects=False)) as reply:
+            async with aclosing(await http_client.send(request, stream=True, follow_redirects=False)) as reply:
                 if reply.has_redirect_location:
                     url = urljoin(url, reply.headers["location"])
                     continue
@@ -69,7 +69,7 @@ async def fetch(
     finally:
         if client is None:
             with suppress(httpx.HTTPError):
-                await own.aclose()
+                await http_client.aclose()
 
 
 async def _from_store(address: str, *, allow_local: bool, resolve: Resolve) -> tuple[str, bytes]:

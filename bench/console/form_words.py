@@ -171,10 +171,10 @@ def data_of(settings: Mapping[str, Any]) -> str:
 def of_service(settings: Mapping[str, Any], *, is_llm: bool) -> dict[str, Any]:
     """The settings that apply to the service: an LLM or any other HTTP service."""
     foreign = OF_HTTP if is_llm else OF_PROMPTS
-    kept = {name: value for name, value in settings.items() if name not in foreign}
+    remaining = {name: value for name, value in settings.items() if name not in foreign}
     if not is_llm:
-        return {**kept, "endpoint": HTTP}
-    return {name: value for name, value in kept.items() if (name, value) != ("endpoint", HTTP)}
+        return {**remaining, "endpoint": HTTP}
+    return {name: value for name, value in remaining.items() if (name, value) != ("endpoint", HTTP)}
 
 
 def of_mode(settings: Mapping[str, Any]) -> dict[str, Any]:

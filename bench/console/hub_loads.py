@@ -159,18 +159,18 @@ class HubLoads:
     def _run(self, job: _Job, rows: Rows) -> None:
         load = job.load
         try:
-            found = look_up(load.hub, load.name, load.file)
+            hub_file = look_up(load.hub, load.name, load.file)
             self._folder.mkdir(parents=True, exist_ok=True)
-            ensure_room(self._folder, found.file, found.size_bytes)
-            kept = found.kept_name
+            ensure_room(self._folder, hub_file.file, hub_file.size_bytes)
+            name = hub_file.kept_name
             with tempfile.TemporaryDirectory(prefix=".aside-", dir=self._folder) as aside:
                 job.aside = Path(aside)
-                job.becomes(replace(job.seen(), state=LOADING, file=found.file, size_bytes=found.size_bytes))
-                path = _downloaded(job, found, Path(aside))
-                job.becomes(replace(job.seen(), state=KEEPING, received_bytes=found.size_bytes))
+                job.becomes(replace(job.seen(), state=LOADING, file=hub_file.file, size_bytes=hub_file.size_bytes))
+                path = _downloaded(job, hub_file, Path(aside))
+                job.becomes(replace(job.seen(), state=KEEPING, received_bytes=hub_file.size_bytes))
                 if path.is_symlink():  # A symlink to the package's cache.
                     path = Path(shutil.copyfile(path, Path(aside) / ".file"))
-                names = tuple(self._files.take(kept, path, rows))
+                names = tuple(self._files.take(name, path, rows))
             job.becomes(replace(job.seen(), state=KEPT, names=names))
         except ConsoleError as e:
             _fail(job, e)
@@ -187,9 +187,17 @@ def _fail(job: _Job, error: ConsoleError) -> None:
         job.becomes(replace(job.seen(), state=FAILED, problem=str(error)))
 
 
-def _downloaded(job: _Job, found: HubFile, aside: Path) -> Path:
+def _downloaded(job: _Job, hub_file: HubFile, aside: Path) -> Path:
     """Download a file into a folder. Raises ConsoleError if it fails or is cancelled."""
-    command = [sys.executable, "-m", "bench.console.hub_program", found.source, found.endpoint, found.name, found.file]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.console.hub_program",
+        hub_file.source,
+        hub_file.endpoint,
+        hub_file.name,
+        hub_file.file,
+    ]
     with job.lock:
         if not job.load.goes_on:
             raise ConsoleError(CANCELLED)
@@ -199,12 +207,12 @@ def _downloaded(job: _Job, found: HubFile, aside: Path) -> Path:
         )  # fmt: skip
     with job.process as process:
         assert process.stdout is not None
-        said = process.stdout.read().strip()
+        output = process.stdout.read().strip()
         status = process.wait()
     if status:
         died = tr("its program ended with status %(status)s", status=status)
-        raise ConsoleError(failure(found.source, found.name, said or died))
-    return Path(said.splitlines()[-1])
+        raise ConsoleError(failure(hub_file.source, hub_file.name, output or died))
+    return Path(output.splitlines()[-1])
 
 
 def _bytes_in(folder: Path) -> int:

@@ -30,8 +30,8 @@ Check = Callable[[Mapping[str, Any], Mapping[str, str]], None]
 """Checks the settings of the runs and those of the kind. Raises UsageError with every problem."""
 
 
-def _check_run(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
-    del own
+def _check_run(settings: Mapping[str, Any], options: Mapping[str, str]) -> None:
+    del options
     resolve(settings)
 
 
@@ -58,10 +58,10 @@ def _series(
 ) -> Kind:  # fmt: skip
     """A kind of several runs. Its `plan` determines the settings in `left_out`."""
 
-    def check(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
+    def check(settings: Mapping[str, Any], options: Mapping[str, str]) -> None:
         of_runs = {key: value for key, value in settings.items() if key not in left_out}
         assert plan is not None
-        plan(settings, own, lambda chosen: resolve({**of_runs, **chosen}))
+        plan(settings, options, lambda chosen: resolve({**of_runs, **chosen}))
 
     return Kind(title, about, options, left_out, check, f"{name}.json", f"{name}.html", f"{name}.{sign}")
 
@@ -131,5 +131,5 @@ def can_resume(path: Path, kind: str) -> bool:
 def parted(settings: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Split settings into those of the runs and those of the kind (as text)."""
     names = {option.name for option in KINDS[kind].options}
-    own = {name: str(value) for name, value in settings.items() if name in names}
-    return {name: value for name, value in settings.items() if name not in names}, own
+    options = {name: str(value) for name, value in settings.items() if name in names}
+    return {name: value for name, value in settings.items() if name not in names}, options

@@ -79,9 +79,11 @@ def shown(value: object) -> object:
 
 def sentence(text: str) -> str:
     """A sentence in the reader's language, with a capital letter and a period. A leading name or URL keeps its case."""
-    said = shown(text)
-    begins_with_name = (isinstance(text, Phrase) and text.message.startswith("%(")) or "://" in said.partition(" ")[0]
-    whole = said if begins_with_name else said[:1].upper() + said[1:]
+    translation = shown(text)
+    begins_with_name = (isinstance(text, Phrase) and text.message.startswith("%(")) or "://" in translation.partition(
+        " "
+    )[0]
+    whole = translation if begins_with_name else translation[:1].upper() + translation[1:]
     if whole.endswith((".", "?", "!", "。", "？")):
         return whole
     return shown(tr("%(sentence)s.", sentence=whole)) if isinstance(text, Phrase) else f"{whole}."
@@ -141,8 +143,8 @@ class InLanguage:
             reply.set_cookie(COOKIE, chosen, _A_YEAR_S, path="/", httponly=True, samesite="lax", secure=self._secure)
             await reply(scope, receive, send)
             return
-        kept = cookie_parser(headers.get("cookie", "")).get(COOKIE)
-        LANGUAGE.set(kept if kept in LANGUAGES else choice_of(headers.get("accept-language", "")))
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE)
+        LANGUAGE.set(cookie if cookie in LANGUAGES else choice_of(headers.get("accept-language", "")))
         QUERY.set(urlencode(query))
         await self._app(scope, receive, send)
 

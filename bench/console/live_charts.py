@@ -42,21 +42,21 @@ def charts(task: Task) -> list[Chart]:
     """The task's charts, without values, with a limit line for each latency objective."""
     numbers = _without_values(task)
     makers = run_charts.OF_INPUTS if task.of_inputs else run_charts.CHARTS
-    found = [chart for key, make in makers.items() if key in LIVE and (chart := make(numbers)) is not None]
+    selected = [chart for key, make in makers.items() if key in LIVE and (chart := make(numbers)) is not None]
     objectives = list(_objectives(task))
-    return [_with_limits(chart, objectives) for chart in found]
+    return [_with_limits(chart, objectives) for chart in selected]
 
 
 def views(task: Task) -> list[ChartView]:
     """The charts as values of the report's chart template, but without ticks. Ticks need inline positions, which the
     page's content security policy forbids in HTML; they come with the values."""
-    found = [chart_view(_in_phrases(chart)) for chart in charts(task)]
-    for view in found:
+    chart_views = [chart_view(_in_phrases(chart)) for chart in charts(task)]
+    for view in chart_views:
         view["x_ticks"] = ()
         view["panels"] = [{**panel, "plot": replace(panel["plot"], y_ticks=())} for panel in view["panels"]]
         lines = [(panel, line) for panel in view["chart"].panels for line in panel.lines]
         view["head"] = [Phrase("%(name)s (%(unit)s)", {"name": line.name, "unit": panel.unit}) for panel, line in lines]
-    return found
+    return chart_views
 
 
 def _in_phrases(chart: Chart) -> Chart:
@@ -92,8 +92,8 @@ def period(task: Task) -> dict[str, Any]:
 
 
 def _objectives(task: Task) -> Iterator[Objective]:
-    given = task.settings.get("slo") or ()
-    for text in [given] if isinstance(given, str) else given:
+    slo = task.settings.get("slo") or ()
+    for text in [slo] if isinstance(slo, str) else slo:
         try:
             yield from parse([str(text)])
         except UsageError:

@@ -23,8 +23,8 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 async def resolved(host: str, port: int) -> list[str]:
     """Resolve with the system's resolver, which also parses 0x7f.1 and 2130706433."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+    answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in answers]
 
 
 def is_local(address: str) -> bool:

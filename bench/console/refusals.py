@@ -43,9 +43,11 @@ _KNOWN: tuple[tuple[str, Phrase], ...] = (
 
 def phrase_of(text: str) -> str:
     """The phrase of an error message without its flag, or the text unchanged if it is not listed above."""
-    plain, given, value = text.partition(" (given: ")
+    plain, separator, value = text.partition(" (given: ")
     for pattern, known in _KNOWN:
-        if found := re.fullmatch(pattern, plain):
-            said = Phrase(known.message, found.groupdict())
-            return tr("%(said)s (given: %(value)s)", said=said, value=value.removesuffix(")")) if given else said
+        if match := re.fullmatch(pattern, plain):
+            phrase = Phrase(known.message, match.groupdict())
+            return (
+                tr("%(said)s (given: %(value)s)", said=phrase, value=value.removesuffix(")")) if separator else phrase
+            )
     return text

@@ -33,11 +33,11 @@ def _run(path: Path) -> str:
 
 
 def _search(path: Path) -> str:
-    kept = search_file.stored(read_object(path, "search"))
-    search = kept.search
+    record = search_file.stored(read_object(path, "search"))
+    search = record.search
     numbers = visit_numbers.read(path.parent, search.results)
-    found = answer(search, kept.stopped_by, numbers, require=kept.require)
-    return text.render(search_document(found, search, numbers), Level.USUAL, width=text.NARROW)
+    conclusion = answer(search, record.stopped_by, numbers, require=record.require)
+    return text.render(search_document(conclusion, search, numbers), Level.USUAL, width=text.NARROW)
 
 
 _DOCUMENTS: dict[str, Callable[[Path], Document]] = {

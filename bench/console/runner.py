@@ -131,14 +131,14 @@ class Runner:
 
     def _start(self, name: str, plan: Plan) -> None:
         path, kind, settings = self._folder.directory(name), plan.kind, plan.given
-        given = {key: value for key, value in settings.items() if key not in KINDS[kind].left_out}
+        config = {key: value for key, value in settings.items() if key not in KINDS[kind].left_out}
         url = settings.get("url")
         environment = self._variables.environment(url, settings.get("endpoint"), plan.keys)
         if plan.name:
-            given["name"] = plan.name
-        given |= self.secrets.get(name, {})
+            config["name"] = plan.name
+        config |= self.secrets.get(name, {})
         if headers := self._variables.headers(url, plan.keys):
-            given["header"] = [*given.get("header", []), *headers]
+            config["header"] = [*config.get("header", []), *headers]
         where = "--resume" if can_resume(path, kind) else "--out"
         command = [sys.executable, "-m", "bench", kind, "--config", "-", where, str(path.resolve())]
         with (path / LOG).open("wb") as log:
@@ -157,7 +157,7 @@ class Runner:
         with suppress(OSError):
             (path / PID).write_text(f"{self._child.pid}")
         with suppress(OSError):
-            self._child.stdin.write(yaml.safe_dump(given, allow_unicode=True).encode())
+            self._child.stdin.write(yaml.safe_dump(config, allow_unicode=True).encode())
             self._child.stdin.close()
 
     def stop(self, name: str, state: str) -> None:

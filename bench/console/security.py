@@ -102,20 +102,20 @@ class Keys:
         """The value of the cookie for either token."""
         return self.session if self.is_token(token) else self._read_session
 
-    def is_read_token(self, given: str) -> bool:
-        return self._read_token is not None and hmac.compare_digest(given.encode(), self._read_token.encode())
+    def is_read_token(self, token: str) -> bool:
+        return self._read_token is not None and hmac.compare_digest(token.encode(), self._read_token.encode())
 
-    def is_read_session(self, given: str) -> bool:
-        return self._read_token is not None and hmac.compare_digest(given.encode(), self._read_session.encode())
+    def is_read_session(self, session: str) -> bool:
+        return self._read_token is not None and hmac.compare_digest(session.encode(), self._read_session.encode())
 
-    def is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self.token.encode())
+    def is_token(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self.token.encode())
 
-    def is_session(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self.session.encode())
+    def is_session(self, session: str) -> bool:
+        return hmac.compare_digest(session.encode(), self.session.encode())
 
-    def is_csrf(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self.csrf.encode())
+    def is_csrf(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self.csrf.encode())
 
 
 def is_loopback(host: str) -> bool:
@@ -181,9 +181,9 @@ class Guard:
         if scope["path"].startswith(OPEN_PATHS):
             return None, receive
         query = parse_qs(scope["query_string"].decode("latin-1"))
-        if (given := query.get("token", [""])[0]) and scope["method"] == "GET":
-            refused = await self._wrong(scope, given, tr("the token in the URL is not the token of this console"))
-            return refused or self._let_in(_without_token(scope), given), receive
+        if (token := query.get("token", [""])[0]) and scope["method"] == "GET":
+            refused = await self._wrong(scope, token, tr("the token in the URL is not the token of this console"))
+            return refused or self._let_in(_without_token(scope), token), receive
         if (scope["path"], scope["method"]) == (LET_IN, "POST"):
             return await self._typed(scope, receive), receive
         secret, refused = await self._who(scope, headers)
@@ -228,7 +228,7 @@ class Guard:
             return "", _refusal(scope, 401, tr("open the URL that the console printed: it holds the token"))
         return bearer, await self._wrong(scope, bearer, tr("this is not the token of this console"))
 
-    async def _wrong(self, scope: Scope, given: str, sentence: str) -> Response | None:
+    async def _wrong(self, scope: Scope, token: str, sentence: str) -> Response | None:
         """Check a token. Returns the refusal, or None for a correct token from a sender that is not locked out."""
         clock, sender = LoopClock(), _address(scope)
         if self._proxy is not None:
@@ -239,7 +239,7 @@ class Guard:
             refused = _refusal(scope, 429, sentence)
             refused.headers["retry-after"] = str(wait_s)
             return refused
-        if self._keys.is_token(given) or self._keys.is_read_token(given):
+        if self._keys.is_token(token) or self._keys.is_read_token(token):
             return None
         if late_ns := self._guesses.wrong(sender, clock.now_ns()):
             await sleep_until(clock, clock.now_ns() + late_ns)

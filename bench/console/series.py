@@ -77,7 +77,7 @@ def read(task: Task, path: Path) -> Task | None:
         if is_held:
             return replace(task, state=str(RunState.RUNNING), headline=problem)
         return replace(task, state=ENDED, headline=problem, problem=problem, has_report=(path / kind.page).is_file())
-    found = replace(
+    current = replace(
         task,
         target=task.target or place_of(progress.config),
         load=task.load if task.settings else load_of(progress.config, task.kind),
@@ -89,8 +89,8 @@ def read(task: Task, path: Path) -> Task | None:
     )
     if is_held:
         run = _going_on(path, {step.run for step in progress.steps})
-        return replace(found, state=str(RunState.RUNNING), share_done=progress.share_done, run=run)
-    return replace(found, state=progress.over, has_report=progress.over != FAILED and (path / kind.page).is_file())
+        return replace(current, state=str(RunState.RUNNING), share_done=progress.share_done, run=run)
+    return replace(current, state=progress.over, has_report=progress.over != FAILED and (path / kind.page).is_file())
 
 
 @lru_cache(maxsize=40)
@@ -139,8 +139,8 @@ def _yaml(path: Path) -> Mapping[str, Any]:
 def _search(path: Path, is_held: bool) -> Progress:
     del is_held
     settings = _yaml(path / "search.yaml")
-    kept = search_file.stored(read_object(path / "search.json", "search"))
-    search, stopped_by = kept.search, kept.stopped_by
+    record = search_file.stored(read_object(path / "search.json", "search"))
+    search, stopped_by = record.search, record.stopped_by
     kind = search.settings.load_kind
     steps = []
     for result in search.results:
@@ -157,7 +157,7 @@ def _search(path: Path, is_held: bool) -> Progress:
     if not steps and stopped_by in (None, Ending.TARGET):
         over = FAILED
     numbers = visit_numbers.read(path, search.results)
-    conclusion = answer(search, stopped_by, numbers, require=kept.require)
+    conclusion = answer(search, stopped_by, numbers, require=record.require)
     lines = [line for line in conclusion.lines if line.startswith("required: ")]
     manifest = settings.get("manifest", {})
     return Progress(
@@ -191,8 +191,8 @@ def _sweep(path: Path, is_held: bool) -> Progress:
         killed = not all((inner / SUMMARY).is_file() for inner in left)
         over = KILLED if killed else STOPPED if left else FAILED
     # The file says "interrupted" until the last run has ended.
-    ended = None if is_held else content.ended
-    lines = sentences(structs.replace(content, no_knee=None, ended=ended)) if over != FAILED else []
+    ending = None if is_held else content.ended
+    lines = sentences(structs.replace(content, no_knee=None, ended=ending)) if over != FAILED else []
     kind_of_loads = f"{content.kind}={','.join(f'{load:g}' for load in content.loads)}"
     return Progress(
         config={**content.config, "loads": kind_of_loads, "repeats": content.repeats},

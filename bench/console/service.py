@@ -121,15 +121,15 @@ class Console:
             raise ConsoleError(tr("kind: %(kind)s is not one of %(kinds)s", kind=repr(kind), kinds=", ".join(KINDS)))
         typed = dict(secrets or {})
         saved = self.target(target) if target and kind != "calibrate" else None
-        given, problems = aimed(settings, saved)
+        effective, problems = aimed(settings, saved)
         keys = None if saved is None else TargetKeys.of(saved)
-        problems += self._problems_of_keys(given, keys, typed)
+        problems += self._problems_of_keys(effective, keys, typed)
         if start_at is not None:
             try:
                 start_at = utc(start_at)
             except Refused as e:
                 problems += e.problems
-        new = _NewTask(kind, given, title, keys, typed, frozenset(typed))
+        new = _NewTask(kind, effective, title, keys, typed, frozenset(typed))
         task = self._made(new, problems)
         self.store.note(task.id, "created it")
         try:
@@ -139,7 +139,7 @@ class Console:
             raise
 
     def _problems_of_keys(
-        self, given: Mapping[str, Any], keys: TargetKeys | None, typed: Mapping[str, Any]
+        self, settings: Mapping[str, Any], keys: TargetKeys | None, typed: Mapping[str, Any]
     ) -> list[tuple[str | None, str]]:
         """Key variables that cannot be used and have no typed replacement, and a tokenizer server that would wrongly
         get the key."""
@@ -147,7 +147,7 @@ class Console:
         problems = [
             ("target", tr("%(why)s, or type it", why=why)) for kind, why in sentences if why and kind not in typed
         ]
-        return [*problems, *(tokenizer_problem(given) if keys is not None or typed else ())]
+        return [*problems, *(tokenizer_problem(settings) if keys is not None or typed else ())]
 
     def _made(self, new: _NewTask, problems: list[tuple[str | None, str]]) -> Task:
         """Create the directory of a waiting task. Raises Refused with every problem."""
@@ -347,11 +347,11 @@ class Console:
             )
         raise NotFound(tr("there is no target %(name)s, and none is saved: give the URL instead", name=repr(name)))
 
-    def save_target(self, given: Mapping[str, Any]) -> Target:
+    def save_target(self, values: Mapping[str, Any]) -> Target:
         """Add or replace a server. Raises Refused."""
         known = ("endpoint", "model", "tokenizer", "key_variable", "header_variables")
-        name, url = (str(given.get(key) or "") for key in ("name", "url"))
-        target = Target(name, url, **{key: given.get(key) or None for key in known})
+        name, url = (str(values.get(key) or "") for key in ("name", "url"))
+        target = Target(name, url, **{key: values.get(key) or None for key in known})
         problems: list[tuple[str | None, str]] = []
         if not target.name or TASK_NAME.fullmatch(target.name) is None or target.name == MOCK:
             problems.append(("name", tr("give it a name of letters, digits, dots and dashes")))
@@ -374,14 +374,14 @@ class Console:
 
     def probe(self, settings: Mapping[str, Any], secrets: Mapping[str, Any], target: Target | None) -> str:
         """Send one short request to the server of a task, as a run does first. Returns a sentence. Raises ConsoleError."""
-        given, problems = aimed(settings, target)
+        effective, problems = aimed(settings, target)
         keys = None if target is None else TargetKeys.of(target)
-        if problems := [*problems, *self._problems_of_keys(given, keys, secrets)]:
+        if problems := [*problems, *self._problems_of_keys(effective, keys, secrets)]:
             raise Refused(problems)
-        paths = settings_form.check(given, secrets, self.files)
-        environment = self._variables.environment(given.get("url"), given.get("endpoint"), keys)
+        paths = settings_form.check(effective, secrets, self.files)
+        environment = self._variables.environment(effective.get("url"), effective.get("endpoint"), keys)
         typed = dict(secrets)
-        if headers := self._variables.headers(given.get("url"), keys):
+        if headers := self._variables.headers(effective.get("url"), keys):
             typed["header"] = [*typed.get("header", ()), *headers]
         content = yaml.safe_dump({**paths, **typed, **_SMALL_RUN})
         with tempfile.TemporaryDirectory(prefix="trueload-") as folder:

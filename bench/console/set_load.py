@@ -20,13 +20,13 @@ _PLANS_ITS_LOAD = ("steps", "ramp", "ramp_up", "until", "repeats")
 """Settings that forbid changing the load."""
 
 
-def unit_of(task: Task, given: Mapping[str, Any]) -> str | None:
+def unit_of(task: Task, config: Mapping[str, Any]) -> str | None:
     """The unit of a task's load, from the settings that its process gets. Returns None if the load cannot be changed."""
-    if task.kind != "run" or task.over or any(given.get(key) for key in _PLANS_ITS_LOAD):
+    if task.kind != "run" or task.over or any(config.get(key) for key in _PLANS_ITS_LOAD):
         return None
-    if given.get("sessions_begin") == "middle":
+    if config.get("sessions_begin") == "middle":
         return None
-    settings = Settings.model_construct(**given)
+    settings = Settings.model_construct(**config)
     mode = MODES.get(str(implied_mode(settings)))
     return None if mode is None else mode.unit_of(settings)
 

@@ -74,11 +74,11 @@ def fields(kind: str = "run") -> list[FormField]:
     """Every setting of a kind of task, in the order of the declaration; the kind's own come first."""
     form = KINDS[kind]
     form_fields = [_of_option(option) for option in form.options]
-    own = {option.name for option in form.options}
+    names = {option.name for option in form.options}
     for name, declared in Settings.model_fields.items():
         extra = declared.json_schema_extra
         if (
-            name in own
+            name in names
             or name in LEFT_OUT
             or name in form.left_out
             or not isinstance(extra, dict)
@@ -128,19 +128,19 @@ def _written(default: object) -> str:
 
 def typed(form: Mapping[str, Any], kind: str = "run") -> dict[str, Any]:
     """The settings that were typed into the fields. An empty field is no setting."""
-    given: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for field in fields(kind):
         value = form.get(field.name)
         if field.kind == "switch":
             on = value is not None and str(value).lower() not in ("", "off", "false")
             if on != (field.default == "on"):
-                given[field.name] = on
+                settings[field.name] = on
         elif value is not None and str(value).strip():
             text = str(value).strip()
             lines = [line for line in map(str.strip, text.splitlines()) if line]
-            one = field.kind != "lines" or (field.name == "url" and len(lines) == 1)
-            given[field.name] = text if one else lines
-    return given
+            single = field.kind != "lines" or (field.name == "url" and len(lines) == 1)
+            settings[field.name] = text if single else lines
+    return settings
 
 
 def check(
@@ -174,11 +174,11 @@ def check(
     if tokenizer is not None and not _is_tokenizer_name(str(tokenizer)):
         problems.append(("tokenizer", tr("name a model of the hub (Qwen/Qwen3-8B), `server`, or the URL of a server")))
         del with_paths["tokenizer"]
-    of_runs, own = parted(with_paths, kind)
+    of_runs, options = parted(with_paths, kind)
     try:
-        KINDS[kind].check({**of_runs, **secrets}, own)
+        KINDS[kind].check({**of_runs, **secrets}, options)
     except UsageError as e:
-        problems += [_beside(problem, own) for problem in e.problems]
+        problems += [_beside(problem, options) for problem in e.problems]
     if not problems:
         problems += _bad_rows({name: value for name, value in of_runs.items() if name not in KINDS[kind].left_out})
     if problems:
@@ -194,7 +194,7 @@ def _bad_rows(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
     except (UsageError, OSError):
         return []  # A setting that only the kind of task determines, or a deleted file.
     problems: list[tuple[str | None, str]] = []
-    for name, each in [(one.name, one.config) for one in config.classes] or [("", config)]:
+    for name, each in [(traffic.name, traffic.config) for traffic in config.classes] or [("", config)]:
         path = Path(each.dataset or "")
         try:
             if path.is_file() and path.stat().st_size <= _MOST_CHECKED_BYTES:
@@ -277,11 +277,11 @@ def _mix(value: object, files: DataFiles) -> tuple[object, list[str]]:
     return {"classes": rows}, problems
 
 
-def _beside(problem: str, own: Collection[str]) -> tuple[str | None, str]:
+def _beside(problem: str, options: Collection[str]) -> tuple[str | None, str]:
     """Match a message to its field: `--input-tokens: must be ...` is about input_tokens."""
     flag = re.search(r"--(?:no-)?([a-z][a-z-]*)", problem)
     name = None if flag is None else flag[1].replace("-", "_")
-    return (name if name in Settings.model_fields or name in own or name == "loads" else None), problem
+    return (name if name in Settings.model_fields or name in options or name == "loads" else None), problem
 
 
 def _secrets_in_url(url: str) -> list[str]:

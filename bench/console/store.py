@@ -141,11 +141,11 @@ class Store:
                 (task, marks.title, marks.label, marks.note, marks.baseline),
             )
 
-    def note(self, task: str, what: str) -> None:
+    def note(self, task: str, act: str) -> None:
         """Record an action of the current user on a task. A full disk must not undo the action itself."""
         now = utc_now().isoformat(timespec="seconds")
         with suppress(sqlite3.Error), self._write() as db:
-            db.execute("INSERT INTO acts VALUES (?, ?, ?, ?)", (task, now, USER.get(), what))
+            db.execute("INSERT INTO acts VALUES (?, ?, ?, ?)", (task, now, USER.get(), act))
 
     def acts(self, task: str) -> list[Act]:
         """The actions on a task, in order."""

@@ -116,8 +116,8 @@ class KeyVariables:
 
     def environment(self, url: object, endpoint: object, keys: TargetKeys | None) -> dict[str, str]:
         """The environment of a process that sends to this URL. The only key it contains is the one of the URL's origin."""
-        own = {endpoint.key_variable for endpoint in ENDPOINTS.values()}
-        environment = {name: value for name, value in self._environment.items() if name not in own}
+        key_variables = {endpoint.key_variable for endpoint in ENDPOINTS.values()}
+        environment = {name: value for name, value in self._environment.items() if name not in key_variables}
         if self._data is not None:
             environment[DATA_FOLDER] = str(self._data.resolve())
         variable = keys.key_variable if keys is not None and keys.are_for(url) else None
@@ -130,7 +130,9 @@ class KeyVariables:
         if keys is None or not keys.are_for(url):
             return []
         variables = keys.header_variables.items()
-        return [f"{name}: {self._environment[held]}" for name, held in variables if self.problem(held) is None]
+        return [
+            f"{name}: {self._environment[variable]}" for name, variable in variables if self.problem(variable) is None
+        ]
 
 
 def settings_of(target: Target) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def aimed(settings: Mapping[str, Any], target: Target | None) -> tuple[dict[str,
     """
     if target is None:
         return dict(settings), []
-    own = settings_of(target)
+    base = settings_of(target)
     typed = settings.get("url")
     if typed and origins_of(typed) != {origin_of(target.url)}:
         sentence = tr(
@@ -155,8 +157,8 @@ def aimed(settings: Mapping[str, Any], target: Target | None) -> tuple[dict[str,
             name=target.name,
             url=target.url,
         )
-        return {**own, **settings}, [("url", sentence)]
-    return {**own, **{key: value for key, value in settings.items() if key != "url" or value}}, []
+        return {**base, **settings}, [("url", sentence)]
+    return {**base, **{key: value for key, value in settings.items() if key != "url" or value}}, []
 
 
 def tokenizer_problem(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:

@@ -33,8 +33,8 @@ class TaskQueue:
         """All tasks, the latest first, or some of them. Unless `whole` is set, directories that were never read may
         still be `BEING_READ`."""
         most_new = None if whole else READ_AT_ONCE
-        found = self._folder.tasks(self._runner.queue, self._runner.starting, most_new=most_new, only=only)
-        return [self._completed(task) for task in found]
+        rows = self._folder.tasks(self._runner.queue, self._runner.starting, most_new=most_new, only=only)
+        return [self._completed(task) for task in rows]
 
     def mark(self) -> str:
         """A value that changes when a task is added, removed, started or moved in the queue."""

@@ -94,12 +94,12 @@ class TaskFolder:
     def names(self) -> list[str]:
         """The names of all tasks, in reverse alphabetical order: names made by the console begin with the time."""
         with suppress(OSError), os.scandir(self.path) as entries:
-            ours = [
+            dirs = [
                 entry for entry in entries if TASK_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
             ]
             signs = (MANIFEST, TASK_FILE, *series.FILES)
-            found = (entry.name for entry in ours if any(os.path.isfile(f"{entry.path}/{name}") for name in signs))  # noqa: PTH113
-            return sorted(found, reverse=True)
+            ids = (entry.name for entry in dirs if any(os.path.isfile(f"{entry.path}/{name}") for name in signs))  # noqa: PTH113
+            return sorted(ids, reverse=True)
         return []
 
     def _existing(self, names: Collection[str]) -> Iterator[str]:
@@ -126,7 +126,7 @@ class TaskFolder:
         `BEING_READ`."""
         marks, starters = self._store.marks(), self._store.starters()
         new: list[tuple[str, str, bytes]] = []
-        found = []
+        rows = []
         for name in self._existing(only) if only else self.names():
             may_read = most_new is None or len(new) < most_new
             task = self._read(self.path / name, queue, starting, new if may_read else None)
@@ -134,9 +134,9 @@ class TaskFolder:
                 task = replace(task, sparkline=_sparkline(self.path / name / LIVE, _RECENT))
             if name in marks or name in queue or name in starters:
                 task = replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name), by=starters.get(name))
-            found.append(task)
+            rows.append(task)
         self._keep(new)
-        return sorted(found, key=_when, reverse=True)
+        return sorted(rows, key=_when, reverse=True)
 
     def index(self, stopped: Callable[[], bool]) -> None:
         """Read and cache every directory that was never read, so that no page has to wait for it."""
@@ -173,10 +173,10 @@ class TaskFolder:
         with self._lock:
             if (stored := self._stored.pop(path.name, None)) is not None and stored[0] == stamp:
                 self._seen[path.name] = (stamp, _from_bytes(stored[1]))
-            seen = self._seen.get(path.name)
+            cached = self._seen.get(path.name)
         # A task that waits to continue, or has just begun to, still has the files of its previous end.
-        if seen is not None and seen[0] == stamp and path.name not in queue and path.name not in starting:
-            return seen[1]
+        if cached is not None and cached[0] == stamp and path.name not in queue and path.name not in starting:
+            return cached[1]
         if new is None and stamp and path.name not in queue and path.name not in starting:
             return Task(id=path.name, state=BEING_READ)
         try:
@@ -237,16 +237,16 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
     """A task derived from its files alone."""
     name, base = path.name, _planned(path)
     kind = base.kind
-    if kind in series.READERS and (found := series.read(base, path)) is not None:
-        if found.state in OVER and name in queue:
-            return replace(found, state=QUEUED, has_report=False)
-        early = found.state in (KILLED, FAILED, STOPPED) and name in starting
+    if kind in series.READERS and (task := series.read(base, path)) is not None:
+        if task.state in OVER and name in queue:
+            return replace(task, state=QUEUED, has_report=False)
+        early = task.state in (KILLED, FAILED, STOPPED) and name in starting
         if early and not series.left_since(path, kind, path / PID):
-            return replace(found, state=STARTING, has_report=False)
-        if found.state in (KILLED, FAILED):
-            return replace(found, problem=last_words(path / LOG))
+            return replace(task, state=STARTING, has_report=False)
+        if task.state in (KILLED, FAILED):
+            return replace(task, problem=last_words(path / LOG))
         # A stopped series has an error if it was to continue and could not.
-        return replace(found, problem=last_error(path / LOG)) if found.state == STOPPED else found
+        return replace(task, problem=last_error(path / LOG)) if task.state == STOPPED else task
     if not (path / MANIFEST).is_file():
         if base.problem is not None:
             return base
@@ -287,10 +287,10 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
     return replace(run, state=KILLED, problem=last_words(path / LOG))
 
 
-def _unreadable(what: str, error: Exception) -> str:
+def _unreadable(file: str, error: Exception) -> str:
     words = " ".join(str(error).split())[:300]
     why = f"{type(error).__name__}{f' ({words})' if words else ''}"
-    return tr("%(file)s cannot be read: %(why)s", file=what, why=why)
+    return tr("%(file)s cannot be read: %(why)s", file=file, why=why)
 
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -316,9 +316,9 @@ def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
     return f"{_count(users)} user{'' if str(users) == '1' else 's'}{until}"
 
 
-def _count(given: object) -> str:
+def _count(value: object) -> str:
     """Format an integer with thousands separators; other text from a form stays unchanged."""
-    text = str(given)
+    text = str(value)
     return f"{int(text):,}" if text.isdecimal() else text
 
 
@@ -363,7 +363,7 @@ def _is_shown(slo: Slo) -> bool | None:
     shown = [objective.shown for objective in slo.objectives]
     if slo.held is None:
         return None
-    return all(one == "held" for one in shown) if slo.held else "failed" in shown
+    return all(status == "held" for status in shown) if slo.held else "failed" in shown
 
 
 _RECENT = 64 * 1024

@@ -214,11 +214,11 @@ def _begin_of(content_range: str | None, size_bytes: int) -> int:
     """The first byte of a Content-Range; 0 without one. Raises ConsoleError."""
     if content_range is None:
         return 0
-    found = _RANGE.fullmatch(content_range.strip())
-    if found is None or found[3] not in ("*", str(size_bytes)):
-        given = repr(content_range)
-        raise ConsoleError(tr("Content-Range %(given)s: write bytes FIRST-LAST/%(size)s", given=given, size=size_bytes))
-    return int(found[1])
+    match = _RANGE.fullmatch(content_range.strip())
+    if match is None or match[3] not in ("*", str(size_bytes)):
+        value = repr(content_range)
+        raise ConsoleError(tr("Content-Range %(given)s: write bytes FIRST-LAST/%(size)s", given=value, size=size_bytes))
+    return int(match[1])
 
 
 def _append(path: Path, content: bytes) -> int:

@@ -191,12 +191,12 @@ class SessionsLoop(ABC):
             session.unread.remove(turn)
             if good:
                 self._go_on(session, turn, record.end_ns)
-        for held, due_ns in [*session.held.items()]:
-            if held in session.held and session.conversation.is_ready(
-                held
+        for next_turn, due_ns in [*session.held.items()]:
+            if next_turn in session.held and session.conversation.is_ready(
+                next_turn
             ):  # The turn before it may have failed at once.
-                del session.held[held]
-                self._send(session, held, due_ns)
+                del session.held[next_turn]
+                self._send(session, next_turn, due_ns)
         self._check_over(session)
 
     def _check_over(self, session: _Session) -> None:

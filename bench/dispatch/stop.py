@@ -36,7 +36,7 @@ class Stop:
         self._duration_ns = duration_ns
         self._warmup_left = warmup_requests
         self._warmup_until_ns = start_ns + warmup_ns
-        # A warm-up of requests ends at another time in each worker.
+        # A warm-up of requests ends at a different time in each worker.
         self._ends_together = one_of_several and not warmup_requests
         self._taken = 0
         self._deadline_ns = None if ends_ns is None else start_ns + ends_ns
@@ -97,9 +97,12 @@ class Stop:
         return "run"
 
     def _ends_ns(self, first_ns: int, duration_ns: int) -> int:
-        """When a run ends whose first request after the warm-up was taken at this instant. One of several workers counts from
-        the end of the warm-up, which all of them know: counted from its own first request, those whose requests are far apart
-        would end late, and send a part of the load alone. If its first request comes even later, it counts from that."""
+        """The end of a run whose first request after the warm-up was taken at this instant.
+
+        One of several workers counts from the end of the warm-up, which all workers know. If each counted from its own first
+        request, workers with rare requests would end later than the others and send a part of the load alone. A worker whose
+        first request comes after the common end counts from that request.
+        """
         together_ns = self._warmup_until_ns + duration_ns
         return together_ns if self._ends_together and first_ns < together_ns else first_ns + duration_ns
 

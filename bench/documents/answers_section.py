@@ -22,8 +22,8 @@ def findings(summary: RunSummary) -> Iterator[Findings]:
     if answers is None:
         return
     if answers.foreign:
-        one = "1 answer has" if answers.foreign == 1 else f"{answers.foreign} answers have"
-        yield Findings((Finding(f"cross-talk: {one} another request's code word", "bad"),), level=Level.BRIEF)
+        subject = "1 answer has" if answers.foreign == 1 else f"{answers.foreign} answers have"
+        yield Findings((Finding(f"cross-talk: {subject} another request's code word", "bad"),), level=Level.BRIEF)
     yield Findings((Finding(_sentence(answers)),), level=Level.FIRST)
 
 

@@ -43,8 +43,8 @@ def certainty(calibration: KnownCalibration | None) -> str:
         if rows:
             worst = max(rows, key=lambda row: abs(row.error))
             parts.append(f"{stat} {signed(worst.error)} ms")
-    found = ", ".join(parts) if parts else "nothing was compared"
+    errors = ", ".join(parts) if parts else "nothing was compared"
     return (
-        f"Error of these numbers, the worst of each quantile: {found} (calibrated at such a load on this machine "
+        f"Error of these numbers, the worst of each quantile: {errors} (calibrated at such a load on this machine "
         f"{age(calibration.age_s)} ago: {calibration.status})."
     )

@@ -43,19 +43,19 @@ def _time_chart(series: OverTime, key: str, title: str, meaning: str, lines: tup
     )
 
 
-def _over_time_lines(found: ErrorsOverTime) -> tuple[Line, ...]:
+def _over_time_lines(errors: ErrorsOverTime) -> tuple[Line, ...]:
     return (
-        Line("median", found.p50, "steps"),
-        Line("P99", found.p99, "steps", "second"),
-        Line("largest", found.max, hidden=True),
+        Line("median", errors.p50, "steps"),
+        Line("P99", errors.p99, "steps", "second"),
+        Line("largest", errors.max, hidden=True),
     )
 
 
 def _errors(series: OverTime, metric: str, title: str) -> Chart:
     none = [None] * len(series.t_s)
-    found = getattr(series, metric) or ErrorsOverTime(p50=none, p99=none, max=none)
+    errors = getattr(series, metric) or ErrorsOverTime(p50=none, p99=none, max=none)
     meaning = f"Measured {title} minus the true one, for the requests that ended in each step."
-    return _time_chart(series, f"error-{metric}", f"Error of {title} over time", meaning, _over_time_lines(found))
+    return _time_chart(series, f"error-{metric}", f"Error of {title} over time", meaning, _over_time_lines(errors))
 
 
 def _lag_over_time(series: OverTime) -> Chart:
@@ -67,8 +67,8 @@ def _lag_over_time(series: OverTime) -> Chart:
     return _time_chart(series, "lag-over-time", "Observation lag over time", meaning, lines)
 
 
-def _qq(found: TrueAndMeasured, metric: str, title: str) -> Chart:
-    true, measured = found.true, found.measured
+def _qq(quantiles: TrueAndMeasured, metric: str, title: str) -> Chart:
+    true, measured = quantiles.true, quantiles.measured
     low, high = _span([*true, *measured])
     every = round_step(high - low, 4)
     first = int(low / every) + 1

@@ -191,10 +191,10 @@ def _earlier_error(row: KnownErrorRow | None) -> Cell:
 
 
 def _by_metric(rows: Sequence[_Row]) -> dict[str, dict[str, _Row]]:
-    found: dict[str, dict[str, _Row]] = {}
+    by_metric: dict[str, dict[str, _Row]] = {}
     for row in rows:
-        found.setdefault(row.metric, {})[row.stat] = row
-    return found
+        by_metric.setdefault(row.metric, {})[row.stat] = row
+    return by_metric
 
 
 def _stats(rows: Iterable[Mapping[str, object]]) -> list[str]:
@@ -336,11 +336,11 @@ def _tiles(certificate: Certificate) -> Iterator[Tile]:
     if lag.n:
         yield Tile("Observation lag", number(lag.p50), "ms", f"P99 {number(lag.p99)}")
     compared = {row.what: row.there for row in certificate.agreement}
-    for what in ("requests", "chunks"):
-        if what in compared:
+    for name in ("requests", "chunks"):
+        if name in compared:
             differing = certificate.counts.differing
             beside = "all agree" if not differing else f"{differing:,} differ"
-            yield Tile(f"{what.capitalize()} compared", number(compared[what]), "", beside)
+            yield Tile(f"{name.capitalize()} compared", number(compared[name]), "", beside)
 
 
 _LIMITS = {
@@ -368,9 +368,9 @@ def _about(certificate: Certificate) -> Iterator[Block]:
 def _limits(bands: Mapping[str, object]) -> Iterator[Fact]:
     """The errors above which the verdict is SUSPECT or INVALID."""
     for key, (name, unit) in _LIMITS.items():
-        given = bands.get(key)
-        if not isinstance(given, Mapping):
+        band = bands.get(key)
+        if not isinstance(band, Mapping):
             continue
-        words = [f"over {measured(over, unit)} {what}" for what in _BANDS if (over := given.get(what)) is not None]
+        words = [f"over {measured(over, unit)} {status}" for status in _BANDS if (over := band.get(status)) is not None]
         if words:
             yield Fact(name, ", ".join(words))

@@ -31,7 +31,7 @@ def _check(check: CheckResult) -> Table:
 
 def _value(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{n} {what}" for what, n in value.items())
+        return ", ".join(f"{n} {label}" for label, n in value.items())
     if isinstance(value, int):
         return f"{value:,}"
     return number(value) if isinstance(value, float) else NOTHING

@@ -56,8 +56,8 @@ def title(row: Row) -> str:
 
 def value(row: Row, side: Literal["a", "b"]) -> str:
     """A side's value."""
-    found = row.a if side == "a" else row.b
-    return share(found) if row.unit == "share" else number(found)
+    amount = row.a if side == "a" else row.b
+    return share(amount) if row.unit == "share" else number(amount)
 
 
 def percent(value: float, *, sign: bool = True) -> str:
@@ -112,9 +112,9 @@ def answer_text(row: ComparedNumber) -> str:
     return "worse" if row.worse else "better"
 
 
-def one_each_shows_no_change(a: str, b: str, what: str = "runs") -> str:
+def one_each_shows_no_change(a: str, b: str, kind: str = "runs") -> str:
     """The warning that a comparison of one each cannot show a change of the setup."""
-    return f"A change of the setup from {a} to {b} is not shown: the spread between {what} is not known ({MORE_RUNS[what]})."
+    return f"A change of the setup from {a} to {b} is not shown: the spread between {kind} is not known ({MORE_RUNS[kind]})."
 
 
 def method_text(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> str:

@@ -94,9 +94,9 @@ def _banners(
     undecided = [versus for versus in all_versus if _shows_nothing(versus)]
     if len(undecided) <= _TOLD_APART:
         undecided = []
-    told = [versus for versus in all_versus if versus not in undecided]
-    methods = [f"{comparison.method_text(versus, sides)}." for versus in told]
-    for versus, method, after in zip(told, methods, [*methods, ""][1:], strict=True):
+    decided = [versus for versus in all_versus if versus not in undecided]
+    methods = [f"{comparison.method_text(versus, sides)}." for versus in decided]
+    for versus, method, after in zip(decided, methods, [*methods, ""][1:], strict=True):
         meaning = "" if method == after else method[:1].upper() + method[1:]
         yield Banner(versus.headline, "", _tone(versus.numbers), meaning, _own_reasons(versus, several))
     if undecided:

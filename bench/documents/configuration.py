@@ -65,8 +65,8 @@ def _to_copy(run: RunOrigin) -> Iterator[Code]:
     if command := run.command:
         yield Code("Command line", command if isinstance(command, str) else shlex.join(command), Level.PAGE)
     if run.changed:
-        kept = {key: value for key, value in run.changed.items() if key not in _SECRETS}
+        settings = {key: value for key, value in run.changed.items() if key not in _SECRETS}
         lost = [key for key in _SECRETS if run.config.get(key)]
         head = f"# Never stored, so give them again: {', '.join(lost)}\n" if lost else ""
-        text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100)
         yield Code("YAML, for --config", head + text.rstrip(), Level.PAGE)

@@ -70,14 +70,16 @@ def counts(summary: RunSummary) -> list[Fact]:
         rows.append(Fact("Failed and not sent", number(row.failed_unsent), "No connection could be made."))
     if (gone := row.target_gone) is not None:
         since = "it never answered" if gone.since_s is None else f"last answer at {seconds(gone.since_s)}"
-        found = f"{since}, then {requests_text(gone.requests)} lost"
-        rows.append(Fact("Target gone", found, "Until the end of the run."))
+        value = f"{since}, then {requests_text(gone.requests)} lost"
+        rows.append(Fact("Target gone", value, "Until the end of the run."))
     if row.interrupted:
         rows.append(Fact("Interrupted", number(row.interrupted), "Cut off when the run stopped; no failures."))
     if row.cancelled:
         rows.append(Fact("Cancelled", number(row.cancelled), "Their users left, as planned; no failures."))
-    if (got := summary.cancelled) is not None and has_tokens(summary):
-        received = f"{got.token_chunks:,} token chunks ({number(got.token_chunks_per_s)}/s) to {got.with_tokens:,}"
+    if (stats := summary.cancelled) is not None and has_tokens(summary):
+        received = (
+            f"{stats.token_chunks:,} token chunks ({number(stats.token_chunks_per_s)}/s) to {stats.with_tokens:,}"
+        )
         rows.append(Fact("Received by them", received, "Until they left; in no throughput."))
     if row.dropped:
         rows.append(Fact("Dropped", number(row.dropped), "Arrivals that found no free slot, so they were not sent."))
@@ -91,16 +93,16 @@ def counts(summary: RunSummary) -> list[Fact]:
         )
     if row.warmup.requests:
         found_warmup = summary.run.warmup
-        ended = "" if found_warmup is None else f" The run found its end after {seconds(found_warmup.lasted_s)}."
-        meaning = f"Sent before the run; not in its numbers.{ended}"
+        end = "" if found_warmup is None else f" The run found its end after {seconds(found_warmup.lasted_s)}."
+        meaning = f"Sent before the run; not in its numbers.{end}"
         rows.append(Fact("Warm-up", number(row.warmup.requests), meaning))
     failures = summary.latency_of_failures_ms
     if failures.n:
         rows.append(Fact("Time until failure", _of(failures, "p50", "max"), "No latency includes it."))
     stalls = summary.stalls
     if stalls.stalls:
-        found = f"{stalls.stalls:,} in {requests_text(stalls.requests)}, longest {number(stalls.max_ms)} ms"
-        rows.append(Fact("Stalls", found, "Gaps over 5 times the request's median gap and over 100 ms."))
+        value = f"{stalls.stalls:,} in {requests_text(stalls.requests)}, longest {number(stalls.max_ms)} ms"
+        rows.append(Fact("Stalls", value, "Gaps over 5 times the request's median gap and over 100 ms."))
     return rows
 
 
@@ -122,17 +124,17 @@ def load(summary: RunSummary) -> list[Fact]:
     in_flight = f"average {number(row.concurrency_mean)} · max {number(row.concurrency_max)}"
     rows.append(Fact("In flight", in_flight, "Requests in flight, from the first send to the last end."))
     if row.ready_not_sent is not None:
-        found = f"{share(row.ready_not_sent.share)} · max {number(row.ready_not_sent.longest_ms)} ms"
+        value = f"{share(row.ready_not_sent.share)} · max {number(row.ready_not_sent.longest_ms)} ms"
         rows.append(
-            Fact("Ready and not sent", found, "Share of the users' time in which the client held a request back.")
+            Fact("Ready and not sent", value, "Share of the users' time in which the client held a request back.")
         )
     if row.waited_at_cap is not None:
-        found = f"{share(row.waited_at_cap.share)} of the arrivals"
-        rows.append(Fact("Waited at the cap", found, "Arrivals that found --max-concurrency in use."))
+        value = f"{share(row.waited_at_cap.share)} of the arrivals"
+        rows.append(Fact("Waited at the cap", value, "Arrivals that found --max-concurrency in use."))
     if row.plan is not None:
-        found, ratio = f"rate {_change(row.plan.rate_difference)}", row.plan.dispersion_ratio
-        found += "" if ratio is None else f" · dispersion × {number(ratio)}"
-        rows.append(Fact("Sent against planned", found, "Whether requests left as the drawn schedule says."))
+        value, ratio = f"rate {_change(row.plan.rate_difference)}", row.plan.dispersion_ratio
+        value += "" if ratio is None else f" · dispersion × {number(ratio)}"
+        rows.append(Fact("Sent against planned", value, "Whether requests left as the drawn schedule says."))
     return rows
 
 
@@ -149,10 +151,10 @@ def window(summary: RunSummary) -> list[Fact]:
     rows = [Fact("Steady window", span, f"Found by: {row.method}. It ends with the last send.")]
     tested = {name: test for name, test in (row.stationarity or {}).items() if test is not None}
     if tested:
-        found = " · ".join(f"{_SERIES[name]} {_change(test.change)}" for name, test in tested.items())
+        value = " · ".join(f"{_SERIES[name]} {_change(test.change)}" for name, test in tested.items())
         chance = min(test.p for test in tested.values())
         rows.append(
-            Fact("Second half against first", found, f"Chance alone does that in {share(chance)} of steady windows.")
+            Fact("Second half against first", value, f"Chance alone does that in {share(chance)} of steady windows.")
         )
     return rows
 
@@ -182,18 +184,18 @@ def client(summary: RunSummary) -> list[Fact]:
              "Requests in flight by the records, compared with the dispatcher's count."),
     ]  # fmt: skip
     if (pause := row.pause) is not None and pause.share_of_run is not None:
-        found = f"{number(pause.longest_ms)} ms · {share(pause.share_of_run)} of the run"
-        rows.append(Fact("Longest pause", found, "The longest time by which a worker's loop was late."))
+        value = f"{number(pause.longest_ms)} ms · {share(pause.share_of_run)} of the run"
+        rows.append(Fact("Longest pause", value, "The longest time by which a worker's loop was late."))
     if row.cpu is not None:
-        found = f"average {share(row.cpu.mean)} · max {share(row.cpu.max)}"
-        rows.append(Fact("Processor", found, f"Over 90% in {share(row.cpu.seconds_over_90)} of the seconds."))
+        value = f"average {share(row.cpu.mean)} · max {share(row.cpu.max)}"
+        rows.append(Fact("Processor", value, f"Over 90% in {share(row.cpu.seconds_over_90)} of the seconds."))
     if row.run_queue is not None:
         rows.append(Fact("Waited for a processor", share(row.run_queue.mean), "Ready to run, but waiting."))
     if isinstance(priority := summary.run.priority, str):
         rows.append(Fact("Scheduling priority", priority, "Real-time wakes the client at once on a busy machine."))
     if row.connect_ms.n:
-        found = f"{row.connect_ms.n:,} · {_of(row.connect_ms, 'p50', 'max')}"
-        rows.append(Fact("New connections", found, "No latency includes their set-up."))
+        value = f"{row.connect_ms.n:,} · {_of(row.connect_ms, 'p50', 'max')}"
+        rows.append(Fact("New connections", value, "No latency includes their set-up."))
     return rows
 
 
@@ -227,19 +229,19 @@ def counts_tokens(summary: RunSummary) -> bool:
 
 def latencies(summary: RunSummary) -> dict[str, Metric]:
     """The metrics that a run has, by name."""
-    own = of_few(summary)
+    extra = of_few(summary)
     if has_tokens(summary):
-        return {name: metric for name, metric in METRICS.items() if name != "ttfb" and name not in OF_FEW} | own
+        return {name: metric for name, metric in METRICS.items() if name != "ttfb" and name not in OF_FEW} | extra
     names = WHOLE_RESPONSE if counts_tokens(summary) else OF_ANY_RESPONSE
-    found: dict[str, Metric] = {name: metric for name, metric in METRICS.items() if name in names}
+    metrics: dict[str, Metric] = {name: metric for name, metric in METRICS.items() if name in names}
     # No text arrives in such a reply, so the catalog's description does not fit.
-    return found | own | {"e2el": replace(found["e2el"], description=_E2EL_OF_REPLY)}
+    return metrics | extra | {"e2el": replace(metrics["e2el"], description=_E2EL_OF_REPLY)}
 
 
 def of_few(summary: RunSummary) -> dict[str, Metric]:
     """The metrics that only a few endpoints have, if the run has values of them, by name."""
-    found = {name: summary.latency.get(metric.key) for name, metric in METRICS.items() if name in OF_FEW}
-    return {name: METRICS[name] for name, values in found.items() if values is not None and values.n}
+    metrics = {name: summary.latency.get(metric.key) for name, metric in METRICS.items() if name in OF_FEW}
+    return {name: METRICS[name] for name, values in metrics.items() if values is not None and values.n}
 
 
 _E2EL_OF_REPLY = "End-to-end latency: from sending the request until its whole reply has arrived."

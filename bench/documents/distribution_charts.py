@@ -48,9 +48,9 @@ def _first(counts: packing.Histogram) -> int:
     """The bin where the axis begins: the smallest value's, but at least half of the first percentile, so that a few
     values near zero do not squeeze the others. Smaller values count in the first bar."""
     at = sorted(bin for bin in counts if bin >= _LEAST)
-    seen = accumulate(counts[bin] for bin in at)
+    cumulative = accumulate(counts[bin] for bin in at)
     few = sum(counts[bin] for bin in at) / 100
-    low = next((bin for bin, n in zip(at, seen, strict=True) if n > few), _LEAST)
+    low = next((bin for bin, n in zip(at, cumulative, strict=True) if n > few), _LEAST)
     return max(min(counts), _LEAST, low - PER_OCTAVE)
 
 

@@ -129,12 +129,12 @@ def _said_once(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
 
 def _warnings(summary: RunSummary) -> list[Block]:
     early = details.ended_early(summary)
-    found: list[Block] = []
+    blocks: list[Block] = []
     if early:
-        found.append(findings(early, level=Level.BRIEF))
+        blocks.append(findings(early, level=Level.BRIEF))
     if others := [text for text in remarks.warnings(summary) if text not in early]:
-        found.append(findings(others, level=Level.FIRST))
-    return found
+        blocks.append(findings(others, level=Level.FIRST))
+    return blocks
 
 
 def _objectives(summary: RunSummary) -> list[Block]:
@@ -350,11 +350,11 @@ def _next(summary: RunSummary) -> list[Block]:
         return []
     if "imported" in (summary.verdict.signs or ()):  # Trueload did not send its load, so its own flags do not apply.
         return []
-    found = [*_keep_objectives(summary), *_longer(summary), *_calibrate(summary)]
-    if not found:
-        found = [Finding("compares it with another run", command="python -m bench compare RUN OTHER")]
+    suggestions = [*_keep_objectives(summary), *_longer(summary), *_calibrate(summary)]
+    if not suggestions:
+        suggestions = [Finding("compares it with another run", command="python -m bench compare RUN OTHER")]
     most = 2 if status == Status.VALID else 1
-    return [Findings(tuple(found[:most]), title="Next", level=Level.FIRST, half=True)]
+    return [Findings(tuple(suggestions[:most]), title="Next", level=Level.FIRST, half=True)]
 
 
 def _keep_objectives(summary: RunSummary) -> Iterator[Finding]:
@@ -378,8 +378,8 @@ def _longer(summary: RunSummary) -> Iterator[Finding]:
             yield Finding(text, command="--trace-speed")
         elif not summary.slo.objectives:
             of_requests = summary.load.backlog.of == "requests"
-            load, found = ("rate", "a rate") if of_requests else ("sessions", "how many sessions at a time")
-            text = f"with an objective and the other flags finds {found} the server keeps up with"
+            load, quantity = ("rate", "a rate") if of_requests else ("sessions", "how many sessions at a time")
+            text = f"with an objective and the other flags finds {quantity} the server keeps up with"
             yield Finding(text, command=f"python -m bench search --load {load}")
         return
     latency = summary.latency

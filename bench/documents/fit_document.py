@@ -97,14 +97,14 @@ def _steps(profile: Profile) -> Iterator[Block]:
 
 def _times(profile: Profile) -> Iterator[Block]:
     """The quantiles of TTFT and gaps. Empty if the server's steps were fitted."""
-    times, seen = profile.sampled_times, profile.seen
-    if times is None or seen is None:
+    times, sample = profile.sampled_times, profile.seen
+    if times is None or sample is None:
         return
     rows = tuple(
         Row(title, *(number(of[round(share * (len(of) - 1))]) for share in (0.1, 0.5, 0.9, 0.99)))
         for title, of in (("TTFT without its prompt, ms", times.ttft_ms), ("Gap between tokens, ms", times.gap_ms))
     )
-    note = f"{seen.requests:,} requests with {seen.gaps:,} gaps. This fit did not look for steps."
+    note = f"{sample.requests:,} requests with {sample.gaps:,} gaps. This fit did not look for steps."
     columns = (Column("At the least load"), *map(Column, ("p10", "p50", "p90", "p99")))
     yield Table("Times at the least load", columns, rows, notes=(note,))
     facts = (
@@ -115,7 +115,7 @@ def _times(profile: Profile) -> Iterator[Block]:
     yield Facts("Between them", facts, half=True)
     loads = tuple(
         Row(f"{under_way:g}", number(ttft), number(gap), f"{count:,}")
-        for (under_way, ttft, gap), count in zip(times.load, seen.requests_by_load, strict=True)
+        for (under_way, ttft, gap), count in zip(times.load, sample.requests_by_load, strict=True)
     )
     heads = ("Requests under way", "TTFT times", "Gaps times", "Requests")
     yield Table("What the load does", tuple(map(Column, heads)), loads, half=True)
@@ -124,8 +124,8 @@ def _times(profile: Profile) -> Iterator[Block]:
 def _unknown(rows: Sequence[Unknown]) -> Iterator[Block]:
     if rows:
         pairs = ((Finding(f"{row.what}: {row.why}"), Finding("", command=row.command)) for row in rows)
-        told = tuple(finding for pair in pairs for finding in pair)
-        yield Findings(told, "What these loads cannot determine, and the run that would")
+        findings = tuple(finding for pair in pairs for finding in pair)
+        yield Findings(findings, "What these loads cannot determine, and the run that would")
 
 
 def _runs(runs: Sequence[RunOfProfile]) -> Facts:
@@ -146,13 +146,13 @@ def _tile(replay: Replay, key: str) -> Tile:
     return Tile(f"{TITLES[key]} p50 of {replay.name}, held out", value, "", beside)
 
 
-def _coefficient(name: str, one: FittedCoefficient) -> tuple[str, str, str, str]:
-    low, high = ("?" if bound is None else number(bound) for bound in (one.low, one.high))
+def _coefficient(name: str, estimate: FittedCoefficient) -> tuple[str, str, str, str]:
+    low, high = ("?" if bound is None else number(bound) for bound in (estimate.low, estimate.high))
     return (
         name,
         COEFFICIENTS[name],
-        number(one.value),
-        f"{low} to {high}" if one.told else "not determined by these loads",
+        number(estimate.value),
+        f"{low} to {high}" if estimate.told else "not determined by these loads",
     )
 
 
@@ -160,14 +160,21 @@ def _limit(name: str, limit: FittedLimit) -> Fact:
     return Fact(name, "unknown" if limit.value is None else f"{limit.value:,} ({SOURCES[limit.source]})")
 
 
-def _sizes(one: Residuals) -> str:
-    least, most = one.least_decodes, one.most_decodes
+def _sizes(residuals: Residuals) -> str:
+    least, most = residuals.least_decodes, residuals.most_decodes
     return str(least) if most == 1 else f"{least}-{most}"
 
 
 def _residual_table(bins: Sequence[Residuals]) -> Table:
     rows = (
-        Row(_sizes(one), f"{one.rows:,}", f"{one.p10:+,.1%}", f"{one.p50:+,.1%}", f"{one.p90:+,.1%}") for one in bins
+        Row(
+            _sizes(residuals),
+            f"{residuals.rows:,}",
+            f"{residuals.p10:+,.1%}",
+            f"{residuals.p50:+,.1%}",
+            f"{residuals.p90:+,.1%}",
+        )
+        for residuals in bins
     )
     columns = tuple(map(Column, ("Decodes in a step", "Rows", "p10", "p50", "p90")))
     return Table("Measured less fitted", columns, tuple(rows), half=True)
@@ -175,13 +182,13 @@ def _residual_table(bins: Sequence[Residuals]) -> Table:
 
 def _residuals(bins: Sequence[Residuals]) -> Chart:
     """Measured less fitted, by the decodes in a step."""
-    names = [_sizes(one) for one in bins]
+    names = [_sizes(residuals) for residuals in bins]
     lines = (
-        Line("p10", [100 * one.p10 for one in bins], "points", "quiet"),
-        Line("p50", [100 * one.p50 for one in bins], "points", "main"),
-        Line("p90", [100 * one.p90 for one in bins], "points", "quiet"),
+        Line("p10", [100 * residuals.p10 for residuals in bins], "points", "quiet"),
+        Line("p50", [100 * residuals.p50 for residuals in bins], "points", "main"),
+        Line("p90", [100 * residuals.p90 for residuals in bins], "points", "quiet"),
     )
-    tips = [f"{name} decodes, {one.rows:,} rows" for name, one in zip(names, bins, strict=True)]
+    tips = [f"{name} decodes, {residuals.rows:,} rows" for name, residuals in zip(names, bins, strict=True)]
     return categories(
         "residuals", "Measured less fitted", "Steps by their number of decodes: how far they lie from the fit.",
         "decodes in a step", names, tips, Panel("% of a step", lines),

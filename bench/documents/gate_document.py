@@ -42,13 +42,13 @@ def verdict_line(content: GateResult) -> str:
         bad = [run for run in content.runs if run.verdict in ("INVALID", "FAILED")]
         because = bad[0].reasons[0] if bad[0].reasons else "no reason was recorded"
         return f"{bad[0].verdict}: {bad[0].directory} cannot be judged ({because})"
-    said = ", ".join(f"{counts[name]} {name}" for name in ("failed", "held", "not shown") if counts[name])
+    tally = ", ".join(f"{counts[name]} {name}" for name in ("failed", "held", "not shown") if counts[name])
     passed = "failed" if content.exit else "passed"
     if content.exit and not counts["failed"]:
-        return f"The gate failed: {said}, and --strict counts not shown as failed"
-    if not said:
+        return f"The gate failed: {tally}, and --strict counts not shown as failed"
+    if not tally:
         return f"The gate {passed}: nothing was judged"
-    return f"The gate {passed}: {said}{'' if content.exit or not counts['not shown'] else _NOT_HELD}"
+    return f"The gate {passed}: {tally}{'' if content.exit or not counts['not shown'] else _NOT_HELD}"
 
 
 def allowed_text(row: GateMetric) -> str:
@@ -112,10 +112,10 @@ def _sentences(content: GateResult) -> Iterator[Block]:
 
 def _power(row: GateMetric) -> str:
     """The change of a number that these runs could have shown."""
-    if (seen := seen_text(row)) == NOTHING:
+    if (change := seen_text(row)) == NOTHING:
         return f"{row.title}: not shown; these runs can find no change of it"
     worse = "+" if row.higher_is_worse else "-"
-    return f"{row.title}: not shown; these runs find a change of {worse}{seen} or more in four gates of five"
+    return f"{row.title}: not shown; these runs find a change of {worse}{change} or more in four gates of five"
 
 
 def _verdict(row: GateObjective | GateMetric) -> Cell:

@@ -42,14 +42,14 @@ def _rows_of_sessions(summary: RunSummary) -> list[Fact]:
     parts = [f"{sessions.held:,}", f"{sessions.whole:,} whole"]
     parts += [f"{n:,} {name}" for name, n in (("failed", sessions.failed), ("unfinished", sessions.unfinished)) if n]
     parts += [f"{sessions.begun_in_middle:,} begun in their middle"] if sessions.begun_in_middle else []
-    found = [Fact("Sessions", " · ".join(parts), "Failed: with a turn that failed or was cancelled.")]
+    facts = [Fact("Sessions", " · ".join(parts), "Failed: with a turn that failed or was cancelled.")]
     if sessions.offered_per_s is not None:
         new = f"{number(sessions.offered_per_s)}/s"
-        found.append(Fact("New sessions", new, "The requested rate."))
+        facts.append(Fact("New sessions", new, "The requested rate."))
     if sessions.turns_not_sent:
         meaning = "Of failed sessions: a turn that fails ends its session."
-        found.append(Fact("Turns not sent", f"{sessions.turns_not_sent:,}", meaning))
-    return found
+        facts.append(Fact("Turns not sent", f"{sessions.turns_not_sent:,}", meaning))
+    return facts
 
 
 def rows(summary: RunSummary) -> list[Fact]:
@@ -59,7 +59,7 @@ def rows(summary: RunSummary) -> list[Fact]:
         return _rows_of_sessions(summary)
     ends, time = asdict(jobs.counts), jobs.time
     rates, tokens = jobs.rates, jobs.tokens
-    found = [
+    facts = [
         *_rows_of_sessions(summary),
         Fact("Completed", f"{jobs.counts.completed:,} in {jobs.sessions:,} sessions", "Begun and ended in the run."),
         *(Fact(f"Jobs {name}", f"{ends[end]:,}", meaning) for end, (name, meaning) in _ENDS.items() if ends[end]),
@@ -69,14 +69,14 @@ def rows(summary: RunSummary) -> list[Fact]:
         Fact("Jobs an hour, all", _with_interval(rates, "jobs_per_hour"), "Jobs that ended in the run."),
     ]  # fmt: skip
     if rates.jobs_per_hour_per_gpu is not None:
-        found.append(Fact("Jobs an hour, a GPU", _with_interval(rates, "jobs_per_hour_per_gpu"), "By --gpus."))
+        facts.append(Fact("Jobs an hour, a GPU", _with_interval(rates, "jobs_per_hour_per_gpu"), "By --gpus."))
     parts = " · ".join(
         f"{name} {share(part.share)}"
         for name, part in (("model", time.model), ("tools", time.tools), ("human", time.human), ("other", time.other))
     )
     per_s, per_job, cached_from = tokens.per_s, tokens.per_job, tokens.cached_from
     speed = jobs.tokens_per_s_per_user
-    found += [
+    facts += [
         Fact("Steps a job", _one_line(jobs.steps), "Requests, including those of sub-agents."),
         Fact("Where the time went", parts, "Of completed jobs and the pauses of their users before them."),
         Fact("Fresh tokens", f"{number(per_s.fresh)}/s of {number(per_s.all)}/s",
@@ -85,7 +85,7 @@ def rows(summary: RunSummary) -> list[Fact]:
         Fact("Tokens/s for a user", " · ".join(f"{STATS[p]} {number(speed.of(p))}" for p in ("p50", "p90", "p99")),
                "The inverse of that percentile of TPOT: nine of ten requests had at least the P90."),
     ]  # fmt: skip
-    return found
+    return facts
 
 
 def _said_by(cached_from: CachedFrom) -> str:

@@ -28,25 +28,25 @@ def build(sweeps: Sequence[SweepContent], names: Sequence[str]) -> list[Chart]:
     name = "requests_per_s" if len(kinds) > 1 else next(iter(kinds), OUTPUT)
     are = inputs_of(sweeps[0])
     meaning = f"{title_of(name, are).removesuffix('/s')} per second."
-    found = [_by_load(sweeps, names, "throughput", "Throughput", meaning, unit_of(name, are), (name,))]
+    charts = [_by_load(sweeps, names, "throughput", "Throughput", meaning, unit_of(name, are), (name,))]
     for key, title in _LATENCIES.items():
         if OUTPUT not in kinds and key != "e2el":
             continue
         meaning = f"{title} of the requests sent in the measured time."
         stats = (f"{key}:p50", f"{key}:p99") if len(sweeps) == 1 else (f"{key}:p50",)
-        found.append(_by_load(sweeps, names, key, title, meaning, "ms", stats))
+        charts.append(_by_load(sweeps, names, key, title, meaning, "ms", stats))
     if all(has_jobs(sweep) for sweep in sweeps):
         meaning = "From when a job is due to the last token of its last step."
         stats = ("job:p50", "job:p90") if len(sweeps) == 1 else ("job:p50",)
-        found.append(_by_load(sweeps, names, "jobs", "Job seconds", meaning, "s", stats))
+        charts.append(_by_load(sweeps, names, "jobs", "Job seconds", meaning, "s", stats))
         meaning = "Jobs that ended, an hour."
-        found.append(_by_load(sweeps, names, "jobs_per_hour", "Jobs an hour", meaning, "jobs/h", ("jobs_per_hour",)))
+        charts.append(_by_load(sweeps, names, "jobs_per_hour", "Jobs an hour", meaning, "jobs/h", ("jobs_per_hour",)))
     if any(point.numbers["goodput"].value is not None for sweep in sweeps for point in sweep.points):
         meaning = "Requests per second that met every objective."
-        found.append(_by_load(sweeps, names, "goodput", "Goodput", meaning, "requests/s", ("goodput_per_s",)))
+        charts.append(_by_load(sweeps, names, "goodput", "Goodput", meaning, "requests/s", ("goodput_per_s",)))
     if any(sweep.gpus is not None for sweep in sweeps):
-        found.append(_pareto(sweeps, names))
-    return found
+        charts.append(_pareto(sweeps, names))
+    return charts
 
 
 def _by_load(

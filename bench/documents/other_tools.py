@@ -45,7 +45,7 @@ def rows(summary: RunSummary) -> list[ToolRow]:
     ours = [summary.latency[key] for key in keys]
     our_rates = (summary.tokens.output, rates.output_tokens_per_s) if tokens else (rates.requests_per_s,)
     own = (*map(_latency, ours, ours), *map(_rate, our_rates, our_rates))
-    found = [ToolRow("Trueload", "these are the numbers above", own)]
+    tool_rows = [ToolRow("Trueload", "these are the numbers above", own)]
     for tool in summary.compat.values():
         why = [f"No {TITLES[key]}: {reason}." for key, reason in tool.missing.items()]
         # Without a rate of tokens, the tool counts no tokens either.
@@ -53,8 +53,8 @@ def rows(summary: RunSummary) -> list[ToolRow]:
         printed = (counted, tool.output_tokens_per_s) if tokens else (tool.requests_per_s,)
         cells = (*(_latency(getattr(tool, key), own) for key, own in zip(keys, ours, strict=True)),
                  *map(_rate, printed, our_rates))  # fmt: skip
-        found.append(ToolRow(tool.title, tool.version, cells, (*tool.differences, *why)))
-    return found
+        tool_rows.append(ToolRow(tool.title, tool.version, cells, (*tool.differences, *why)))
+    return tool_rows
 
 
 def _latency(stats: Metric | Printed | None, ours: Metric | Printed) -> Cell:

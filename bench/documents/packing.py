@@ -44,13 +44,13 @@ def pack(histograms: Sequence[Histogram], base: int) -> str:
 
 def merged(histograms: Sequence[Histogram], k: int) -> list[Histogram]:
     """The histograms, with each group of k neighbours merged."""
-    found: list[Histogram] = []
+    groups: list[Histogram] = []
     for first in range(0, len(histograms), k):
         total: Counter[int] = Counter()
         for counts in histograms[first : first + k]:
             total.update(counts)
-        found.append(total)
-    return found
+        groups.append(total)
+    return groups
 
 
 def whole(histograms: Sequence[Histogram]) -> Histogram:

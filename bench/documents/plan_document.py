@@ -39,7 +39,7 @@ def plan_document(content: PlanContent) -> Document:
     if content.at_peak:
         first.append(_objectives(content))
     if content.not_shown:
-        first.append(Findings(tuple(Finding(f"Not shown: {one}") for one in content.not_shown), level=Level.FIRST))
+        first.append(Findings(tuple(Finding(f"Not shown: {item}") for item in content.not_shown), level=Level.FIRST))
     if content.warnings:
         first.append(findings(content.warnings, title="What the fit says", level=Level.USUAL))
     sections = (
@@ -69,14 +69,16 @@ def _banner(content: PlanContent) -> Banner:
             advice = "Raise --replicas, or relax an objective"
         rest = f": {content.most:,} are too few at the busiest hour. {advice}"
         return Banner("No number of replicas in the range holds the objectives", rest, "bad")
-    found = f"{content.replicas:,} replica{'' if content.replicas == 1 else 's'}"
+    replicas = f"{content.replicas:,} replica{'' if content.replicas == 1 else 's'}"
     cost = "" if content.cost_a_day is None else f", {_money(content.cost_a_day)} a day"
     if not content.known:
         return Banner(
-            "Not known", f": {found} in the simulation{cost}, but the fit does not know this server well enough", "warn"
+            "Not known",
+            f": {replicas} in the simulation{cost}, but the fit does not know this server well enough",
+            "warn",
         )
     return Banner(
-        f"{found} hold the objectives" if content.replicas > 1 else f"{found} holds the objectives", cost, "good"
+        f"{replicas} hold the objectives" if content.replicas > 1 else f"{replicas} holds the objectives", cost, "good"
     )
 
 
@@ -170,12 +172,12 @@ def _between(interval: Sequence[float] | None) -> str:
 def _objectives(content: PlanContent) -> Table:
     rows = tuple(
         Row(
-            Cell(one.objective, code=True),
-            measured(one.value, _unit(one.objective)),
-            NOTHING if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}",
-            share(one.holds) + _between(one.holds_interval),
+            Cell(result.objective, code=True),
+            measured(result.value, _unit(result.objective)),
+            NOTHING if result.interval is None else f"{number(result.interval[0])} to {number(result.interval[1])}",
+            share(result.holds) + _between(result.holds_interval),
         )
-        for one in content.at_peak
+        for result in content.at_peak
     )
     columns = (Column("At the busiest hour"), Column("Value"), Column("95% of the draws"), Column("Holds in (95%)"))
     return Table("Objectives", columns, rows, level=Level.FIRST)

@@ -48,9 +48,9 @@ def answer_line(content: QualityContent) -> tuple[str, str, Tone]:
     changed = [row for row in content.measures if row.decision == CHANGED]
     worse = [row for row in changed if row.is_fault and row.fall > 0]
     if talk is not None and (talk.found or talk.found_alone):
-        one = _count(talk.found + talk.found_alone, "answer")
+        answers = _count(talk.found + talk.found_alone, "answer")
         also = f". Load changes the answers too: {'; '.join(map(_by_how_much, worse))}" if worse else ""
-        return f"Cross-talk: {one} with another request's code word", f", and one is proof{also}", "bad"
+        return f"Cross-talk: {answers} with another request's code word", f", and one is proof{also}", "bad"
     if len(content.runs) < len(PHASES):
         return "Not over", f": {_count(len(content.runs), 'run')} of {len(PHASES)} made", "warn"
     if unusable := [run.unusable for run in content.runs if run.unusable is not None]:
@@ -192,9 +192,9 @@ def _sentences(content: QualityContent) -> Iterator[Finding]:
             f"over {drift.tokens:,} tokens before the first that differs{alone}"
         )
     if length is not None and length.p_corrected < content.alpha:
-        what = "longer" if length.longer > length.shorter else "shorter"
+        direction = "longer" if length.longer > length.shorter else "shorter"
         mean = f"{number(length.loaded)} characters in the mean, {number(length.alone)} alone"
-        yield Finding(f"Answers are {what} under load: {mean}", "warn")
+        yield Finding(f"Answers are {direction} under load: {mean}", "warn")
     for note in content.notes:
         yield Finding(note, "warn")
     if content.ended is not None:
@@ -278,8 +278,8 @@ def _example(example: QualityExample) -> TwoTexts:
     )
 
 
-def _count(many: int, what: str) -> str:
-    return f"{many:,} {what}{'' if many == 1 else 's'}"
+def _count(many: int, noun: str) -> str:
+    return f"{many:,} {noun}{'' if many == 1 else 's'}"
 
 
 def _short(text: str) -> str:

@@ -17,8 +17,8 @@ TOO_FEW = "too few"
 
 def outcome(objective: ObjectiveResult) -> str:
     """Whether the value of an objective meets its limit, and why the interval does not show it, if it does not."""
-    held, unsure = "held" if objective.held else "missed", details.uncertainty(objective)
-    return f"{held}, {unsure}" if unsure else held
+    status, unsure = "held" if objective.held else "missed", details.uncertainty(objective)
+    return f"{status}, {unsure}" if unsure else status
 
 
 def no_errors(summary: RunSummary) -> str:
@@ -49,13 +49,13 @@ def _held_by_the_answered(summary: RunSummary) -> Iterator[str]:
     on all failures does not limit those of one part, which may be a small share."""
     parts: list[tuple[str, RunSummary | PartNumbers]] = [("", summary), *parts_table.of_every_kind(summary)]
     for where, part in parts:
-        own = [row for row in summary.slo.objectives if _speaks_of(row, where)]
+        objectives = [row for row in summary.slo.objectives if _speaks_of(row, where)]
         failed = number_of(part, "error_rate", None).value
-        if not failed or any(row.metric == "error_rate" for row in own):
+        if not failed or any(row.metric == "error_rate" for row in objectives):
             continue
         names = [
             row.objective
-            for row in own
+            for row in objectives
             if row.held and row.metric != "job" and row.stat in QUANTILES and failed > may_break(row.stat, row.op)
         ]
         if names:
@@ -96,12 +96,12 @@ chat template adds 5 to 40."""
 
 def _longer_prompts(summary: RunSummary) -> Iterator[str]:
     tokens, compared = summary.tokens, summary.tokens.asked_against_got.input.compared
-    asked, said = tokens.asked.input, tokens.usage.input
-    if not asked or said is None or not compared or compared != summary.counts.succeeded:
+    asked, usage = tokens.asked.input, tokens.usage.input
+    if not asked or usage is None or not compared or compared != summary.counts.succeeded:
         return
-    if said > (1 + _LONGER_SHARE) * asked and said > asked + _LONGER_EACH * compared:
+    if usage > (1 + _LONGER_SHARE) * asked and usage > asked + _LONGER_EACH * compared:
         yield (
-            f"The server counts {said:,} input tokens where {asked:,} were sent, {(said - asked) / compared:,.0f} more in "
+            f"The server counts {usage:,} input tokens where {asked:,} were sent, {(usage - asked) / compared:,.0f} more in "
             "each prompt: a system prompt or template that it adds, or another tokenizer. The load is longer than planned."
         )
 
@@ -141,10 +141,10 @@ def _piles_up(summary: RunSummary) -> Iterator[str]:
     backlog = summary.load.backlog
     if backlog is not None and backlog.rises:
         first, last, times = (f"{value:,.3g}" for value in (backlog.first, backlog.last, backlog.e2el_growth))
-        what = "requests in flight" if backlog.of == "requests" else "sessions under way"
+        subject = "requests in flight" if backlog.of == "requests" else "sessions under way"
         rate = "these times of the requests" if summary.run.config.get("mode") == "trace" else "this rate"
         yield (
-            f"The number of {what} kept rising while the load was sent: {first} in its first third, {last} in its last. "
+            f"The number of {subject} kept rising while the load was sent: {first} in its first third, {last} in its last. "
             f"E2EL became {times} times as long. If the server does not keep up with {rate}, a longer load has longer "
             "latencies."
         )

@@ -139,10 +139,10 @@ def timeline(run: RunNumbers) -> Chart | None:
         return None
     requests = run.page.requests
     sample = requests.sample[:: max(1, -(-len(requests.sample) // _TIMELINE_SAMPLE))]
-    found = {row.index: row for row in (*requests.slowest, *sample) if row.sent_s is not None}
+    by_index = {row.index: row for row in (*requests.slowest, *sample) if row.sent_s is not None}
     first, last = span(run)
 
-    rows = sorted(found.values(), key=lambda row: (_sent_s(row), row.index))
+    rows = sorted(by_index.values(), key=lambda row: (_sent_s(row), row.index))
 
     def bars(of: Callable[[ShownRequest], tuple[float, float] | None]) -> Sequence[tuple[float, float] | None]:
         return [of(row) for row in rows]

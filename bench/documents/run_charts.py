@@ -84,5 +84,5 @@ OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
 def build(run: RunNumbers) -> tuple[Chart, ...]:
     """All charts of a run."""
     charts = {**({**CHARTS, **OF_DRAFTS, **OF_JOBS} if has_tokens(run.summary) else OF_INPUTS), **OF_REPLICAS}
-    found = tuple(chart for make in charts.values() if (chart := make(run)) is not None)
-    return (*found, *server_charts.named(run))
+    client_charts = tuple(chart for make in charts.values() if (chart := make(run)) is not None)
+    return (*client_charts, *server_charts.named(run))

@@ -90,6 +90,6 @@ def tokens(run: RunNumbers) -> Chart | None:
     ]
     if not panels:
         return None
-    what = "took in and generated" if generates else "took in"
-    meaning = f"Tokens that the server {what} in each second, by its metrics."
+    verb = "took in and generated" if generates else "took in"
+    meaning = f"Tokens that the server {verb} in each second, by its metrics."
     return over_time(run, "server_tokens", "Inside the server: tokens per second", meaning, tuple(panels))

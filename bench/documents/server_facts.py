@@ -88,23 +88,23 @@ def _agreement(server: Server) -> list[str]:
         return []
     counts = reconciled.counts
     same = [line for line in counts if line.agree]
-    found = [line.sentence for line in counts if not line.agree]
+    remarks = [line.sentence for line in counts if not line.agree]
     if same:
         parts = ", ".join(f"{line.client:,} {_COUNTED[line.what]}" for line in same)
-        found.insert(0, f"server and client counted the same: {parts}")
+        remarks.insert(0, f"server and client counted the same: {parts}")
     if (ttft := reconciled.ttft) is not None:
-        found.append(ttft.sentence)
-    return found
+        remarks.append(ttft.sentence)
+    return remarks
 
 
 def _trouble(server: Server) -> list[str]:
-    found = []
+    problems = []
     if server.restarts:
-        found.append("the server's counters began again during the load: it was restarted")
+        problems.append("the server's counters began again during the load: it was restarted")
     if server.failed_scrapes:
         asked = server.failed_scrapes + server.scrapes
-        found.append(f"{server.failed_scrapes} of {asked} times the server gave no metrics ({server.error})")
-    return found
+        problems.append(f"{server.failed_scrapes} of {asked} times the server gave no metrics ({server.error})")
+    return problems
 
 
 def levels(server: Server, *, generates: bool) -> list[Fact]:

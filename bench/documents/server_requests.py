@@ -7,7 +7,7 @@ from bench.documents.charts import Chart, Line, Panel, categories
 from bench.documents.document import Cell, Fact, Row
 from bench.documents.formatting import number, share
 from bench.documents.time_charts import RunNumbers
-from bench.results.server import SAID_TIMES, SaidDrafts
+from bench.results.server import SAID_TIMES, ReportedDrafts
 from bench.results.summary import RunSummary
 
 STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p99": "P99"}
@@ -30,14 +30,14 @@ def times(summary: RunSummary) -> list[Row]:
 
 def facts(summary: RunSummary) -> list[Fact]:
     """Facts on cached tokens and draft tokens."""
-    said = summary.server_requests
-    if said is None:
+    requests = summary.server_requests
+    if requests is None:
         return []
     rows = []
-    if (cached := said.cached) is not None:
+    if (cached := requests.cached) is not None:
         text = f"{share(cached.share)} of {number(cached.of)} prompt tokens"
         rows.append(Fact("Cached", text, f"As {cached.replies:,} replies say."))
-    if (drafts := said.drafts) is not None:
+    if (drafts := requests.drafts) is not None:
         text = f"{number(drafts.accepted)} of {number(drafts.tokens)} ({share(drafts.acceptance_rate)})"
         rows.append(Fact("Accepted drafts", text, f"As {drafts.replies:,} replies say."))
         if drafts.tokens_per_step is not None:
@@ -49,9 +49,9 @@ def facts(summary: RunSummary) -> list[Fact]:
     return rows
 
 
-def _drafts(run: RunNumbers) -> SaidDrafts | None:
-    said = run.summary.server_requests
-    return None if said is None else said.drafts
+def _drafts(run: RunNumbers) -> ReportedDrafts | None:
+    requests = run.summary.server_requests
+    return None if requests is None else requests.drafts
 
 
 def acceptance(run: RunNumbers) -> Chart | None:

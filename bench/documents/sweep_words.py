@@ -57,13 +57,13 @@ FELL_BEHIND = (
 
 def sentences(content: SweepContent) -> list[str]:
     """The results of a sweep: how far it came, and its knee."""
-    found = []
+    lines = []
     runs, planned = len(content.runs), len(content.loads) * content.repeats
     if content.ended is not None:
-        found.append(f"Not complete ({content.ended}): {runs} of {planned} runs.")
+        lines.append(f"Not complete ({content.ended}): {runs} of {planned} runs.")
     knee = content.knee
     if knee is None:
-        return [*found, *([content.no_knee[0].upper() + content.no_knee[1:] + "."] if content.no_knee else [])]
+        return [*lines, *([content.no_knee[0].upper() + content.no_knee[1:] + "."] if content.no_knee else [])]
     unit, half, at_most = (
         unit_of(delivered_by(content), inputs_of(content)),
         half_interval(content, knee),
@@ -72,17 +72,17 @@ def sentences(content: SweepContent) -> list[str]:
     sure = "" if half is None else f" (95%: {half})"
     ceiling = "" if at_most is None else f" (95%: {interval(at_most)})"
     reached, ninety = load_within(content, knee.half_at), ninety_percent(content, knee)
-    found.append(
+    lines.append(
         f"Half of the greatest throughput is reached {_with(reached)} {content.unit}{sure}, 90% {_with(ninety)}; "
         f"the ceiling of the fitted curve is {number(knee.ceiling)} {unit}{ceiling}."
     )
     if ninety.startswith(BEYOND):
-        found.append(
+        lines.append(
             f"No load above {highest_load(content):,g} {content.unit} was measured: sweep further up to see it."
         )
     if knee.warning is not None:
-        found.append(knee.warning[0].upper() + knee.warning[1:] + ".")
-    return found
+        lines.append(knee.warning[0].upper() + knee.warning[1:] + ".")
+    return lines
 
 
 BEYOND, BELOW = "beyond", "below"

@@ -202,6 +202,6 @@ def errors(run: RunNumbers) -> Chart:
     series = [(name, rows[name]) for name in shown]
     if len(shown) < len(names):
         series.append(("others", [sum(each) for each in zip(*(rows[n] for n in names[len(shown) :]), strict=True)]))
-    lines = tuple(Line(n, found, "steps", tone) for (n, found), tone in zip(series, _ERROR_TONES, strict=False))
+    lines = tuple(Line(n, counts, "steps", tone) for (n, counts), tone in zip(series, _ERROR_TONES, strict=False))
     meaning = f"Requests that failed in each {'second' if run.series.step_s == 1 else 'step'}, by outcome."
     return over_time(run, "errors", "Errors over time", meaning, (Panel("requests", lines),), none="No request failed.")

@@ -26,9 +26,9 @@ def tokens(summary: RunSummary) -> list[Fact]:
         rows = [*_inputs(summary.inputs), *rows]
     else:
         rows.append(Fact("Output tokens", number(row.output), f"Counted by: {by}." if by else "No response had any."))
-    for side, found in asdict(row.asked_against_got).items():
-        if found.compared:
-            text = f"{found.differ:,} of {found.compared:,} requests differ"
+    for side, comparison in asdict(row.asked_against_got).items():
+        if comparison.compared:
+            text = f"{comparison.differ:,} of {comparison.compared:,} requests differ"
             counted = "Tokens received" if side == "output" else "The server's usage"
             rows.append(
                 Fact(f"{side.capitalize()} tokens asked", text, f"{counted}, compared with the tokens requested.")
@@ -72,16 +72,16 @@ _BY = {
 
 def _shares(cache: PrefixCache) -> str:
     """The known shares of the prompt tokens, and how far the count deviates from the plan, in points."""
-    said, off = cache.said_share, cache.off_share
+    reported, off = cache.said_share, cache.off_share
     parts = [f"planned {share(cache.planned_share)}"]
-    parts += [] if said is None else [f"by replies {share(said)}"]
-    if cache.measured_share is not None or said is None:
+    parts += [] if reported is None else [f"by replies {share(reported)}"]
+    if cache.measured_share is not None or reported is None:
         parts.append(f"measured {share(cache.measured_share)}")
-    told = f"{' · '.join(parts)} of the prompt tokens"
+    text = f"{' · '.join(parts)} of the prompt tokens"
     if off is None or cache.rounding_share is None:
-        return told
+        return text
     rounding = f", of which rounding to blocks may be {100 * cache.rounding_share:.2f}"
-    return f"{told} · {100 * off:+.2f} points off the plan{rounding}"
+    return f"{text} · {100 * off:+.2f} points off the plan{rounding}"
 
 
 def _uncounted(row: Tokens) -> list[Fact]:
@@ -111,14 +111,14 @@ def _kinds(row: Tokens) -> list[Fact]:
     rows: list[Fact] = []
     kinds = row.kinds
     if kinds.reasoning.chunks or kinds.tool_calls.chunks:
-        found = [(name, count) for kind, name in _KINDS.items() if (count := getattr(kinds, kind)).chunks]
+        counts = [(name, count) for kind, name in _KINDS.items() if (count := getattr(kinds, kind)).chunks]
         unknown = kinds.requests_with_unknown_tokens
         note = "By the chunks that they came in" + (
             f"; {requests_text(unknown)} cannot be divided." if unknown else "."
         )
         text = " · ".join(
             f"{name} {number(count.tokens)} in {count.chunks:,} chunk{'s' * (count.chunks != 1)}"
-            for name, count in found
+            for name, count in counts
         )
         rows.append(Fact("Tokens by kind", text, note))
     if kinds.reasoning_by_usage:
@@ -146,13 +146,13 @@ def _responses(summary: RunSummary, row: InputCounts) -> list[Fact]:
     """The responses of a plain HTTP service: statuses and bytes."""
     by_status = ", ".join(f"{status}: {n:,}" for status, n in summary.counts.by_status.items())
     rows = [Fact("Statuses", by_status or NOTHING, "Responses by their status.")]
-    for name, each, what in (
+    for name, each, noun in (
         ("Bytes sent", row.bytes_sent, "requests"),
         ("Bytes received", row.bytes_received, "responses"),
     ):
         if each is not UNSET and each.n:
             text = f"average {number(each.mean)} · median {number(each.p50)} · max {number(each.max)}"
-            rows.append(Fact(name, text, f"Bodies of the successful {what}."))
+            rows.append(Fact(name, text, f"Bodies of the successful {noun}."))
     return rows
 
 
@@ -168,6 +168,6 @@ def _inputs(row: InputCounts) -> list[Fact]:
         ),
     ]
     if row.dimensions:
-        found = ", ".join(f"{dimensions} ({n:,})" for dimensions, n in row.dimensions.items())
-        rows.append(Fact("Dimensions", found, "Numbers in each embedding, and the replies that have so many."))
+        counts = ", ".join(f"{dimensions} ({n:,})" for dimensions, n in row.dimensions.items())
+        rows.append(Fact("Dimensions", counts, "Numbers in each embedding, and the replies that have so many."))
     return rows

@@ -38,7 +38,7 @@ _DRAWN: dict[str, Tone] = {
     "far behind": "quiet", "worse answers": "bad",
     "failed": "bad", "not tried": "quiet",
 }  # fmt: skip
-_ENDED = {
+_WHY = {
     "decided": "every other arm was dropped",
     "budget": "the budget has no room for more rounds",
     "rounds": "the most rounds that a race has were made",
@@ -98,11 +98,9 @@ def _gain(content: TuneContent) -> str:
         return "; the gain over the default is not known"
     if gain.low <= 0 <= gain.high:
         return f"; no gain over the default is shown ({_ends(gain)})"
-    what = "more than the default" if not _is_cost(content) else "more for the money than the default"
-    what = "more for the energy than the default" if content.goal.startswith("joules") else what
-    return (
-        f", {_percent(abs(gain.value))} {what if gain.value >= 0 else what.replace('more', 'less', 1)} ({_ends(gain)})"
-    )
+    phrase = "more than the default" if not _is_cost(content) else "more for the money than the default"
+    phrase = "more for the energy than the default" if content.goal.startswith("joules") else phrase
+    return f", {_percent(abs(gain.value))} {phrase if gain.value >= 0 else phrase.replace('more', 'less', 1)} ({_ends(gain)})"
 
 
 def _is_cost(content: TuneContent) -> bool:
@@ -140,7 +138,7 @@ def _sentences(content: TuneContent) -> Iterator[Finding]:
         yield Finding(f"One turn varies {noise} (standard deviation, {restart})")
     if content.ended is not None:
         tone: WordTone = "warn" if content.ended in ("interrupted", "nothing works") else ""
-        yield Finding(f"Ended: {_ENDED.get(content.ended, content.ended)}", tone)
+        yield Finding(f"Ended: {_WHY.get(content.ended, content.ended)}", tone)
     if content.ended in ("budget", "interrupted") and content.not_told_apart:
         yield Finding("More turns may tell them apart: --resume with a larger --budget goes on", "warn")
 

@@ -56,13 +56,13 @@ class CallParts:
 def tokens_in(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
     """The tokens of a choice with their log probabilities, in the format of chat or of completions; empty if there are
     none."""
-    said = choice.get("logprobs")
-    if not isinstance(said, dict):
+    logprobs = choice.get("logprobs")
+    if not isinstance(logprobs, dict):
         return []
-    rows = said.get("content")
+    rows = logprobs.get("content")
     if isinstance(rows, list):
         return tokens_of_rows(rows)
-    tokens, values = said.get("tokens"), said.get("token_logprobs")
+    tokens, values = logprobs.get("tokens"), logprobs.get("token_logprobs")
     return _sound(zip(tokens, values, strict=False)) if isinstance(tokens, list) and isinstance(values, list) else []
 
 
@@ -120,7 +120,7 @@ def responses_answer(
     tokens = [*streamed]
     if not tokens:
         lists = [item.get("content") for item in items if item.get("type") == "message"]
-        parts = [part for one in lists if isinstance(one, list) for part in one]
+        parts = [part for entries in lists if isinstance(entries, list) for part in entries]
         tokens = [token for part in parts if isinstance(part, dict) for token in tokens_of_rows(part.get("logprobs"))]
     for number, item in enumerate(items):
         if item.get("type") == "function_call":

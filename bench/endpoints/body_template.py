@@ -21,7 +21,7 @@ _NOTHING = object()
 def variables_in(template: object) -> Iterator[str]:
     """The names in a template."""
     if isinstance(template, str):
-        yield from (found[1] for found in _PLACE.finditer(template))
+        yield from (match[1] for match in _PLACE.finditer(template))
     elif isinstance(template, Mapping):
         yield from variables_in([*template.values()])
     elif isinstance(template, list):
@@ -44,25 +44,25 @@ def no_places_in(template: object) -> Iterator[str]:
 
 def filled(template: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The template filled with these values (None: unknown); an empty object if nothing is left."""
-    found = _filled(template, values)
-    return found if isinstance(found, dict) else {}
+    result = _filled(template, values)
+    return result if isinstance(result, dict) else {}
 
 
 def _filled(template: object, values: Mapping[str, Any]) -> object:
     if isinstance(template, str):
         return _text(template, values)
     if isinstance(template, Mapping):
-        return _kept({key: _filled(value, values) for key, value in template.items()}, template)
+        return _without_unset({key: _filled(value, values) for key, value in template.items()}, template)
     if isinstance(template, list):
         known = [item for item in template if all(values.get(name) is not None for name in variables_in(item))]
-        kept = [_filled(item, values) for item in known]
-        return kept if kept or not template else _NOTHING
+        items = [_filled(item, values) for item in known]
+        return items if items or not template else _NOTHING
     return template
 
 
-def _kept(entries: Mapping[str, object], template: Mapping[str, Any]) -> object:
-    kept = {key: value for key, value in entries.items() if value is not _NOTHING}
-    return kept if kept or not template else _NOTHING
+def _without_unset(entries: Mapping[str, object], template: Mapping[str, Any]) -> object:
+    remaining = {key: value for key, value in entries.items() if value is not _NOTHING}
+    return remaining if remaining or not template else _NOTHING
 
 
 def _text(template: str, values: Mapping[str, Any]) -> object:

@@ -27,8 +27,8 @@ class ChatCompletions(OpenAIEndpoint):
 
     def prompt_fields(self, sample: Sample) -> dict[str, Any]:
         messages = sample.messages
-        said = [{"role": "user", "content": sample.prompt}] if messages is None else array_of(messages, "chat", list)
-        fields: dict[str, Any] = {"messages": said}
+        chat = [{"role": "user", "content": sample.prompt}] if messages is None else array_of(messages, "chat", list)
+        fields: dict[str, Any] = {"messages": chat}
         if sample.tools is not None:
             fields["tools"] = sample.tools
         return fields
@@ -49,7 +49,7 @@ class ChatCompletions(OpenAIEndpoint):
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return "o", "", ""
-        reasoning, answer = _said(delta)
+        reasoning, answer = _texts_of(delta)
         calls = delta.get("tool_calls") or delta.get("function_call")
         names, arguments = _called(delta) if calls else ("", "")
         if text := reasoning + answer + names + arguments:
@@ -58,14 +58,14 @@ class ChatCompletions(OpenAIEndpoint):
         return "r" if delta.get("role") and choice.get("finish_reason") is None else "o", "", ""
 
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
-        found: list[tuple[object, object]] = []
+        calls: list[tuple[object, object]] = []
         for message in _messages_in(choice):
             for number, call in _calls_of(message).items():
                 if isinstance(call.get("function"), dict):
-                    found.append((call.get("index", number), call.get("id")))
+                    calls.append((call.get("index", number), call.get("id")))
             if isinstance(message.get("function_call"), dict):
-                found.append(("function_call", None))
-        return found
+                calls.append(("function_call", None))
+        return calls
 
     def add_calls(self, choice: Mapping[str, Any], parts: CallParts) -> None:
         for message in _messages_in(choice):
@@ -95,7 +95,7 @@ class ChatCompletions(OpenAIEndpoint):
         return reasoning + content + refused + "".join(_called(message)), content
 
 
-def _said(delta: Mapping[str, Any]) -> tuple[str, str]:
+def _texts_of(delta: Mapping[str, Any]) -> tuple[str, str]:
     """The reasoning and the answer in a delta: vLLM sends the last piece of one with the first of the other."""
     thought, answer = _parts_of(delta.get("content"))
     for name in ("content", "refusal"):
@@ -127,8 +127,8 @@ def _parts_of(content: object) -> tuple[str, str]:
 def _detailed(message: Mapping[str, Any]) -> str:
     """Reasoning that is only in `reasoning_details` (MiniMax; other servers repeat it in its own field)."""
     details = message.get("reasoning_details")
-    found = [part for part in details if isinstance(part, dict)] if isinstance(details, list) else []
-    return "".join(_text_in(part.get("text")) or _text_in(part.get("summary")) for part in found)
+    parts = [part for part in details if isinstance(part, dict)] if isinstance(details, list) else []
+    return "".join(_text_in(part.get("text")) or _text_in(part.get("summary")) for part in parts)
 
 
 def _text_in(value: object) -> str:

@@ -22,12 +22,12 @@ _SYSTEM = ("system", "developer")
 
 def messages_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Any] | orjson.Fragment]:
     """The system prompt and the messages in Anthropic's format. Later system messages stay in place."""
-    system, said = instructions_of(chat)
-    return system, array_of(said, "messages", _said, together=lambda message: message.get("role") == "tool")
+    system, rest = instructions_of(chat)
+    return system, array_of(rest, "messages", _messages, together=lambda message: message.get("role") == "tool")
 
 
-def _said(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
-    found: list[Fields] = []
+def _messages(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
+    messages: list[Fields] = []
     for message in chat:
         role = "system" if message.get("role") in _SYSTEM else message.get("role")
         if role == "tool":
@@ -36,10 +36,10 @@ def _said(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
                 "tool_use_id": message.get("tool_call_id"),
                 "content": message.get("content"),
             }
-            if found and found[-1]["role"] == "user" and _holds_results(found[-1]):
-                found[-1]["content"].append(result)  # The results of parallel calls form one message.
+            if messages and messages[-1]["role"] == "user" and _holds_results(messages[-1]):
+                messages[-1]["content"].append(result)  # The results of parallel calls form one message.
             else:
-                found.append({"role": "user", "content": [result]})
+                messages.append({"role": "user", "content": [result]})
             continue
         content = _blocks(message.get("content"))
         calls = [
@@ -49,10 +49,10 @@ def _said(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
         thinking = _thinking(message)
         if calls or thinking:
             text = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
-            found.append({"role": role, "content": [*thinking, *text, *calls]})
+            messages.append({"role": role, "content": [*thinking, *text, *calls]})
         elif content or role != "assistant":  # An empty assistant message would be refused.
-            found.append({"role": role, "content": content})
-    return found
+            messages.append({"role": role, "content": content})
+    return messages
 
 
 def instructions_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Mapping[str, Any]]]:
@@ -68,31 +68,33 @@ def items_of(chat: Sequence[Mapping[str, Any]]) -> Sequence[Any] | orjson.Fragme
 
 
 def _items(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
-    found: list[Fields] = []
+    items: list[Fields] = []
     for message in chat:
         role, content = message.get("role"), message.get("content")
         if role == "tool":
             call_id = message.get("tool_call_id")
-            found.append({"type": "function_call_output", "call_id": call_id, "output": text_of(message)})
+            items.append({"type": "function_call_output", "call_id": call_id, "output": text_of(message)})
         elif role == "assistant":
-            found += _reasoning_items(message)
+            items += _reasoning_items(message)
             if text := text_of(message):
                 part = {"type": "output_text", "text": text, "annotations": []}
-                found.append({"type": "message", "role": "assistant", "status": "completed", "content": [part]})
-            found += [
+                items.append({"type": "message", "role": "assistant", "status": "completed", "content": [part]})
+            items += [
                 {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments}
                 for call_id, name, arguments in _calls(message)
             ]
         else:
-            found.append({"role": role, "content": _input_parts(content)})
-    return found
+            items.append({"role": role, "content": _input_parts(content)})
+    return items
 
 
 def messages_tools(tools: Iterable[Mapping[str, Any]]) -> list[Fields]:
     """Tools of a chat in Anthropic's format."""
     named = {"name": "name", "description": "description", "parameters": "input_schema", "strict": "strict"}
-    found = [{to: tool["function"][name] for name, to in named.items() if name in tool["function"]} for tool in tools]
-    return [{"input_schema": {"type": "object"}, **tool} for tool in found]
+    functions = [
+        {to: tool["function"][name] for name, to in named.items() if name in tool["function"]} for tool in tools
+    ]
+    return [{"input_schema": {"type": "object"}, **tool} for tool in functions]
 
 
 def responses_tools(tools: Iterable[Mapping[str, Any]]) -> list[Fields]:
@@ -114,14 +116,14 @@ def responses_tool_choice(choice: str) -> str | Fields:
 def _calls(message: Mapping[str, Any]) -> list[tuple[Any, Any, str]]:
     """Id, name and arguments (JSON) of the calls in an assistant's message."""
     calls = message.get("tool_calls")
-    found = []
+    entries = []
     for call in calls if isinstance(calls, list) else []:
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict):
             arguments = function.get("arguments", "{}")
             text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
-            found.append((call.get("id"), function.get("name"), text))
-    return found
+            entries.append((call.get("id"), function.get("name"), text))
+    return entries
 
 
 def _thinking(message: Mapping[str, Any]) -> list[Fields]:
@@ -168,15 +170,15 @@ def _blocks(content: str | list[Fields] | None) -> str | list[Fields]:
 def _input_parts(content: object) -> object:
     if not isinstance(content, list):
         return "" if content is None else content
-    found = []
+    parts = []
     for part in content:
         if _is_image(part):
-            found.append({"type": "input_image", "image_url": _url(part), "detail": "auto"})
+            parts.append({"type": "input_image", "image_url": _url(part), "detail": "auto"})
         elif isinstance(part, dict) and part.get("type") == "text":
-            found.append({**part, "type": "input_text"})
+            parts.append({**part, "type": "input_text"})
         else:
-            found.append(part)
-    return found
+            parts.append(part)
+    return parts
 
 
 def _is_image(part: object) -> bool:

@@ -82,8 +82,8 @@ def loaded(name: str) -> Endpoint:
     """A package's endpoint of this name. Raises ValueError if it cannot be loaded, or is not an endpoint."""
     point = installed()[name]
     try:
-        found = point.load()
-        endpoint = found() if isinstance(found, type) else found
+        implementation = point.load()
+        endpoint = implementation() if isinstance(implementation, type) else implementation
     except Exception as e:
         raise ValueError(f"the endpoint {name} of the package {_package(point)} cannot be loaded: {e}") from e
     if not isinstance(endpoint, Endpoint):

@@ -66,13 +66,13 @@ class ContentTemplate:
         """`texts` without a counter. The compiled core does the same."""
         before, after = self._before, self._after
         start, end, safe = len(before), -len(after), _SAFE.fullmatch
-        found: list[bytes] = []
+        texts: list[bytes] = []
         for event in events:
             text = event[start:end]
             if not (event.startswith(before) and event.endswith(after) and safe(text)):
                 break
-            found.append(text)
-        return found
+            texts.append(text)
+        return texts
 
     def _counted_texts(self, before: bytes, after: bytes, events: Sequence[bytes]) -> list[bytes]:
         # Compiling takes as long as decoding a short reply, and events of another reply, with another id, never match.
@@ -82,20 +82,20 @@ class ContentTemplate:
             return []
         if self._counted is None:
             self._counted = re.compile(before + _TEXT + after)
-        found: list[bytes] = []
+        texts: list[bytes] = []
         for event in events:
             if (match := self._counted.fullmatch(event)) is None:
                 break
-            found.append(match[1])
-        return found
+            texts.append(match[1])
+        return texts
 
 
 def _with_number(part: bytes, counter: bytes) -> bytes | None:
     """A pattern for this part of an event, whose number may differ. Returns None if no number follows the counter."""
-    head, found, tail = part.partition(counter)
-    if not found:
+    head, separator, tail = part.partition(counter)
+    if not separator:
         return re.escape(part)
     number = _NUMBER.match(tail)
     if number is None:
         return None
-    return re.escape(head + found) + rb"(?:0|[1-9][0-9]{0,15})" + re.escape(tail[number.end() :])
+    return re.escape(head + separator) + rb"(?:0|[1-9][0-9]{0,15})" + re.escape(tail[number.end() :])

@@ -57,11 +57,11 @@ class CustomEndpoint(Endpoint):
     __hash__ = None  # type: ignore[assignment]
 
     def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
-        own = tuple((name, value.strip()) for name, value in self._api.headers.items())
+        fields = tuple((name, value.strip()) for name, value in self._api.headers.items())
         if api_key is None:
-            return own
+            return fields
         bearer = self._api.key.lower() == "bearer"
-        return (*own, ("authorization", f"Bearer {api_key}") if bearer else (self._api.key.lower(), api_key))
+        return (*fields, ("authorization", f"Bearer {api_key}") if bearer else (self._api.key.lower(), api_key))
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The body of a sample. A full request body is sent unchanged; `extra` overrides everything."""

@@ -57,29 +57,29 @@ class Finder:
         """The error in a document, or None."""
         if self._error is None:
             return None
-        found = self._error.first(document)
-        if not found:
+        value = self._error.first(document)
+        if not value:
             return None
-        if found is True:
+        if value is True:
             return f"{self.names.error} is true"
-        if isinstance(found, str):
-            return found[:LONGEST_MESSAGE]
-        return error_of({"error": found}) or orjson.dumps(found).decode()[:LONGEST_MESSAGE]
+        if isinstance(value, str):
+            return value[:LONGEST_MESSAGE]
+        return error_of({"error": value}) or orjson.dumps(value).decode()[:LONGEST_MESSAGE]
 
     def error_of_text(self, body: bytes) -> str | None:
         """The error in a body that should be text but is JSON, or None."""
         if self._error is None or not body.startswith(b"{"):
             return None
         try:
-            said = decoding.loads(body)
+            document = decoding.loads(body)
         except orjson.JSONDecodeError:
             return None
-        return self.error_in(said)
+        return self.error_in(document)
 
     def reason_in(self, document: Event) -> object:
         """Why it ended, or None. Some servers write "", "null" or false until then."""
-        found = None if self.finish is None else self.finish.first(document)
-        return None if found in NO_REASON or found is False else found
+        reason = None if self.finish is None else self.finish.first(document)
+        return None if reason in NO_REASON or reason is False else reason
 
     def is_limit(self, reason: object) -> bool:
         return reason is not None and _as_written(reason) in self._limit
@@ -93,23 +93,23 @@ class Finder:
     def is_end(self, document: Event) -> bool:
         if self._end is None:
             return False
-        found = self._end.first(document)
+        value = self._end.first(document)
         if self._end_value is None:
-            return found is not None
-        return found is not None and self._end_value in (found, orjson.dumps(found).decode())
+            return value is not None
+        return value is not None and self._end_value in (value, orjson.dumps(value).decode())
 
     def usage_in(self, document: Event) -> dict[str, Any] | None:
         """Usage under the field names of chat completions; None if there is none."""
-        found = {name: sum_of([path.first(document) for path in paths]) for name, paths in self._tokens.items()}
+        counts = {name: sum_of([path.first(document) for path in paths]) for name, paths in self._tokens.items()}
         usage: dict[str, Any] = {
-            name: found[name] for name in ("prompt_tokens", "completion_tokens") if found.get(name) is not None
+            name: counts[name] for name in ("prompt_tokens", "completion_tokens") if counts.get(name) is not None
         }
         if not usage:
             return None
-        if found.get("cached_tokens") is not None:
-            usage["prompt_tokens_details"] = {"cached_tokens": found["cached_tokens"]}
-        if found.get("reasoning_tokens") is not None:
-            usage["completion_tokens_details"] = {"reasoning_tokens": found["reasoning_tokens"]}
+        if counts.get("cached_tokens") is not None:
+            usage["prompt_tokens_details"] = {"cached_tokens": counts["cached_tokens"]}
+        if counts.get("reasoning_tokens") is not None:
+            usage["completion_tokens_details"] = {"reasoning_tokens": counts["reasoning_tokens"]}
         return usage
 
 

@@ -74,11 +74,11 @@ class ApiDefinition(ReplyPaths, frozen=True, kw_only=True, forbid_unknown_fields
 
     def paths(self, *, stream: bool) -> ReplyPaths:
         """The paths for an event of a stream, or for a whole reply."""
-        own = {name: getattr(self, name) for name in ReplyPaths.__struct_fields__}
+        fields = {name: getattr(self, name) for name in ReplyPaths.__struct_fields__}
         if not stream:
-            found = {name: getattr(self.whole, name) for name in ReplyPaths.__struct_fields__}
-            own |= {name: value for name, value in found.items() if value is not None}
-        return ReplyPaths(**own)
+            overrides = {name: getattr(self.whole, name) for name in ReplyPaths.__struct_fields__}
+            fields |= {name: value for name, value in overrides.items() if value is not None}
+        return ReplyPaths(**fields)
 
 
 _HARMLESS: Mapping[str, Any] = {
@@ -147,10 +147,10 @@ def _plainly(words: str, choices: Sequence[object]) -> str:
     types = _TYPES.search(words)
     if types is None:
         return f" must be one of {', '.join(map(str, choices))}, not {words.partition('value ')[2]}"
-    wanted, given = (_IN_WORDS.get(word, word) for word in types.group(1, 2))
+    wanted, actual = (_IN_WORDS.get(word, word) for word in types.group(1, 2))
     quoted = ": put it in quotes" if types[1] == "str" and types[2] in ("int", "float", "bool") else ""
     place = " has a key that" if types["key"] else types["place"] or ""
-    return f"{place} must be {wanted}, not {given}{quoted}"
+    return f"{place} must be {wanted}, not {actual}{quoted}"
 
 
 def _wrong_values(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -30,10 +30,10 @@ class Embeddings(InputsEndpoint):
         return {"input": texts[0] if len(texts) == 1 else list(texts)}
 
     def batch(self, body: Mapping[str, Any]) -> InputBatch:
-        given = body.get("input")
+        value = body.get("input")
         # A list of numbers is a single input: its token ids.
-        tokens = isinstance(given, list) and given and all(type(one) is int for one in given)
-        inputs = len(given) if isinstance(given, list) and not tokens else 1
+        tokens = isinstance(value, list) and value and all(type(token) is int for token in value)
+        inputs = len(value) if isinstance(value, list) and not tokens else 1
         dimensions = body.get("dimensions")
         asked = dimensions if type(dimensions) is int and dimensions >= 0 else None
         return InputBatch(inputs=inputs, entries=inputs, dimensions=asked)
@@ -42,30 +42,30 @@ class Embeddings(InputsEndpoint):
         asked = options.batch
         entries = entries_of(reply, "data", None if asked is None else asked.entries)
         check_indices(entries, "data", None if asked is None else asked.inputs)
-        found: int | None = None
+        size: int | None = None
         for number, entry in enumerate(entries):
             dimensions = _dimensions(entry.get("embedding"), number)
-            if found is not None and dimensions != found:
-                raise ReplyError(f"data[{number}] has {dimensions} dimensions, and data[0] has {found}")
-            found = dimensions
-        if found is not None:
-            _compare(found, None if asked is None else asked.dimensions, _model_of(reply), options.dimensions)
-        return found
+            if size is not None and dimensions != size:
+                raise ReplyError(f"data[{number}] has {dimensions} dimensions, and data[0] has {size}")
+            size = dimensions
+        if size is not None:
+            _compare(size, None if asked is None else asked.dimensions, _model_of(reply), options.dimensions)
+        return size
 
 
 def _model_of(reply: object) -> str:
     return str(reply.get("model", "")) if isinstance(reply, dict) else ""
 
 
-def _compare(found: int, asked: int | None, model: str, earlier: dict[str, int]) -> None:
+def _compare(size: int, asked: int | None, model: str, earlier: dict[str, int]) -> None:
     """Compare with the requested dimensions, or else with the model's earlier replies. Raises ReplyError."""
     if asked is not None:
-        if found != asked:
-            raise ReplyError(f"the embeddings have {found} dimensions, but {asked} were requested")
+        if size != asked:
+            raise ReplyError(f"the embeddings have {size} dimensions, but {asked} were requested")
         return
-    before = earlier.setdefault(model, found)
-    if found != before:
-        raise ReplyError(f"the embeddings have {found} dimensions, but earlier replies have {before}")
+    before = earlier.setdefault(model, size)
+    if size != before:
+        raise ReplyError(f"the embeddings have {size} dimensions, but earlier replies have {before}")
 
 
 def _dimensions(embedding: object, number: int) -> int:

@@ -186,8 +186,8 @@ class EventStream(ABC):
     def tokens_so_far(self) -> int:
         """Output tokens so far: the reply's own count, otherwise one per chunk with text."""
         running = self._running
-        said = running[-1] if running else None
-        return said or len(running)
+        total = running[-1] if running else None
+        return total or len(running)
 
     @property
     def first_token(self) -> int | None:
@@ -200,10 +200,10 @@ class EventStream(ABC):
         chunk_kind = internal.replace("e", "o").replace("n", "f")
         text = "".join(self._pieces)
         kinds = (kind for kind in chunk_kind if kind in TOKEN_KINDS)
-        said = [*zip(kinds, self._pieces, strict=False)]
+        pieces = [*zip(kinds, self._pieces, strict=False)]
 
         def all_of(kind: str) -> str:
-            return "".join(self._own.get(at, piece) for at, (of, piece) in enumerate(said) if of == kind)
+            return "".join(self._own.get(at, piece) for at, (of, piece) in enumerate(pieces) if of == kind)
 
         content = all_of("c")
         counted = self._count(text) if self._count is not None else None
@@ -249,12 +249,12 @@ class EventStream(ABC):
         )
 
     def _tokens_of_chunks(self, internal: str, output_tokens: int | None) -> tuple[int, ...] | None:
-        found = tokens_of_chunks(internal, self._running, self._pieces, output_tokens, self._count)
+        counts = tokens_of_chunks(internal, self._running, self._pieces, output_tokens, self._count)
         hidden = reasoning_tokens(self._usage) if "t" not in internal else None
-        if found is None and hidden and output_tokens is not None and output_tokens > hidden:
+        if counts is None and hidden and output_tokens is not None and output_tokens > hidden:
             # Hidden reasoning is in no chunk.
-            found = tokens_of_chunks(internal, self._running, self._pieces, output_tokens - hidden, self._count)
-        return found
+            counts = tokens_of_chunks(internal, self._running, self._pieces, output_tokens - hidden, self._count)
+        return counts
 
     @property
     def _tool_calls(self) -> int | None:
@@ -317,10 +317,10 @@ def _error_in(text: bytes) -> str | None:
     if not text:
         return None
     try:
-        said = decoding.loads(text)
+        document = decoding.loads(text)
     except orjson.JSONDecodeError:
         return None
-    return error_of(said) if isinstance(said, dict) else None
+    return error_of(document) if isinstance(document, dict) else None
 
 
 _MARK = "\x7f"

@@ -29,12 +29,12 @@ class _Value:
     expected: Json
 
     def problem(self, document: Json) -> str | None:
-        found = self.path.first(document)
-        if found is None:
+        value = self.path.first(document)
+        if value is None:
             return f"the reply has no {self.path.text}"
-        if self.expected is None or found == self.expected or str(found) == self.expected:
+        if self.expected is None or value == self.expected or str(value) == self.expected:
             return None
-        return f"{self.path.text} of the reply is {_shown(found)}, not {_shown(self.expected)}"
+        return f"{self.path.text} of the reply is {_shown(value)}, not {_shown(self.expected)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,12 @@ def parse(specs: Sequence[str]) -> Expectations:
 
 
 def _statuses(text: str) -> set[int]:
-    found: set[int] = set()
+    statuses: set[int] = set()
     for word in text.split("|"):
         if not _STATUS.fullmatch(word):
             raise ValueError(f"{word!r} is not a status: write 200, several as 200|404, or a group as 2xx")
-        found |= set(range(int(word[0]) * 100, int(word[0]) * 100 + 100)) if word.endswith("xx") else {int(word)}
-    return found
+        statuses |= set(range(int(word[0]) * 100, int(word[0]) * 100 + 100)) if word.endswith("xx") else {int(word)}
+    return statuses
 
 
 def _value(text: str) -> Json:

@@ -142,7 +142,7 @@ def is_chunk(event: Mapping[str, Any]) -> bool:
 
 def ending_of(event: Mapping[str, Any]) -> tuple[set[int], str | None]:
     """(the choices that have a finish reason, the problem of the first one that does not mean an end)."""
-    ended: set[int] = set()
+    places: set[int] = set()
     for number, choice in enumerate(choices_of(event)):
         reason = choice.get("finish_reason")
         if isinstance(reason, dict):  # SGLang's own API: {"type": "abort", "message": ...}
@@ -151,13 +151,13 @@ def ending_of(event: Mapping[str, Any]) -> tuple[set[int], str | None]:
             message = choice.get("stop_reason")
         if reason in NO_REASON:
             continue
-        ended.add(place_of(choice, number))
+        places.add(place_of(choice, number))
         # Gemini's OpenAI dialect appends its own reason: "content_filter: RECITATION".
         if not isinstance(reason, str) or reason.lower().partition(":")[0] not in END_REASONS:
             words = f": {message[:LONGEST_MESSAGE]}" if isinstance(message, str) and message else ""
             name = reason if isinstance(reason, str) else orjson.dumps(reason).decode()
-            return ended, f"the reply ended with finish_reason {name[:100]!r}{words}"
-    return ended, None
+            return places, f"the reply ended with finish_reason {name[:100]!r}{words}"
+    return places, None
 
 
 LIMIT_REASONS = frozenset({"length", "max_tokens", "max_output_tokens"})
@@ -183,24 +183,24 @@ def error_message(body: bytes) -> str:
     return words if words is not None else excerpt(body)
 
 
-def says_lost(said: Mapping[str, Any]) -> bool:
+def says_lost(document: Mapping[str, Any]) -> bool:
     """Whether an error, or its container, means that the previous response is unknown, in the format of OpenAI or of
     vLLM."""
-    error = said.get("error")
-    error = error if isinstance(error, dict) else said
+    error = document.get("error")
+    error = error if isinstance(error, dict) else document
     code, parameter = error.get("code"), error.get("param")
     return code == "previous_response_not_found" or (
-        parameter in ("previous_response_id", "response_id") and 404 in (code, said.get("status"))
+        parameter in ("previous_response_id", "response_id") and 404 in (code, document.get("status"))
     )
 
 
 def is_lost_response(body: bytes) -> bool:
     """Whether an error response means that the stored response is lost."""
     try:
-        said = decoding.loads(body)
+        document = decoding.loads(body)
     except orjson.JSONDecodeError:
         return False
-    return isinstance(said, dict) and says_lost(said)
+    return isinstance(document, dict) and says_lost(document)
 
 
 def page_title(text: bytes) -> str | None:

@@ -10,7 +10,7 @@ from bench.records import REQUESTS, Outcome
 from bench.workload import Encoded, InputBatch
 from promptset.samples import Sample
 
-_ONE = InputBatch(inputs=1, entries=1)
+_ONE_INPUT = InputBatch(inputs=1, entries=1)
 
 
 class Http(Endpoint):
@@ -43,7 +43,7 @@ class Http(Endpoint):
         """The sample's own body."""
         del options
         body = b"" if sample.http is None else sample.http.body
-        return Encoded(body=body, stream=False, output_tokens_asked=None, batch=_ONE)
+        return Encoded(body=body, stream=False, output_tokens_asked=None, batch=_ONE_INPUT)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
         del options

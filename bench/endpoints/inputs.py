@@ -99,7 +99,7 @@ def entries_of(reply: object, name: str, asked: int | None) -> list[Mapping[str,
 
 def check_indices(entries: Sequence[Mapping[str, Any]], name: str, inputs: int | None) -> None:
     """Check that each entry names an input, and no two the same. Raises ReplyError."""
-    seen: set[int] = set()
+    indices: set[int] = set()
     for number, entry in enumerate(entries):
         index = entry.get("index")
         if type(index) is not int:
@@ -107,9 +107,9 @@ def check_indices(entries: Sequence[Mapping[str, Any]], name: str, inputs: int |
         if index < 0 or (inputs is not None and index >= inputs):
             last = "" if inputs is None else f", and the inputs are 0 to {inputs - 1}"
             raise ReplyError(f"{name}[{number}] has the index {index}{last}")
-        if index in seen:
+        if index in indices:
             raise ReplyError(f"{name}[{number}] has the index {index}, as an entry before it")
-        seen.add(index)
+        indices.add(index)
 
 
 def finite(value: object) -> bool:

@@ -60,9 +60,9 @@ def put_own(body: dict[str, Any], sample: Sample, options: BodyOptions) -> str |
     if sample.model is not None:
         body["model"] = sample.model
         return sample.model
-    kept = body.get("model")
-    if kept is not None and (options.keep_models or options.model is None):
-        return kept if isinstance(kept, str) else None
+    model = body.get("model")
+    if model is not None and (options.keep_models or options.model is None):
+        return model if isinstance(model, str) else None
     if options.model is not None:
         body["model"] = options.model
     return None

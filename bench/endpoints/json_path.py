@@ -22,15 +22,15 @@ class JsonPath:
 
     def values(self, document: Json) -> Sequence[Json]:
         """All values at the path, in order. Without `[*]` at most one."""
-        found = [document]
+        nodes = [document]
         for step in self.steps:
             if step is None:
-                found = [item for value in found if isinstance(value, list) for item in value]
+                nodes = [item for value in nodes if isinstance(value, list) for item in value]
             elif isinstance(step, str):
-                found = [value[step] for value in found if isinstance(value, dict) and step in value]
+                nodes = [value[step] for value in nodes if isinstance(value, dict) and step in value]
             else:
-                found = [value[step] for value in found if isinstance(value, list) and -len(value) <= step < len(value)]
-        return found
+                nodes = [value[step] for value in nodes if isinstance(value, list) and -len(value) <= step < len(value)]
+        return nodes
 
     def first(self, document: Json) -> Json:
         """The first value at the path that is not null, or None."""
@@ -59,5 +59,5 @@ def parse_path(text: str) -> JsonPath:
 
 
 def parse_sum(text: str) -> tuple[JsonPath, ...]:
-    """Paths with ` + ` between them: of numbers that are to be added. Raises ValueError as `parse_path`."""
+    """Paths joined by ` + `, for numbers to be added. Raises ValueError like `parse_path`."""
     return tuple(map(parse_path, text.split(" + ")))

@@ -30,7 +30,7 @@ _TYPES = ("content_block_delta", "content_block_start", "content_block_stop", "m
           "message_stop", "ping")  # fmt: skip
 _DELTAS = {"text_delta": ("c", "text"), "thinking_delta": ("t", "thinking"), "input_json_delta": ("f", "partial_json")}
 _BLOCKS = {"text": ("c", "text"), "thinking": ("t", "thinking")}
-_KEPT = ("tool_use", "thinking", "redacted_thinking")
+_STORED_BLOCKS = ("tool_use", "thinking", "redacted_thinking")
 _KEPT_DELTAS = {"thinking_delta": ("thinking", "thinking"), "signature_delta": ("signature", "signature"),
                 "input_json_delta": ("partial_json", "input")}  # fmt: skip
 """For each delta type, its field, and the field of the block to which it is appended."""
@@ -102,13 +102,13 @@ class MessagesReader(TypedStream):
 
     def _keep_block(self, event: Event) -> None:
         index, begun, delta = event.get("index"), event.get("content_block"), event.get("delta")
-        if isinstance(begun, dict) and str(begun.get("type")) in _KEPT:
+        if isinstance(begun, dict) and str(begun.get("type")) in _STORED_BLOCKS:
             self._blocks[repr(index)] = dict(begun)
         block = self._blocks.get(repr(index))
         name, field = _KEPT_DELTAS.get(str(delta.get("type")), ("", "")) if isinstance(delta, dict) else ("", "")
         if isinstance(delta, dict) and block is not None and name:
-            said = block.get(field)
-            block[field] = (said if isinstance(said, str) else "") + text_of(delta.get(name))
+            text = block.get(field)
+            block[field] = (text if isinstance(text, str) else "") + text_of(delta.get(name))
 
     def _answer(self, content: str, reasoning: str) -> Answer:
         return messages_answer(content, [*self._blocks.values()])

@@ -119,22 +119,22 @@ class Realtime(Endpoint):
         )
 
     def problems(self, extra: Mapping[str, Any]) -> list[str]:
-        session, found = _merged(_SESSION, extra), []
+        session, errors = _merged(_SESSION, extra), []
         if session["output_modalities"] not in (["audio"], ["text"]):
-            found.append('--extra-body: output_modalities must be ["audio"], which comes with its text, or ["text"]')
+            errors.append('--extra-body: output_modalities must be ["audio"], which comes with its text, or ["text"]')
         try:
-            given, wanted = (session["audio"][way]["format"] for way in ("input", "output"))
-            if given != _PCM:
-                found.append(
+            input_format, wanted = (session["audio"][way]["format"] for way in ("input", "output"))
+            if input_format != _PCM:
+                errors.append(
                     f"--extra-body: audio.input.format must be {orjson.dumps(_PCM).decode()}, as clips are sent"
                 )
             if wanted["type"] not in _BYTES_PER_S:
-                found.append(f"--extra-body: audio.output.format.type must be one of {', '.join(_BYTES_PER_S)}")
+                errors.append(f"--extra-body: audio.output.format.type must be one of {', '.join(_BYTES_PER_S)}")
         except (TypeError, KeyError):
-            found.append(
+            errors.append(
                 "--extra-body: audio must be as in a session of Realtime: input and output, each with its format"
             )
-        return found
+        return errors
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The messages of a sample, one per line. A full request body becomes the `response` of response.create."""
@@ -169,7 +169,7 @@ class Realtime(Endpoint):
 
 
 def _bytes_per_s(written: Mapping[str, Any]) -> int | None:
-    """The bytes of a second of audio in this format; None if that is not known. OpenAI's own server makes PCM of one rate."""
+    """The bytes of one second of audio in this format; None if unknown. OpenAI's own server has one rate of PCM."""
     rate = written.get("rate", RATE)
     if written.get("type") == _PCM["type"] and rate != RATE:
         return 2 * rate if type(rate) is int and rate > 0 else None
@@ -228,16 +228,16 @@ class _RealtimeReply(AudioStream):
         return replace(reply, audio=ReceivedAudio(0, self._sound.bytes_per_s, None, self._play_after_ns))
 
     def _take_end(self, response: object) -> None:
-        said: Mapping[str, Any] = response if isinstance(response, dict) else {}
-        usage, details = said.get("usage"), said.get("status_details")
+        reply: Mapping[str, Any] = response if isinstance(response, dict) else {}
+        usage, details = reply.get("usage"), reply.get("status_details")
         if isinstance(usage, dict):
             self._usage = _usage_of(usage)
             self._told = len(self._running)
         self._end("u" if isinstance(usage, dict) else "o")
         details = details if isinstance(details, dict) else {}
-        in_responses = {**said, "error": details.get("error"), "incomplete_details": details}
+        in_responses = {**reply, "error": details.get("error"), "incomplete_details": details}
         self._limited = is_limit(incomplete_reason(in_responses))
-        if (wrong := wrong_end(in_responses, str(said.get("status", "completed")))) is not None:
+        if (wrong := wrong_end(in_responses, str(reply.get("status", "completed")))) is not None:
             self._fail(wrong)
 
     def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
@@ -251,10 +251,10 @@ class _RealtimeReply(AudioStream):
 
 def _usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
     """Usage under the field names of chat completions. Output tokens are only those of text: audio tokens are not text."""
-    given, made = usage.get("input_token_details"), usage.get("output_token_details")
+    details, made = usage.get("input_token_details"), usage.get("output_token_details")
     of_text = whole_number(made.get("text_tokens")) if isinstance(made, dict) else None
     return {
         "prompt_tokens": usage.get("input_tokens"),
         "completion_tokens": of_text,
-        "prompt_tokens_details": given if isinstance(given, dict) else None,
+        "prompt_tokens_details": details if isinstance(details, dict) else None,
     }

@@ -38,8 +38,8 @@ class ResponsesMessages:
     is_last = staticmethod(is_last)
 
     def messages(self, body: bytes, ids: Mapping[str, str]) -> list[bytes]:
-        own = orjson.loads(body) if _OWN_METADATA.search(body) is not None else {}
-        metadata = b"" if "metadata" in own else b'"metadata":%b,' % orjson.dumps(ids)
+        fields = orjson.loads(body) if _OWN_METADATA.search(body) is not None else {}
+        metadata = b"" if "metadata" in fields else b'"metadata":%b,' % orjson.dumps(ids)
         return [b'{"type":"response.create",%b%b' % (metadata, body[1:])]
 
     def is_beside(self, message: bytes, *, begun: bool) -> bool:

@@ -93,7 +93,7 @@ class ResponsesReader(TypedStream):
             self._response_id = response.get("id")
             output = response.get("output")
             if kind in _ENDS and isinstance(output, list) and output:
-                self._items = {repr(at): one for at, one in enumerate(output) if isinstance(one, dict)}
+                self._items = {repr(at): entry for at, entry in enumerate(output) if isinstance(entry, dict)}
 
     def _answer(self, content: str, reasoning: str) -> Answer:
         return responses_answer(content, [*self._items.values()], self._response_id, self._tokens)
@@ -114,17 +114,17 @@ class ResponsesReader(TypedStream):
 
     def _take_end(self, kind: str, event: Event) -> None:
         response = event.get("response")
-        said: Mapping[str, Any] = response if isinstance(response, dict) else {}
-        self._hear(said)
+        reply: Mapping[str, Any] = response if isinstance(response, dict) else {}
+        self._hear(reply)
         self._hear(event)  # llama.cpp puts them next to the response.
-        usage = said.get("usage")
+        usage = reply.get("usage")
         if isinstance(usage, dict):
             self._usage = usage_of(usage)
             self._told = len(self._running)
         self._end("u" if isinstance(usage, dict) else "o")
         status = kind.removeprefix("response.")
-        self._limited = is_limit(incomplete_reason(said))
-        if (wrong := wrong_end(said, status)) is not None:
+        self._limited = is_limit(incomplete_reason(reply))
+        if (wrong := wrong_end(reply, status)) is not None:
             self._fail(wrong)
 
 
@@ -140,16 +140,16 @@ def may_end(data: bytes) -> bool:
 
 def wrong_end(response: Mapping[str, Any], status: str) -> str | None:
     """The problem of an ended reply, by its status and the status of its last event, or None."""
-    own = response.get("status")
-    statuses = {status, own} if isinstance(own, str) else {status}
+    reply_status = response.get("status")
+    statuses = {status, reply_status} if isinstance(reply_status, str) else {status}
     if response.get("error") or statuses & {"failed", "cancelled"}:
-        return words(response) if response.get("error") else f"the reply ended with status {own or status!r}"
+        return words(response) if response.get("error") else f"the reply ended with status {reply_status or status!r}"
     if "incomplete" in statuses:
         reason = incomplete_reason(response)
         if reason is not None and reason not in _GOOD_INCOMPLETE:
             return f"the reply is incomplete: {str(reason)[:100]}"
     elif statuses - {"completed"}:
-        return f"the reply ended with status {str(own)[:100]!r}"
+        return f"the reply ended with status {str(reply_status)[:100]!r}"
     return None
 
 

@@ -55,10 +55,10 @@ def server_words(metrics: object, timings: object) -> ServerWords:
 def workers_of(nvext: object) -> str | None:
     """The worker that answered, from Dynamo's `nvext.worker_id` if the request asks for it (`nvext.extra_fields`): the
     worker that did the prefill, and the one that decoded if they differ."""
-    said = nvext.get("worker_id") if isinstance(nvext, dict) else None
-    if not isinstance(said, dict):
+    workers = nvext.get("worker_id") if isinstance(nvext, dict) else None
+    if not isinstance(workers, dict):
         return None
-    parts = {role: said.get(f"{role}_worker_id") for role in ("prefill", "decode")}
+    parts = {role: workers.get(f"{role}_worker_id") for role in ("prefill", "decode")}
     named = {role: f"{name}" for role, name in parts.items() if isinstance(name, int | str)}
     if len(set(named.values())) == 1:
         return f"worker {next(iter(named.values()))}"

@@ -41,16 +41,16 @@ DEFAULT_FORMAT, DEFAULT_VOICE = "wav", "alloy"
 _MOST_HEAD = 65_536
 """Bytes in which the header of a WAV file must end."""
 _RIFF = b"RIFF"
-"""With which a WAV file begins."""
+"""The first bytes of a WAV file."""
 _PCM, _EXTENSIBLE = b"\x01\x00", b"\xfe\xff"
-"""Formats that a header may name; the extensible one names another behind it."""
+"""Formats in a WAV header; an extensible header names the actual format further on."""
 _MOST_TEXT = 65_536
 """A text body in place of a file is not longer: an error, a page."""
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 """Bytes that no text has; the first bytes of every audio format contain some."""
 _ENDLESS = 2**28
 """No reply has more bytes: a header with such a length was written before the length was known."""
-_ONE = InputBatch(inputs=1, entries=1)
+_ONE_INPUT = InputBatch(inputs=1, entries=1)
 NO_AUDIO = Problem(Outcome.NO_TOKENS, "the reply ended without audio")
 """For a reply that should have some."""
 
@@ -98,7 +98,7 @@ class Speech(Endpoint):
         own_model = put_own(body, sample, options)
         body |= options.extra or {}
         return Encoded(
-            body=orjson.dumps(body), stream=options.stream, output_tokens_asked=None, batch=_ONE, model=own_model
+            body=orjson.dumps(body), stream=options.stream, output_tokens_asked=None, batch=_ONE_INPUT, model=own_model
         )
 
     def event_reader(self, options: ReadOptions) -> EventReader:
@@ -141,7 +141,7 @@ class Sound:
         return Problem(Outcome.TRUNCATED, words)
 
     def take(self, piece: bytes) -> int:
-        """The bytes of audio in the next piece. Some servers make a file of each sentence, one behind the other."""
+        """The bytes of audio in the next piece. Some servers send a file for each sentence, one after the other."""
         size = 0
         while piece:
             if self._head is not None:
@@ -160,7 +160,7 @@ class Sound:
 
     def _behind_head(self, head: bytes) -> bytes:
         at, kind = _format_of(head)
-        # Python 3.11 reads no extensible header; one of PCM has what it needs in the same places.
+        # Python 3.11 refuses extensible headers; a PCM header has the same fields in the same places.
         file = io.BytesIO(head[:at] + _PCM + head[at + 2 :] if kind == _PCM else head)
         try:
             with wave.open(file) as read:
@@ -238,10 +238,10 @@ def _problem_of_text(body: bytes) -> Problem | None:
     if (title := page_title(body)) is not None:
         return Problem(Outcome.MALFORMED, f"the reply is an HTML page{title}, not audio")
     try:
-        said = decoding.loads(body)
+        document = decoding.loads(body)
     except orjson.JSONDecodeError:
-        said = None
-    if isinstance(said, dict) and (error := error_of(said)) is not None:
+        document = None
+    if isinstance(document, dict) and (error := error_of(document)) is not None:
         return Problem(Outcome.STREAM_ERROR, error)
     return Problem(Outcome.MALFORMED, f"the reply is text, not audio: {excerpt(body.strip())}")
 
@@ -261,10 +261,10 @@ class AudioStream(TypedStream):
     def _plain_text(self, event: Event) -> None:
         """No event contains only text."""
 
-    def _take_audio(self, given: object) -> None:
+    def _take_audio(self, encoded: object) -> None:
         size = 0
         try:
-            size = self._sound.take(base64.b64decode(given, validate=True) if isinstance(given, str) else b"")
+            size = self._sound.take(base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b"")
         except binascii.Error:
             self._fail("the audio of an event is not base64")
         self._sizes[len(self._kinds)] = size

@@ -127,15 +127,15 @@ class StreamReader(EventStream):
             if self._unexpected is None:
                 self._unexpected = f"event {number} is not a chunk of a reply: {excerpt(data)}"
             return
-        ended, wrong = ending_of(event)
+        places, wrong = ending_of(event)
         if wrong is not None:
             self._fail(wrong)
-        if ended:
+        if places:
             self._finished = True
             reasons = [choice.get("finish_reason") for choice in choices_of(event)]
             self._reason = next(filter(None, reasons), None)
             self._limited = self._limited or any(map(is_limit, reasons))
-            self._places.end(ended)
+            self._places.end(places)
             self._choices = self._places.count
 
     def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:

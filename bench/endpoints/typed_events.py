@@ -109,10 +109,10 @@ class TypedStream(EventStream):
 
     def _words_of(self, event: bytes) -> str:
         try:
-            said = decoding.loads(event)
+            document = decoding.loads(event)
         except orjson.JSONDecodeError:
             return excerpt(event)
-        return words(said) if isinstance(said, dict) else excerpt(event)
+        return words(document) if isinstance(document, dict) else excerpt(event)
 
     def _end(self, kind: str) -> None:
         """The final event, of this kind: nothing comes after it."""
@@ -126,7 +126,7 @@ class TypedStream(EventStream):
 
 
 def type_of(message: bytes) -> str:
-    """The type of a message of a WebSocket; "error" if it has none and is an error, as gateways send it; else ""."""
+    """The type of a WebSocket message; "error" for an error without a type, as gateways send it; "" for anything else."""
     try:
         event = decoding.loads(message)
     except orjson.JSONDecodeError:
@@ -138,8 +138,8 @@ def type_of(message: bytes) -> str:
 
 
 def may_be_last(data: bytes, last: re.Pattern[bytes]) -> bool:
-    """Whether these bytes of messages of a WebSocket may hold the last one of a reply, whose type `last` finds, or an error
-    without a type: a look that costs little."""
+    """Whether these bytes of WebSocket messages may hold the last message of a reply (its type matches `last`) or an error
+    without a type: a cheap check."""
     return last.search(data) is not None or b'"response.' not in data
 
 
@@ -156,8 +156,8 @@ def words(event: Mapping[str, Any]) -> str:
         return _sentence(event)
     if isinstance(response, dict) and isinstance(response.get("status"), str):
         return f"the reply ended with status {response['status'][:100]!r}"
-    said = error_of(event)
-    return said if said is not None else orjson.dumps(dict(event)).decode()[:LONGEST_MESSAGE]
+    message = error_of(event)
+    return message if message is not None else orjson.dumps(dict(event)).decode()[:LONGEST_MESSAGE]
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
@@ -184,9 +184,9 @@ def text_of(value: object) -> str:
 def sum_of(values: Sequence[object]) -> object:
     """The sum of the given numbers. Returns the first value that is not a number, for the usage checks, or None if
     there are no values."""
-    said = [value for value in values if value is not None]
-    for value in said:
+    known = [value for value in values if value is not None]
+    for value in known:
         if whole_number(value) is None:
             return value
-    numbers = [number for value in said if (number := whole_number(value)) is not None]
+    numbers = [number for value in known if (number := whole_number(value)) is not None]
     return sum(numbers) if numbers else None

@@ -70,5 +70,5 @@ def _api_url(url: str, tail: str) -> str:
     elif _WITHOUT_V1.search(root) is None:
         root += "/v1"
     path, _, query = tail.partition("?")
-    own = "" if f"{query.partition('=')[0]}=" in parts.query else query  # The URL's own query takes precedence.
-    return urlunsplit(parts._replace(path=root + path, query="&".join(filter(None, (own, parts.query)))))
+    extra = "" if f"{query.partition('=')[0]}=" in parts.query else query  # The URL's own query takes precedence.
+    return urlunsplit(parts._replace(path=root + path, query="&".join(filter(None, (extra, parts.query)))))

@@ -170,8 +170,8 @@ def cached_tokens(usage: Mapping[str, Any] | None, timings: object) -> int | Non
     for holder, field in (
         (details, "cached_tokens"), (usage, "cached_tokens"), (usage, "prompt_cache_hit_tokens"), (timings, "cache_n"),
     ):  # fmt: skip
-        if isinstance(holder, dict) and (said := whole_number(holder.get(field))) is not None and said >= 0:
-            return said
+        if isinstance(holder, dict) and (count := whole_number(holder.get(field))) is not None and count >= 0:
+            return count
     return None
 
 
@@ -180,19 +180,19 @@ def reasoning_tokens(usage: Mapping[str, Any] | None) -> int | None:
     has them."""
     details = usage.get("completion_tokens_details") if usage is not None else None
     for holder in (details, usage):
-        said = whole_number(holder.get("reasoning_tokens")) if isinstance(holder, dict) else None
-        if said is not None and said >= 0:
-            return said
+        count = whole_number(holder.get("reasoning_tokens")) if isinstance(holder, dict) else None
+        if count is not None and count >= 0:
+            return count
     return None
 
 
-def _whole_number(usage: Mapping[str, Any], field: str, what: str) -> tuple[int | None, str | None]:
+def _whole_number(usage: Mapping[str, Any], field: str, kind: str) -> tuple[int | None, str | None]:
     value = usage.get(field)
     if value is None:
         return None, None
     number = whole_number(value)
     if number is None or number < 0:
-        return None, f"usage says {str(value)[:40]!r} {what} tokens"
+        return None, f"usage says {str(value)[:40]!r} {kind} tokens"
     return number, None
 
 

@@ -56,22 +56,22 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
     choice = choices[0] if choices else {}
     if not choice:
         return malformed(f"a reply without choices: {excerpt(body)}")
-    said = [endpoint.texts(one) for one in choices]
-    ended, wrong = ending_of(response)
-    places = {place_of(one, number) for number, one in enumerate(choices)}
+    texts = [endpoint.texts(entry) for entry in choices]
+    ends, wrong = ending_of(response)
+    places = {place_of(entry, number) for number, entry in enumerate(choices)}
     whole = WholeText(
-        text="".join(text for text, _ in said),
-        content="".join(content for _, content in said),
-        calls=sum(len(endpoint.calls_in(one)) for one in choices) if endpoint.takes_messages else None,
+        text="".join(text for text, _ in texts),
+        content="".join(content for _, content in texts),
+        calls=sum(len(endpoint.calls_in(entry)) for entry in choices) if endpoint.takes_messages else None,
         usage=usage_in(response, choices),
         root=response,
         choices=len(places),
-        ended=places <= ended,
+        ended=places <= ends,
         end_field="finish_reason",
         reason=choice.get("finish_reason"),
         limited=is_limit(choice.get("finish_reason")),
         wrong=wrong,
-        answer=_answer(choice, said[0][1], endpoint) if options.keep_answer else None,
+        answer=_answer(choice, texts[0][1], endpoint) if options.keep_answer else None,
     )
     return parsed(whole, body, options)
 

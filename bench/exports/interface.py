@@ -36,29 +36,29 @@ class Format:
 
 def numbers_of(summary: RunSummary) -> dict[str, float]:
     """The numbers of a run that have a value, each under one name: `ttft_ms.p99`, `output_tokens_per_s`."""
-    found: dict[str, float | None] = {
+    numbers: dict[str, float | None] = {
         f"{metric}.{stat}": row.of(stat)
         for metric in LATENCIES
         if (row := summary.latency.get(metric)) is not None
         for stat in STATISTICS
     }
-    found |= {name: summary.throughput.of(name) for name in RATES}
-    found |= {name: getattr(summary.counts, name) for name in ("sent", "succeeded", "failed")}
-    return {name: float(value) for name, value in found.items() if value is not None}
+    numbers |= {name: summary.throughput.of(name) for name in RATES}
+    numbers |= {name: getattr(summary.counts, name) for name in ("sent", "succeeded", "failed")}
+    return {name: float(value) for name, value in numbers.items() if value is not None}
 
 
 def settings_of(summary: RunSummary) -> dict[str, str]:
     """The settings and the verdict of a run: texts, each under one name."""
     run = summary.run
-    said: dict[str, object] = {
+    settings: dict[str, object] = {
         "model": run.model,
         "url": run.url,
         "endpoint": run.endpoint,
         "mode": run.mode,
         "verdict": summary.verdict.status,
     }
-    said |= {name: value for name, value in run.changed.items() if name not in ("url", "out", "name")}
-    return {name: str(value) for name, value in said.items() if value is not None}
+    settings |= {name: value for name, value in run.changed.items() if name not in ("url", "out", "name")}
+    return {name: str(value) for name, value in settings.items() if value is not None}
 
 
 def files_of(export: Export) -> list[Path]:

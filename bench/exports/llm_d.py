@@ -103,13 +103,13 @@ def _mean_input(summary: RunSummary) -> float:
 
 def _aggregate(summary: RunSummary) -> dict[str, Any]:
     counts = summary.counts
-    rates = {name: summary.throughput.of(ours) for name, (ours, _) in _RATES.items()}
+    rates = {name: summary.throughput.of(key) for name, (key, _) in _RATES.items()}
     return {
         "requests": {"total": counts.sent, "failures": counts.failed, "incomplete": counts.interrupted},
         "latency": {
             name: _statistics(row, unit)
-            for name, (ours, unit) in _LATENCIES.items()
-            if (row := summary.latency.get(ours)) is not None and row.mean is not None
+            for name, (key, unit) in _LATENCIES.items()
+            if (row := summary.latency.get(key)) is not None and row.mean is not None
         },
         "throughput": {
             name: {"units": _RATES[name][1], "mean": rate} for name, rate in rates.items() if rate is not None
@@ -118,7 +118,7 @@ def _aggregate(summary: RunSummary) -> dict[str, Any]:
 
 
 def _statistics(row: Statistics, unit: str) -> dict[str, Any]:
-    values = {name: row.of(ours) for name, ours in _STATISTICS.items()}
+    values = {name: row.of(stat) for name, stat in _STATISTICS.items()}
     return {"units": unit, "mean": row.mean, **{name: value for name, value in values.items() if value is not None}}
 
 

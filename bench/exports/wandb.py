@@ -21,10 +21,10 @@ def _write(export: Export) -> str:
             tags=[str(summary.verdict.status)],
         ) as run:
             run.summary.update(numbers_of(summary))
-            kept = wandb.Artifact(f"run-{summary.run.id or name}", type="benchmark")
+            artifact = wandb.Artifact(f"run-{summary.run.id or name}", type="benchmark")
             for file in files_of(export):
-                kept.add_file(str(file))
-            run.log_artifact(kept)
+                artifact.add_file(str(file))
+            run.log_artifact(artifact)
             return f"wandb run: {run.id}\n"
     except wandb.Error as e:
         raise UsageError(f"--format wandb: {e}") from e

@@ -66,13 +66,13 @@ def fit_batching(
         for streams in runs
     ]
     clusters = [clusters_of(streams, gap_us) for streams, gap_us in zip(runs, gaps_us, strict=True)]
-    tables = [step_table(streams, found, drafts) for streams, found in zip(runs, clusters, strict=True)]
-    seen = list(zip(runs, clusters, tables, strict=True))
+    tables = [step_table(streams, grouping, drafts) for streams, grouping in zip(runs, clusters, strict=True)]
+    observations = list(zip(runs, clusters, tables, strict=True))
 
     def rows_by_run(budget: int | None, surely: int = SURELY_ONE_STEP) -> list[Rows]:
         if kind == "interval":
-            return [coarse_rows(*one) for one in zip(runs, gaps_us, strict=True)]
-        return [rows_of(*one, budget, surely) for one in seen]
+            return [coarse_rows(*observation) for observation in zip(runs, gaps_us, strict=True)]
+        return [rows_of(*observation, budget, surely) for observation in observations]
 
     def fitted(budget: int | None, surely: int = SURELY_ONE_STEP, *, by_prompt: bool = False) -> StepFit:
         return fit_steps(joined(rows_by_run(budget, surely)), rng, by_prompt=by_prompt)
@@ -85,19 +85,23 @@ def fit_batching(
         budget = FittedLimit(None, 0, "unknown")
     if budget is None:
         least = 100
-        if steps.left_out > _MANY or unexplained_a_token(steps, fit_front_end(seen, steps.values, None), everything):
+        if steps.left_out > _MANY or unexplained_a_token(
+            steps, fit_front_end(observations, steps.values, None), everything
+        ):
             # The budget may be so small that shorter prompts took several steps too.
             summed = fitted(None, surely=_LEAST_BUDGET)
             if summed.left_out < steps.left_out / 2 or summed.scale_us < steps.scale_us / 2:
                 steps, least, surely = summed, _LEAST_BUDGET, _LEAST_BUDGET
-        budget = batched_tokens(seen, steps, least)
+        budget = batched_tokens(observations, steps, least)
         if budget.value is not None:
             steps = fitted(budget.value)
-    if kind == "single" and costs_besides_tokens(seen, steps, budget.value or surely):
+    if kind == "single" and costs_besides_tokens(observations, steps, budget.value or surely):
         steps = fitted(budget.value, surely, by_prompt=True)
     rows = rows_by_run(budget.value)
     variation = variation_of(rows, steps)
-    front_end = fit_front_end(seen, steps.values, budget.value, None if variation is None else variation.usual_us())
+    front_end = fit_front_end(
+        observations, steps.values, budget.value, None if variation is None else variation.usual_us()
+    )
     several = budget.value is None and unexplained_a_token(steps, front_end, everything)
     if several and budget.at_least < surely:
         # Prompts of `surely` tokens were taken for one step, and no step was seen to compute as many.
@@ -105,20 +109,20 @@ def fit_batching(
         steps = replace(steps, coefficients={**steps.coefficients, "b1": b1})
     if several or not steps.coefficients["b1"].told:
         front_end = front_end.beside_unknown_steps()
-    waited = seen if kind != "interval" else ()
+    waited = observations if kind != "interval" else ()
     seqs, blocks = sequences_and_blocks(waited, front_end.a0.value, stated.get("kv_blocks"), drafts)
     seqs = _limit(given.max_num_seqs, stated.get("max_num_seqs")) or seqs
     limits = FittedLimits(seqs, budget, _limit(given.kv_blocks, None) or blocks)
     common = sorted(count for stream in everything for count in stream.tokens[1:-1])
     interval = common[len(common) // 2] if kind == "interval" else 1
-    drifts = tuple(drift_of(one, steps) for one in rows)
+    drifts = tuple(drift_of(run_rows, steps) for run_rows in rows)
     return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation, drifts, several)
 
 
 def drift_of(rows: Rows, fit: StepFit) -> float:
     """How much longer steps became over a run, relative to their cost; 0 if the change is small or within chance."""
-    found = halves(rows.time_us / np.maximum(fit.us(rows), 1.0))
-    return found.change if found is not None and found.drifted else 0.0
+    drift = halves(rows.time_us / np.maximum(fit.us(rows), 1.0))
+    return drift.change if drift is not None and drift.drifted else 0.0
 
 
 def unexplained_a_token(steps: StepFit, front_end: FrontEnd, streams: Sequence[Stream]) -> bool:
@@ -197,8 +201,8 @@ def coarse_rows(streams: Sequence[Stream], gap_us: float) -> Rows:
         inside = (first > begin + gap_us / 2) & (first <= end + gap_us / 2)
         prefill += inside * stream.fresh_tokens
         firsts += inside
-        given = np.cumsum(stream.tokens)
-        low, high = (np.interp(at, stream.arrivals_us, given, left=given[0], right=given[-1]) for at in (begin, end))
+        totals = np.cumsum(stream.tokens)
+        low, high = (np.interp(at, stream.arrivals_us, totals, left=totals[0], right=totals[-1]) for at in (begin, end))
         decode += high - low
         context += (high - low) * (stream.prompt_tokens + (low + high) / 2)
     # Rows that may hold only a part of a prompt are left out: the part is unknown.

@@ -112,19 +112,19 @@ def fit_steps(rows: Rows, rng: Random, *, by_prompt: bool = False) -> StepFit:
 
 def _fitted(rows: Rows, knots: tuple[int, ...], rng: Random, *, by_prompt: bool) -> StepFit:
     design = rows.design(knots, by_prompt=by_prompt)
-    found = robust.fit(design, rows.time_us)
-    drawn = _drawn(design, rows.time_us, found, rng)
-    low, high = _bounds(drawn, found.x)
-    told = _told(design, rows.time_us, found, low, high)
+    solution = robust.fit(design, rows.time_us)
+    drawn = _drawn(design, rows.time_us, solution, rng)
+    low, high = _bounds(drawn, solution.x)
+    known = _determined(design, rows.time_us, solution, low, high)
     names = NAMES if by_prompt else NAMES[:-1]
     values = {
-        name: Coefficient(float(found.x[k]), float(low[k]), float(high[k]), bool(told[k]))
+        name: Coefficient(float(solution.x[k]), float(low[k]), float(high[k]), bool(known[k]))
         for name, k in zip(names, _COLUMNS, strict=False)
     }
-    cost = DecodeCost(knots, tuple(float(slope) for slope in found.x[_PIECES:]))
+    cost = DecodeCost(knots, tuple(float(slope) for slope in solution.x[_PIECES:]))
     return StepFit(
-        values, len(rows), round(float(rows.steps.sum())), found.scale, float((found.weights <= 0).mean()),
-        _bins(rows, design @ found.x), cost, _table(knots, found.x[_PIECES:], drawn[:, _PIECES:]),
+        values, len(rows), round(float(rows.steps.sum())), solution.scale, float((solution.weights <= 0).mean()),
+        _bins(rows, design @ solution.x), cost, _table(knots, solution.x[_PIECES:], drawn[:, _PIECES:]),
         _draws(knots, drawn[:_KEPT_DRAWS]),
     )  # fmt: skip
 
@@ -148,17 +148,17 @@ def _table(knots: tuple[int, ...], slopes: Array, drawn: Array) -> tuple[FittedD
     return tuple(FittedDecode(knot, float(points[k]), float(low[k]), float(high[k])) for k, knot in enumerate(knots))
 
 
-def _drawn(a: Array, y: Array, found: robust.Robust, rng: Random) -> Array:
+def _drawn(a: Array, y: Array, solution: robust.Robust, rng: Random) -> Array:
     """A block bootstrap over consecutive steps, at the weights of the fit, stretched: (resamples, columns)."""
     edges = np.linspace(0, len(y), min(_BLOCKS, len(y) // 4) + 1).astype(int)
-    weighted = a * found.weights[:, None]
+    weighted = a * solution.weights[:, None]
     grams = np.array([a[i:j].T @ weighted[i:j] for i, j in pairwise(edges)])
     targets = np.array([weighted[i:j].T @ y[i:j] for i, j in pairwise(edges)])
     drawn = []
     for _ in range(_RESAMPLES):
         picked = rng.choices(range(len(grams)), k=len(grams))
         drawn.append(robust.nonnegative(grams[picked].sum(axis=0), targets[picked].sum(axis=0)))
-    return np.maximum(found.x + found.stretch * (np.array(drawn) - found.x), 0.0)
+    return np.maximum(solution.x + solution.stretch * (np.array(drawn) - solution.x), 0.0)
 
 
 def _bounds(drawn: Array, values: Array) -> tuple[Array, Array]:
@@ -169,12 +169,12 @@ def _bounds(drawn: Array, values: Array) -> tuple[Array, Array]:
     return np.minimum(low, values), np.maximum(high, values)
 
 
-def _told(a: Array, y: Array, found: robust.Robust, low: Array, high: Array) -> npt.NDArray[np.bool_]:
-    weighted = a * found.weights[:, None]
+def _determined(a: Array, y: Array, solution: robust.Robust, low: Array, high: Array) -> npt.NDArray[np.bool_]:
+    weighted = a * solution.weights[:, None]
     gram = a.T @ weighted
     size = np.sqrt(np.diag(gram))
-    told = size > 0
-    inside = np.flatnonzero(told)
+    known = size > 0
+    inside = np.flatnonzero(known)
     scaled = gram[np.ix_(inside, inside)] / np.outer(size[inside], size[inside])
     # The share of a column that the others do not explain is 1 / (its diagonal element of the inverse).
     inverse = np.linalg.pinv(scaled, rcond=1e-10, hermitian=True)
@@ -183,8 +183,8 @@ def _told(a: Array, y: Array, found: robust.Robust, low: Array, high: Array) -> 
     lost = (vectors[:, values < 1e-9] ** 2).sum(axis=1) > 1e-3
     apart[inside] = np.where(lost, 0.0, 1 / np.maximum(np.diag(inverse), 1e-300))
     moves = (high - low) / 2 * np.quantile(a, 0.9, axis=0) / float(np.median(y))
-    wide = (high - low) / 2 > _WIDE * np.maximum(found.x, 1e-12)
-    return np.asarray(told & (apart > _COLLINEAR) & ~(wide & (moves > _MATTERS)))
+    wide = (high - low) / 2 > _WIDE * np.maximum(solution.x, 1e-12)
+    return np.asarray(known & (apart > _COLLINEAR) & ~(wide & (moves > _MATTERS)))
 
 
 def _bins(rows: Rows, fitted: Array) -> tuple[Residuals, ...]:
@@ -192,15 +192,15 @@ def _bins(rows: Rows, fitted: Array) -> tuple[Residuals, ...]:
     decodes = rows.decode / np.maximum(rows.steps, 1)
     off = (rows.time_us - fitted) / np.maximum(fitted, 1e-9)
     place = np.floor(np.log2(np.maximum(decodes, 1))).astype(int)
-    found = []
+    bins = []
     for power in sorted(set(place.tolist())):
         chosen = off[place == power]
         p10, p50, p90 = (float(q) for q in np.quantile(chosen, (0.1, 0.5, 0.9)))
-        found.append(Residuals(2**power, 2 ** (power + 1) - 1, len(chosen), p10, p50, p90))
-    return tuple(found)
+        bins.append(Residuals(2**power, 2 ** (power + 1) - 1, len(chosen), p10, p50, p90))
+    return tuple(bins)
 
 
 def worst_bin(bins: Sequence[Residuals]) -> Residuals | None:
     """The batch sizes with the largest median residual. Returns None if no bin has enough rows."""
-    enough = [one for one in bins if one.rows >= _LEAST_IN_BIN]
+    enough = [row for row in bins if row.rows >= _LEAST_IN_BIN]
     return max(enough, key=lambda one: abs(one.p50)) if enough else None

@@ -19,13 +19,13 @@ def curves_of(streams: Iterable[Stream]) -> dict[str, list[float]]:
     sure = [stream for stream in streams if stream.sure]
     several = [stream for stream in sure if stream.generated > 1]
     gaps = [np.diff(stream.arrivals_us) for stream in sure]
-    found = {
+    samples = {
         "ttft_ms": [stream.arrivals_us[0] - stream.sent_us for stream in sure],
         "tpot_ms": [_tpot_us(stream) for stream in several],
         "itl_ms": np.concatenate(gaps).tolist() if gaps else [],
         "e2el_ms": [stream.arrivals_us[-1] - stream.sent_us for stream in sure],
     }
-    return {name: _curve(values) for name, values in found.items() if values}
+    return {name: _curve(values) for name, values in samples.items() if values}
 
 
 def _tpot_us(stream: Stream) -> float:

@@ -35,14 +35,14 @@ def merged(pieces: Array, knots: Sequence[int]) -> Array:
 
 def knots_for(mean_tokens: Array) -> tuple[int, ...]:
     """Knots such that each piece has enough rows, given the mean number of decode tokens of each row."""
-    found: list[int] = []
+    knots: list[int] = []
     left = np.sort(mean_tokens)
     for edge in EDGES[1:]:
         inside = int(np.searchsorted(left, edge, side="right"))
         if inside >= LEAST_ROWS and len(left) - inside >= LEAST_ROWS:
-            found.append(edge)
+            knots.append(edge)
             left = left[inside:]
-    return tuple(found)
+    return tuple(knots)
 
 
 @dataclass(frozen=True, slots=True)

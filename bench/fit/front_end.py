@@ -69,7 +69,7 @@ def fit_front_end(
 def _idle(streams: Sequence[Stream], cost: tuple[float, ...], budget: int | None) -> list[tuple[int, float]]:
     """(prompt tokens, TTFT less its steps) of each request that was alone from its sending to its first token."""
     b0, b1, _, _, b4 = cost
-    found = []
+    points = []
     busy_until = -math.inf
     for place, stream in enumerate(streams):
         alone = stream.sent_us > busy_until
@@ -80,8 +80,8 @@ def _idle(streams: Sequence[Stream], cost: tuple[float, ...], budget: int | None
         if place + 1 < len(streams) and streams[place + 1].sent_us < first_us:
             continue
         steps = 1 if budget is None else math.ceil(stream.fresh_tokens / budget)
-        found.append((stream.prompt_tokens, first_us - stream.sent_us - steps * b0 - b1 * stream.fresh_tokens - b4))
-    return found
+        points.append((stream.prompt_tokens, first_us - stream.sent_us - steps * b0 - b1 * stream.fresh_tokens - b4))
+    return points
 
 
 def _of_idle(points: list[tuple[int, float]]) -> FrontEnd:
@@ -90,12 +90,12 @@ def _of_idle(points: list[tuple[int, float]]) -> FrontEnd:
     # The robust fit weighs by the size of the target, so shift it: then the middle has a size, whatever its sign.
     shift = 1.0 + float(np.quantile(np.abs(left), 0.9))
     design = np.column_stack((np.ones_like(prompts), prompts)) if varied else np.ones((len(prompts), 1))
-    found = robust.fit(design, left + shift)
-    slope = float(found.x[1]) if varied else 0.0
-    kept = found.weights > 0
-    rest = left[kept] - slope * prompts[kept]
-    a0 = max(0.0, float(np.average(rest, weights=found.weights[kept])))
-    error = 2 * found.scale / math.sqrt(len(rest))
+    solution = robust.fit(design, left + shift)
+    slope = float(solution.x[1]) if varied else 0.0
+    inliers = solution.weights > 0
+    rest = left[inliers] - slope * prompts[inliers]
+    a0 = max(0.0, float(np.average(rest, weights=solution.weights[inliers])))
+    error = 2 * solution.scale / math.sqrt(len(rest))
     of_slope = error / max(float(np.std(prompts)), 1.0)
     return FrontEnd(
         Coefficient(a0, max(0.0, a0 - error), a0 + error, told=True),
@@ -109,15 +109,15 @@ def _of_idle(points: list[tuple[int, float]]) -> FrontEnd:
 def _busy(streams: Sequence[Stream], clusters: Clusters, table: StepTable) -> list[tuple[float, float, int]]:
     """Bounds of a0 + a1 x the prompt, and the prompt, for each request whose first token came from a sure step that
     follows a sure step."""
-    found = []
+    bounds = []
     for stream, places in zip(streams, clusters.of_chunk, strict=True):
         if not stream.sure:
             continue
         first = places[0]
         if table.sure[first] and table.sure[first - 1]:  # The first step is never sure.
             low, high = float(table.begin_us[first - 1]), float(table.begin_us[first])
-            found.append((low - stream.sent_us, high - stream.sent_us, stream.prompt_tokens))
-    return found
+            bounds.append((low - stream.sent_us, high - stream.sent_us, stream.prompt_tokens))
+    return bounds
 
 
 def _beside_steps(idle: FrontEnd, busy: Sequence[Sequence[tuple[float, float, int]]]) -> FrontEnd:
@@ -128,24 +128,24 @@ def _beside_steps(idle: FrontEnd, busy: Sequence[Sequence[tuple[float, float, in
     if not bounds:
         return idle
     allowed = _most_allow(bounds)
-    seen = len(bounds) + idle.requests
+    requests = len(bounds) + idle.requests
     sooner = any(_share(run, allowed.middle) - _share(run, whole.value) > _DISAGREE for run in runs)
     if not sooner or allowed.high >= whole.value:
         # The idle server's wait beyond the lowest a0 that the busy requests allow may still be w0.
         awake = Coefficient(0.0, 0.0, max(0.0, whole.high - allowed.low), told=allowed.narrow)
-        return replace(idle, w0=awake, requests=seen)
+        return replace(idle, w0=awake, requests=requests)
     a0 = Coefficient(allowed.middle, allowed.low, allowed.high, told=allowed.narrow)
     low, high = max(0.0, whole.low - allowed.high), whole.high - allowed.low
     w0 = Coefficient(whole.value - a0.value, low, high, told=allowed.narrow)
-    return FrontEnd(a0, idle.a1, w0, "both", seen)
+    return FrontEnd(a0, idle.a1, w0, "both", requests)
 
 
 def _of_busy(bounds: Sequence[tuple[float, float]]) -> FrontEnd:
     """The fit if no request met an idle server. In a closed loop requests come right after a step: any a0 shorter than
     a step fits, so a0 is not determined."""
     allowed = _most_allow(bounds)
-    told = allowed.narrow and _share(bounds, allowed.middle) > 0.5
-    a0 = Coefficient(allowed.middle, allowed.low, allowed.high, told=told)
+    known = allowed.narrow and _share(bounds, allowed.middle) > 0.5
+    a0 = Coefficient(allowed.middle, allowed.low, allowed.high, told=known)
     return FrontEnd(a0, UNKNOWN, UNKNOWN, "busy", len(bounds))
 
 
@@ -174,8 +174,8 @@ def _share(bounds: Sequence[tuple[float, float]], at: float) -> float:
 def _most_allow(bounds: Sequence[tuple[float, float]]) -> _Allowed:
     """The a0 that most bounds contain, widened to its neighbours that nearly as many contain."""
     # a0 is at least 0; a bound that lies wholly below 0 is ignored.
-    held = [(max(0.0, low), high) for low, high in bounds if high > 0]
-    changes = sorted([(low, 1) for low, _ in held] + [(high, -1) for _, high in held])
+    intervals = [(max(0.0, low), high) for low, high in bounds if high > 0]
+    changes = sorted([(low, 1) for low, _ in intervals] + [(high, -1) for _, high in intervals])
     pieces: list[tuple[float, float, int]] = []
     count = 0
     for (at, change), (following, _) in pairwise(changes):
@@ -187,7 +187,7 @@ def _most_allow(bounds: Sequence[tuple[float, float]]) -> _Allowed:
     best = max(range(len(pieces)), key=lambda place: pieces[place][2])
     most = pieces[best][2]
     # Nearly as many: within two standard deviations of the number that do not contain it by chance.
-    enough = most - 2 * math.sqrt(max(1, len(held) - most))
+    enough = most - 2 * math.sqrt(max(1, len(intervals) - most))
     first = last = best
     while first > 0 and pieces[first - 1][2] >= enough:
         first -= 1

@@ -33,14 +33,14 @@ def sequences_and_blocks(
     for streams, clusters, table in runs:
         running = table.decode / (1 + drafts) + table.firsts
         tokens = table.context + table.prefill
-        held = np.zeros(len(running))
+        queued = np.zeros(len(running))
         for stream, places in zip(streams, clusters.of_chunk, strict=True):
             if stream.sure:
                 ready = int(np.searchsorted(table.end_us, stream.sent_us + a0_us)) + 1
-                held[ready : places[0]] += 1
+                queued[ready : places[0]] += 1
         most_running = max(most_running, int(running[table.sure].max(initial=0)))
         most_tokens = max(most_tokens, float(tokens[table.sure].max(initial=0)))
-        chosen = table.sure & (held > 0) & (table.firsts == 0)
+        chosen = table.sure & (queued > 0) & (table.firsts == 0)
         waiting += zip(running[chosen], tokens[chosen], strict=True)
     seen_blocks = -(-int(most_tokens) // BLOCK_TOKENS)
     seqs = FittedLimit(None, most_running, "unknown")

@@ -71,8 +71,8 @@ def batching_profile(
         model=runs[0].model,
         step_cost=_step_cost(fit),
         settings=_settings(fit),
-        coefficients={name: _coefficient(name, one) for name, one in coefficients_of(fit).items()},
-        decode=[_all_short(one) for one in fit.steps.table],
+        coefficients={name: _coefficient(name, row) for name, row in coefficients_of(fit).items()},
+        decode=[_all_short(row) for row in fit.steps.table],
         limits=fit.limits,
         fit=FittedSteps(
             rows=fit.steps.rows,
@@ -80,7 +80,7 @@ def batching_profile(
             scale_us=_short(fit.steps.scale_us),
             left_out=_short(fit.steps.left_out),
             chunks=fit.chunks,
-            residuals=[_all_short(one) for one in fit.steps.residuals],
+            residuals=[_all_short(row) for row in fit.steps.residuals],
             front_end=FittedFrontEnd(how=fit.front_end.how, requests=fit.front_end.requests),
             mean_error=None if fit.variation is None else _short(fit.variation.mean_error),
             draws=[_drawn(draw) for draw in fit.steps.draws] or None,
@@ -92,9 +92,9 @@ def batching_profile(
 
 
 def _step_cost(fit: BatchingFit) -> StepCost:
-    table, limits = [(one.tokens, _short(one.us)) for one in fit.steps.table], fit.limits
+    table, limits = [(entry.tokens, _short(entry.us)) for entry in fit.steps.table], fit.limits
     return StepCost(
-        **{name: _short(one.value) for name, one in coefficients_of(fit).items()},
+        **{name: _short(entry.value) for name, entry in coefficients_of(fit).items()},
         decode=table or None,
         max_num_seqs=_served("max_num_seqs", limits.max_num_seqs),
         max_num_batched_tokens=_served("max_num_batched_tokens", limits.max_num_batched_tokens),
@@ -188,17 +188,17 @@ def _provenance(runs: Sequence[FittedRun], *, date: str, trueload: str | None, s
 
 def _doubts_of(runs: Sequence[FittedRun]) -> list[str]:
     """Reasons to doubt that the runs are good measurements of one server with known token counts."""
-    found = [
+    doubts = [
         f"{run.name} is {run.unusable}: what was fitted rests on it too" for run in runs if run.unusable is not None
     ]
     for name in dict.fromkeys(name for run in runs for name in run.stated):
         stated = {run.name: run.stated[name] for run in runs if name in run.stated}
         if max(stated.values()) > 1.1 * min(stated.values()):  # The KV cache takes the memory that is free.
-            said = ", ".join(f"{value:,} ({run})" for run, value in stated.items())
-            found.append(
-                f"the servers of these runs state another {name} each: {said}; a fit takes them for one server"
+            listing = ", ".join(f"{value:,} ({run})" for run, value in stated.items())
+            doubts.append(
+                f"the servers of these runs state another {name} each: {listing}; a fit takes them for one server"
             )
-    return found + _unsure_of(runs)
+    return doubts + _unsure_of(runs)
 
 
 def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
@@ -206,11 +206,11 @@ def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
     total = sum(len(run.streams) for run in runs)
     if unsure <= 0.05 * total:
         return []
-    found = f"{unsure} of {total} requests failed or came without known tokens: what they show was left out"
+    sentence = f"{unsure} of {total} requests failed or came without known tokens: what they show was left out"
     if any(run.server == "vLLM" for run in runs):
         # vLLM sends no chunk for a token without text; with usage on each chunk, every token is counted.
-        found += f"; make runs with --extra-body '{USAGE_ON_CHUNKS}', which counts the tokens of each chunk"
-    return [found]
+        sentence += f"; make runs with --extra-body '{USAGE_ON_CHUNKS}', which counts the tokens of each chunk"
+    return [sentence]
 
 
 def _cache_not_told(runs: Sequence[FittedRun]) -> list[str]:
@@ -224,9 +224,11 @@ def _cache_not_told(runs: Sequence[FittedRun]) -> list[str]:
     ]
 
 
-def _coefficient(name: str, one: Coefficient) -> FittedCoefficient:
-    low, high = (_short(value) if math.isfinite(value) else None for value in (one.low, one.high))
-    return FittedCoefficient(value=_short(one.value), low=low, high=high, told=one.told, unit=UNITS[name])
+def _coefficient(name: str, coefficient: Coefficient) -> FittedCoefficient:
+    low, high = (_short(value) if math.isfinite(value) else None for value in (coefficient.low, coefficient.high))
+    return FittedCoefficient(
+        value=_short(coefficient.value), low=low, high=high, told=coefficient.told, unit=UNITS[name]
+    )
 
 
 def _short(value: float) -> float:
@@ -241,59 +243,61 @@ def _all_short(numbers: T) -> T:
 
 def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
     """A sentence for each way in which the model does not describe the server."""
-    found = []
+    warnings = []
     worst = worst_bin(fit.steps.residuals)
     if worst is not None and abs(worst.p50) > NOTABLE_RESIDUAL:
-        found.append(
+        warnings.append(
             f"steps with {worst.least_decodes} to {worst.most_decodes} decodes are {worst.p50:+.0%} off what is fitted: "
             "neither a line nor a rising table describes the cost of this server's batches, and the mock will be off there"
         )
     if fit.steps.left_out > 0.1:
-        kept = "the mock takes as many such steps" if fit.variation is not None else "the mock has no such steps"
-        found.append(
-            f"{fit.steps.left_out:.0%} of the steps lie far off the fitted cost, and {kept}: the server pauses, the client "
+        effect = "the mock takes as many such steps" if fit.variation is not None else "the mock has no such steps"
+        warnings.append(
+            f"{fit.steps.left_out:.0%} of the steps lie far off the fitted cost, and {effect}: the server pauses, the client "
             "was busy, or steps were taken together (--step-gap)"
         )
     if fit.variation is not None and fit.variation.mean_error > NOTABLE_ERROR:
-        found.append(
+        warnings.append(
             f"steps stay slow or fast for long, so their mean is known to {fit.variation.mean_error:.1%} only, and latencies "
             "near capacity far less: record each load for longer"
         )
     if fit.variation is None:
-        found.append("too few single steps were seen to say how they vary: the mock's steps are even")
-    found += _doubts_of(runs) + _cache_not_told(runs)
+        warnings.append("too few single steps were seen to say how they vary: the mock's steps are even")
+    warnings += _doubts_of(runs) + _cache_not_told(runs)
     if fit.several_steps:
-        found.append(
+        warnings.append(
             f"TTFT of an idle server grows by {fit.front_end.a1.value:.3g} us with each prompt token, and a prefill token "
             f"costs {fit.steps.values[1]:.3g} us in a step: prompts may take several steps, and a1 may be their cost; if "
             "you know it, give --max-num-batched-tokens"
         )
     if fit.chunks == "interval":
-        found.append(
+        warnings.append(
             "chunks hold the tokens of several steps: limits cannot be seen, and coefficients rest on sums over several steps"
         )
-    return found
+    return warnings
 
 
 def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
     """What these loads cannot determine: what, why, and the run that would."""
     most = max(run.most_users for run in runs)
     longest = max((stream.prompt_tokens for run in runs for stream in run.streams), default=512)
-    found = coefficients_of(fit)
+    coefficients = coefficients_of(fit)
 
-    def row(what: str, why: str, **load: object) -> Unknown:
-        return Unknown(what=what, why=why, command=command_of(runs[0], **load))
+    def row(subject: str, why: str, **load: object) -> Unknown:
+        return Unknown(what=subject, why=why, command=command_of(runs[0], **load))
 
     rows = []
-    if not (found["b0"].told and found["b2"].told):
+    if not (coefficients["b0"].told and coefficients["b2"].told):
         why = "the loads have batches of too similar a size to tell a step from its decodes"
         few = min(run.most_users for run in runs)
         users = 4 * most if few <= max(1, most // 4) else max(1, most // 8)
         rows.append(
             row("b0, b2", why, concurrency=users, input_tokens="uniform:32..256", output_tokens="uniform:32..128")
         )
-    if not found["b1"].told and not fit.several_steps:
+    if not coefficients["b1"].told:
         why = "too few prompts, or too short ones, were computed beside streams that were under way"
+        if fit.several_steps:
+            why += ", or prompts take several steps of a token budget that is not known"
         rows.append(
             row("b1", why, concurrency=max(4, most), input_tokens="uniform:64..2048", output_tokens="uniform:16..64")
         )
@@ -304,22 +308,22 @@ def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
         rows.append(
             row("b4", why, concurrency=max(4, most), input_tokens="uniform:64..2048", output_tokens="uniform:16..64")
         )
-    if not found["b3"].told:
+    if not coefficients["b3"].told:
         why = "contexts are too alike, or too short, to tell their cost"
         rows.append(
             row("b3", why, concurrency=max(4, most), input_tokens="uniform:64..8192", output_tokens="uniform:128..256")
         )
-    if fit.front_end.how == "both" and not found["w0"].told:
+    if fit.front_end.how == "both" and not coefficients["w0"].told:
         why = (
             "an idle server waits longer than a busy one, but too few requests came in the middle of a step to tell how much "
             "of it is a0 and how much w0"
         )
         rows.append(row("a0, w0", why, rate=_half_rate(runs), input_tokens="uniform:16..512", output_tokens="64"))
-    elif not found["a0"].told:
+    elif not coefficients["a0"].told:
         idle = fit.front_end.how == "idle"
         why = f"too few requests{' of different lengths' * idle} came to an idle server"
         rows.append(row("a0", why, concurrency=1, input_tokens="uniform:16..512", output_tokens="8"))
-    elif not found["a1"].told and found["b1"].told and not fit.several_steps:
+    elif not coefficients["a1"].told and coefficients["b1"].told and not fit.several_steps:
         why = "too few prompts of different lengths came to an idle server"
         rows.append(row("a1", why, concurrency=1, input_tokens="uniform:16..4096", output_tokens="8"))
     return rows + _unknown_limits(fit, row, most, longest) + _drifts(fit, runs) + _refused(runs)
@@ -362,21 +366,21 @@ def _unknown_limits(fit: BatchingFit, row: Callable[..., Unknown], most: int, lo
     limits = fit.limits
     takes = {name: max(usual, getattr(limits, name).at_least) for name, usual in _MOCKS.items()}
     if limits.max_num_seqs.value is None:
-        seen = f"it is at least {limits.max_num_seqs.at_least}"
-        why = f"no request waited: {seen}; the mock takes {takes['max_num_seqs']}"
+        bound = f"it is at least {limits.max_num_seqs.at_least}"
+        why = f"no request waited: {bound}; the mock takes {takes['max_num_seqs']}"
         rows.append(
             row("max_num_seqs", why, concurrency=max(8, 4 * most), input_tokens="32", output_tokens="uniform:64..128")
         )
     if limits.max_num_batched_tokens.value is None:
         least = limits.max_num_batched_tokens.at_least
         # Decodes alone do not show how much of a prompt fits a step.
-        seen = f"it is at least {least}" if least > most else "how many tokens a step computes is not shown"
-        why = f"no prompt was seen to take several steps: {seen}; the mock takes {takes['max_num_batched_tokens']}"
+        bound = f"it is at least {least}" if least > most else "how many tokens a step computes is not shown"
+        why = f"no prompt was seen to take several steps: {bound}; the mock takes {takes['max_num_batched_tokens']}"
         tokens = max(4096, 2 * longest)
         rows.append(row("max_num_batched_tokens", why, concurrency=4, input_tokens=str(tokens), output_tokens="64"))
     if limits.kv_blocks.value is None:
-        seen = f"it is at least {limits.kv_blocks.at_least}"
-        why = f"neither waiting nor the server's metrics show it: {seen}; the mock takes {takes['kv_blocks']}"
+        bound = f"it is at least {limits.kv_blocks.at_least}"
+        why = f"neither waiting nor the server's metrics show it: {bound}; the mock takes {takes['kv_blocks']}"
         rows.append(row("kv_blocks", why, concurrency=max(8, 2 * most), input_tokens="4096", output_tokens="512"))
     return rows
 

@@ -33,9 +33,9 @@ def costs_besides_tokens(runs: Seen, fit: StepFit, surely: int) -> bool:
     """
     prefill, left = [], []
     for _, _, table in runs:
-        one = table.sure & (table.firsts == 1) & (table.steps == 1) & (table.prefill + table.decode <= surely)
-        prefill += table.prefill[one].tolist()
-        left += (table.end_us - table.begin_us - fit.without_prompts_us(table))[one].tolist()
+        mask = table.sure & (table.firsts == 1) & (table.steps == 1) & (table.prefill + table.decode <= surely)
+        prefill += table.prefill[mask].tolist()
+        left += (table.end_us - table.begin_us - fit.without_prompts_us(table))[mask].tolist()
     tokens, us = np.array(prefill), np.array(left)
     if len(tokens) < _LEAST_STEPS or alike(tokens):
         return False
@@ -43,8 +43,8 @@ def costs_besides_tokens(runs: Seen, fit: StepFit, surely: int) -> bool:
     if usual <= 0:
         return False
     design = np.column_stack((np.ones(len(tokens)), tokens))
-    found = robust.fit(design, us)
-    inverse = np.linalg.inv(design.T @ (design * found.weights[:, None]))
-    error = found.scale * float(np.sqrt(inverse[0, 0]))
-    value = float(found.x[0])
+    solution = robust.fit(design, us)
+    inverse = np.linalg.inv(design.T @ (design * solution.weights[:, None]))
+    error = solution.scale * float(np.sqrt(inverse[0, 0]))
+    value = float(solution.x[0])
     return value > _SURE * error and value > _NOTABLE * usual

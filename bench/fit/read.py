@@ -60,7 +60,7 @@ class FittedRun:
 
 def read_runs(paths: Sequence[Path]) -> list[FittedRun]:
     """Read the runs. Raises UsageError with a sentence for each run that cannot be fitted."""
-    found, problems = [], []
+    runs, problems = [], []
     for path in paths:
         try:
             run = _read(RunDirectory.open(path))
@@ -72,15 +72,15 @@ def read_runs(paths: Sequence[Path]) -> list[FittedRun]:
                 f"{path}: no reply came as a stream of tokens that are known: a fit needs streamed replies of an endpoint "
                 "that generates text"
             )
-        found.append(run)
-    if len({run.model for run in found}) > 1:
-        named = ", ".join(f"{run.name} has {run.model}" for run in found)
+        runs.append(run)
+    if len({run.model for run in runs}) > 1:
+        named = ", ".join(f"{run.name} has {run.model}" for run in runs)
         problems.append(f"a fit is of one model: {named}; fit each by itself")
-    if len({run.run_id for run in found}) < len(found):
+    if len({run.run_id for run in runs}) < len(runs):
         problems.append("a run is named twice: name each once")
     if problems:
         raise UsageError(problems)
-    return found
+    return runs
 
 
 @explained

@@ -92,14 +92,14 @@ def fit(a: Array, y: Array) -> Robust:
         scale = max(_MAD * float(np.median(size)), 1e-6 * middle)
         size = size / scale
         if turn < _HUBER_ROUNDS:
-            kept = np.minimum(1.0, HUBER / np.maximum(size, 1e-12))
+            factors = np.minimum(1.0, HUBER / np.maximum(size, 1e-12))
         else:
             inside = np.maximum(1 - (size / BISQUARE) ** 2, 0.0)
-            kept = inside**2
-        weights = kept / spread**2
+            factors = inside**2
+        weights = factors / spread**2
         weighted = a * weights[:, None]
         before, x = x, nonnegative(a.T @ weighted, weighted.T @ y)
         if turn > _HUBER_ROUNDS and float(np.abs(x - before).max()) <= _STILL * float(np.abs(x).max()):
             break
-    mean, slope = (float(np.average(of, weights=spread**-2)) for of in (kept, inside * (5 * inside - 4)))
+    mean, slope = (float(np.average(of, weights=spread**-2)) for of in (factors, inside * (5 * inside - 4)))
     return Robust(x, weights, y - a @ x, scale, mean / max(slope, mean / _MOST_STRETCH))

@@ -55,16 +55,16 @@ class SampledFit:
 
 def fit_sampled(runs: Sequence[Sequence[Stream]]) -> SampledFit:
     """Fit runs (streams in us, in the order of sending). Raises ValueError with a sentence if there is too little data."""
-    seen = [_of_run(streams) for streams in runs]
-    requests = np.concatenate([one.requests for one in seen])
-    gaps = np.concatenate([one.gaps for one in seen])
+    samples = [_of_run(streams) for streams in runs]
+    requests = np.concatenate([sample.requests for sample in samples])
+    gaps = np.concatenate([sample.gaps for sample in samples])
     if len(requests) < LEAST_REQUESTS or len(gaps) < LEAST_GAPS:
         raise ValueError(
             f"{len(requests)} streamed replies with {len(gaps)} gaps between tokens were seen, and {LEAST_REQUESTS} and "
             f"{LEAST_GAPS} are needed"
         )
     # Requests of different runs must not share a number.
-    of_request = np.concatenate([one.of_request + 1e9 * place for place, one in enumerate(seen)])
+    of_request = np.concatenate([sample.of_request + 1e9 * place for place, sample in enumerate(samples)])
     points = _points(requests[:, 0])
     ttft_factors, slope, ttft_us = _fit_ttft(requests, points)
     gap_factors = _factors(gaps[:, 0], gaps[:, 1], points)
@@ -82,7 +82,7 @@ def fit_sampled(runs: Sequence[Sequence[Stream]]) -> SampledFit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _RunTimes:
     """The samples of a run. `requests`: (under way, TTFT us, prompt tokens); `gaps`: (under way, us)."""
 
     requests: Array
@@ -90,7 +90,7 @@ class _Seen:
     of_request: Array
 
 
-def _of_run(streams: Sequence[Stream]) -> _Seen:
+def _of_run(streams: Sequence[Stream]) -> _RunTimes:
     begun = np.sort(np.array([stream.sent_us for stream in streams]))
     over = np.sort(np.array([stream.end_us for stream in streams]))
 
@@ -111,7 +111,7 @@ def _of_run(streams: Sequence[Stream]) -> _Seen:
         times.append(np.repeat(each, tokens))
         numbers.append(np.full(int(tokens.sum()), float(number)))
     begin = np.concatenate(begins)
-    return _Seen(
+    return _RunTimes(
         np.column_stack((under_way(sent), first - sent, prompts)),
         np.column_stack((under_way(begin), np.concatenate(times))),
         np.concatenate(numbers),
@@ -120,16 +120,16 @@ def _of_run(streams: Sequence[Stream]) -> _Seen:
 
 def _points(under_way: Array) -> tuple[float, ...]:
     """Numbers of requests under way that enough requests met; where each has too few, the median of several."""
-    found: list[float] = []
+    points: list[float] = []
     left = np.sort(under_way)
     while len(left) >= _PER_POINT:
         upper = left[_PER_POINT - 1]
         inside = int(np.searchsorted(left, upper, side="right"))
         # A remainder too small for its own point belongs to this one.
         inside = len(left) if len(left) - inside < _PER_POINT else inside
-        found.append(float(np.median(left[:inside])))
+        points.append(float(np.median(left[:inside])))
         left = left[inside:]
-    return tuple(sorted(set(found))) or (float(np.median(under_way)),)
+    return tuple(sorted(set(points))) or (float(np.median(under_way)),)
 
 
 def _factors(under_way: Array, values: Array, points: Sequence[float]) -> Array:
@@ -190,5 +190,5 @@ def _together(gaps_us: Array, of_request: Array) -> tuple[float, float]:
 
 
 def _quantiles(values_us: Array) -> tuple[float, ...]:
-    found = np.quantile(values_us, np.linspace(0, 1, _POINTS)) / _US_PER_MS
-    return tuple(float(f"{value:.5g}") for value in found)
+    quantiles = np.quantile(values_us, np.linspace(0, 1, _POINTS)) / _US_PER_MS
+    return tuple(float(f"{value:.5g}") for value in quantiles)

@@ -93,13 +93,13 @@ def step_gap_us(streams: Sequence[Stream], *, every_step: bool = True) -> float:
 
 def _first_chunks(streams: Sequence[Stream]) -> list[Stream]:
     """The streams of the first chunks: enough to estimate the gap."""
-    found, chunks = [], 0
+    selected, chunks = [], 0
     for stream in streams:
-        found.append(stream)
+        selected.append(stream)
         chunks += len(stream.arrivals_us)
         if chunks > _ENOUGH_CHUNKS:
             break
-    return found
+    return selected
 
 
 def _following(streams: Sequence[Stream], clusters: Clusters) -> float:

@@ -39,8 +39,8 @@ class Stream:
 def streams_of(records: Iterable[RequestRecord], zero_ns: int = 0) -> list[Stream]:
     """The requests that reached the server, in the order of sending. Warm-up requests are included: they are work like
     any other."""
-    found = [_stream(record, zero_ns) for record in records if record.last_sent_ns is not None]
-    return sorted(found, key=lambda stream: stream.sent_us)
+    streams = [_stream(record, zero_ns) for record in records if record.last_sent_ns is not None]
+    return sorted(streams, key=lambda stream: stream.sent_us)
 
 
 def _stream(record: RequestRecord, zero_ns: int) -> Stream:

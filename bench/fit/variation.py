@@ -60,9 +60,9 @@ def variation_of(runs: Sequence[Rows], fit: StepFit) -> Variation | None:
     """The variation of single steps of runs, each in order of time. Returns None if too few were seen."""
     singles = []
     for rows in runs:
-        one = rows.steps == 1
-        cost = fit.us(rows)[one]
-        singles.append((np.maximum(cost, 1.0), rows.time_us[one] - cost, rows.decode[one]))
+        mask = rows.steps == 1
+        cost = fit.us(rows)[mask]
+        singles.append((np.maximum(cost, 1.0), rows.time_us[mask] - cost, rows.decode[mask]))
     singles = [single for single in singles if len(single[0])]
     steps = sum(len(cost) for cost, _, _ in singles)
     if steps < LEAST_STEPS:
@@ -74,9 +74,11 @@ def variation_of(runs: Sequence[Rows], fit: StepFit) -> Variation | None:
     block = max(_LEAST_BLOCK, min(_BLOCK_ACTS * longest, steps / _BLOCKS))
     levels = _levels(sorted(loads, key=lambda load: load[0]))
     each = MOST_KEPT // len(levels)
-    kept = tuple(VariationLevel(round(decodes, 2), _kept(shares, each, block)) for decodes, shares in levels)
+    variation_levels = tuple(
+        VariationLevel(round(decodes, 2), _thinned(shares, each, block)) for decodes, shares in levels
+    )
     error = 2 * float(np.mean([shares.std() * np.sqrt(act(shares) / len(shares)) for _, shares in loads]))
-    return Variation(power, at_us, block, kept, steps, float(error / np.sqrt(len(loads))))
+    return Variation(power, at_us, block, variation_levels, steps, float(error / np.sqrt(len(loads))))
 
 
 def _power(cost: Array, off: Array) -> float:
@@ -117,7 +119,7 @@ def _differ(loads: Sequence[Array]) -> bool:
     return bool(np.mean((means - middle) ** 2 / errors) > _NOTABLE and np.ptp(means) > _DIFFERENCE)
 
 
-def _kept(shares: Array, most: int, block: float) -> tuple[float, ...]:
+def _thinned(shares: Array, most: int, block: float) -> tuple[float, ...]:
     """At most `most` deviations, in contiguous stretches spread evenly over the runs."""
     if len(shares) > most:
         stretches = max(1, int(most / max(4 * block, 1)))

@@ -77,11 +77,11 @@ def _read(file: ResultFile) -> Iterator[ForeignRun]:
     report = file.convert(file.first, _Report)
     for benchmark in report.benchmarks:
         strategy, backend = benchmark.config.strategy, benchmark.config.backend
-        ended = benchmark.requests
+        requests = benchmark.requests
         by_outcome = (
-            (Outcome.OK, ended.successful),
-            (Outcome.STREAM_ERROR, ended.errored),
-            (Outcome.INTERRUPTED, ended.incomplete),
+            (Outcome.OK, requests.successful),
+            (Outcome.STREAM_ERROR, requests.errored),
+            (Outcome.INTERRUPTED, requests.incomplete),
         )
         yield ForeignRun(
             requests=[

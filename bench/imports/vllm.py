@@ -43,12 +43,12 @@ def requests_of(file: ResultFile, arrays: Detailed, latencies: Sequence[float] |
     lengths = {len(arrays.ttfts), len(arrays.itls), len(arrays.input_lens), len(arrays.output_lens), len(arrays.errors)}
     if len(lengths) > 1 or (latencies is not None and len(latencies) not in lengths):
         raise UsageError(f"{file.path} is damaged: its arrays have different lengths")
-    found = []
+    requests = []
     for at, error in enumerate(arrays.errors):
         gaps, ttft = arrays.itls[at], arrays.ttfts[at]
         latency = ttft + sum(gaps) if latencies is None else latencies[at]
         failed = bool(error)
-        found.append(
+        requests.append(
             ForeignRequest(
                 latency_s=latency,
                 ttft_s=None if failed else ttft,
@@ -59,7 +59,7 @@ def requests_of(file: ResultFile, arrays: Detailed, latencies: Sequence[float] |
                 error=error or None,
             )
         )
-    return found
+    return requests
 
 
 def rate_of(arrays: Detailed) -> float | None:

@@ -34,9 +34,9 @@ def _ceiling_rows(ladders: Mapping[str, Mapping[str, Climb]]) -> Iterator[Row]:
         yield Row(LADDERS[name].title, group=True)
         for server, climb in servers.items():
             best = max((step for step in climb.steps if step.cause is None), key=lambda step: step.load, default=None)
-            held = "nothing" if best is None else number(round(best.load))
+            ceiling = "nothing" if best is None else number(round(best.load))
             cpu = (NOTHING, NOTHING) if best is None else (_percent(best.client_cpu), _percent(best.server_cpu))
-            yield Row(f"  against {server}", held, *cpu, climb.ended)
+            yield Row(f"  against {server}", ceiling, *cpu, climb.ended)
 
 
 def _lateness(servers: Mapping[str, Climb]) -> Table:
@@ -61,7 +61,7 @@ def _sentence(result: MachineLimits) -> str:
     known = [f"{number(round(load))} {unit}" for key, unit in units if (load := ceiling[key]) is not None]
     if not known:
         return "Not even the first steps held: this machine is too busy, or too small, to measure with."
-    said = f"Trust one worker of this machine up to {', '.join(known)}. No higher load was seen to hold."
+    text = f"Trust one worker of this machine up to {', '.join(known)}. No higher load was seen to hold."
     if result.disturbed:
-        said += " Other programs kept the machine busy during the measurement: an idle machine may do better."
-    return said
+        text += " Other programs kept the machine busy during the measurement: an idle machine may do better."
+    return text

@@ -30,8 +30,8 @@ class MachineLimits:
     @property
     def ceiling(self) -> dict[str, float | None]:
         """The highest load that held on each ladder, by the values of CEILINGS; None if not even the first step held."""
-        held = {CEILINGS[name]: [climb.held for climb in by.values()] for name, by in self.climbs.items()}
-        return {key: max((load for load in loads if load is not None), default=None) for key, loads in held.items()}
+        by_key = {CEILINGS[name]: [climb.held for climb in by.values()] for name, by in self.climbs.items()}
+        return {key: max((load for load in loads if load is not None), default=None) for key, loads in by_key.items()}
 
     def to_json(self) -> dict[str, Any]:
         """The JSON of `--format json`, which the cache also stores."""

@@ -135,8 +135,8 @@ class BareSource:
         if not data or len(stream.received) > _REQUEST_MAX:
             self._close(stream)
             return
-        while not stream.left and (taken := take_request(stream.received)) is not None:
-            size, tokens = taken
+        while not stream.left and (request := take_request(stream.received)) is not None:
+            size, tokens = request
             del stream.received[:size]
             if tokens is None:
                 self._send(stream, MODELS)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
     """The tokenizer that makes prompts and, if it is the target's own, counts replies. Raises UsageError."""
-    if config.check_answers == 1 or not any(map(_needs_tokenizer, [one.config for one in config.classes] or [config])):
+    if config.check_answers == 1 or not any(
+        map(_needs_tokenizer, [run_class.config for run_class in config.classes] or [config])
+    ):
         return None
     try:
         key = None if config.api_key is None else config.api_key.get_secret_value()
@@ -95,22 +97,22 @@ def _load_source(
         return _source_of(config, tokenizer, salt, first=first, step=step)
     from bench.sources.mixed import Mixed
 
-    classes = [_class_source(one, config, tokenizer, salt) for one in config.classes]
+    classes = [_class_source(run_class, config, tokenizer, salt) for run_class in config.classes]
     return Mixed(classes, places, first=first, step=step)
 
 
-def _class_source(one: RunClass, run: RunConfig, tokenizer: Tokenizer | None, salt: str | None) -> ClassSource:
+def _class_source(run_class: RunClass, run: RunConfig, tokenizer: Tokenizer | None, salt: str | None) -> ClassSource:
     """The requests of a class, from the first on."""
     from bench.sources.mixed import ClassSource
 
-    own = tokenizer if _needs_tokenizer(one.config) else None
+    class_tokenizer = tokenizer if _needs_tokenizer(run_class.config) else None
     try:
-        source = _source_of(one.config, own, salt, one=one, first=0, step=1)
+        source = _source_of(run_class.config, class_tokenizer, salt, one=run_class, first=0, step=1)
     except UsageError as e:
-        raise UsageError([f"--mix: class {one.name}: {problem}" for problem in e.problems]) from e
-    drawn = () if one.config.models is None else one.config.models.names
-    named = "model" in one.traffic.settings or len(drawn) > 1
-    return ClassSource(one.name, source, one.way, drawn if named else ())
+        raise UsageError([f"--mix: class {run_class.name}: {problem}" for problem in e.problems]) from e
+    drawn = () if run_class.config.models is None else run_class.config.models.names
+    named = "model" in run_class.traffic.settings or len(drawn) > 1
+    return ClassSource(run_class.name, source, run_class.way, drawn if named else ())
 
 
 def _source_of(
@@ -143,16 +145,16 @@ def _changed(
     config: RunConfig,
     tokenizer: Tokenizer | None,
     salt: str | None,
-    one: RunClass | None,
+    run_class: RunClass | None,
     *,
     first: int,
     step: int,
 ) -> Source[Any]:
     """The source with the items changed as the settings require; the source itself if they change nothing."""
     several = config.models is not None and (
-        len(config.models.names) > 1 or (one is not None and "model" in one.traffic.settings)
+        len(config.models.names) > 1 or (run_class is not None and "model" in run_class.traffic.settings)
     )
-    elsewhere = None if one is None or one.way == Sample(prompt="") else one.way
+    elsewhere = None if run_class is None or run_class.way == Sample(prompt="") else run_class.way
     plain = not several and elsewhere is None and not (config.prompt_ids and tokenizer is not None)
     media = _media_of(config, salt)
     if plain and config.session_header is None and not media:
@@ -181,14 +183,14 @@ def _media_of(config: RunConfig, salt: str | None) -> dict[str, Callable[[int], 
     from bench.sources import changed
     from promptset import audio, images, video
 
-    found = {}
+    media = {}
     if config.images is not None:
-        found["images"] = changed.image_parts(images.parse(config.images), config.seed, salt)
+        media["images"] = changed.image_parts(images.parse(config.images), config.seed, salt)
     if config.audio is not None:
-        found["audio"] = changed.audio_parts(audio.parse(config.audio), config.seed, salt)
+        media["audio"] = changed.audio_parts(audio.parse(config.audio), config.seed, salt)
     if config.video is not None:
-        found["video"] = changed.video_parts(video.parse(config.video), config.seed, salt)
-    return found
+        media["video"] = changed.video_parts(video.parse(config.video), config.seed, salt)
+    return media
 
 
 def target_of(config: RunConfig) -> Target:
@@ -198,11 +200,11 @@ def target_of(config: RunConfig) -> Target:
         return None if seconds is None else round(seconds * NS_PER_S)
 
     api_key = None if config.api_key is None else config.api_key.get_secret_value()
-    given = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
-    names = {name.lower() for name, _ in given}
+    custom_headers = [(name, value.strip()) for name, _, value in (h.partition(":") for h in config.header)]
+    names = {name.lower() for name, _ in custom_headers}
 
     def headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
-        return (*((name, value) for name, value in endpoint.headers(api_key) if name not in names), *given)
+        return (*((name, value) for name, value in endpoint.headers(api_key) if name not in names), *custom_headers)
 
     def place(endpoint: Endpoint) -> Destination:
         return Destination(urls.url_of(config.url, endpoint), headers(endpoint), endpoint.method)
@@ -260,9 +262,10 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock, w
     from bench.transport.several import SeveralTargets
 
     each = [
-        make(target_of(config.at_address(one)), replace(reading, target=one.name), clock) for one in config.addresses
+        make(target_of(config.at_address(address)), replace(reading, target=address.name), clock)
+        for address in config.addresses
     ]
-    weights = [one.weight for one in config.addresses]
+    weights = [address.weight for address in config.addresses]
     # --watch-scale measures when an address that refuses connections is ready again, so it is tried every second.
     longest_wait_ns = FIRST_WAIT_NS if config.watch_scale else LONGEST_WAIT_NS
     balance = Balance(config.balancing, weights, first=worker, longest_wait_ns=longest_wait_ns)

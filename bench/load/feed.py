@@ -198,10 +198,12 @@ class ProcessFeed:
     def _died(self) -> BenchError:
         # Its end of the socket is closed: it is ending, or has ended.
         status = self._process.wait()
-        what = f"the process that makes prompts {child_process.death(status)}"
+        message = f"the process that makes prompts {child_process.death(status)}"
         if status < 0:  # Killed by a signal: not a defect of ours.
-            return UsageError(f"{what}; what had ended is kept: python -m bench report DIR, with the run's directory")
-        return BenchError(f"{what}: its error is above")
+            return UsageError(
+                f"{message}; what had ended is kept: python -m bench report DIR, with the run's directory"
+            )
+        return BenchError(f"{message}: its error is above")
 
     def close(self) -> None:
         if self._watch is not None:

@@ -243,17 +243,17 @@ class Live:
 
     def second(self) -> Second:
         """The events between the last call and the last numbers."""
-        ended, self._second = self._second, PhaseTally(SECOND_METRICS).fold()
+        tally, self._second = self._second, PhaseTally(SECOND_METRICS).fold()
         return Second(
-            succeeded=ended.succeeded,
-            input_tokens=ended.input_tokens,
-            output_tokens=max(ended.tokens_arrived, 0),
-            bytes_sent=ended.bytes_sent,
-            bytes_received=ended.bytes_received,
-            latencies={name: _quantiles(values) for name, values in ended.live_values.items() if values.count},
-            errors=ended.errors,
-            status={"none" if status is None else str(status): n for status, n in ended.statuses.items()},
-            inputs=None if self._goal.inputs_are is None else ended.inputs,
+            succeeded=tally.succeeded,
+            input_tokens=tally.input_tokens,
+            output_tokens=max(tally.tokens_arrived, 0),
+            bytes_sent=tally.bytes_sent,
+            bytes_received=tally.bytes_received,
+            latencies={name: _quantiles(values) for name, values in tally.live_values.items() if values.count},
+            errors=tally.errors,
+            status={"none" if status is None else str(status): n for status, n in tally.statuses.items()},
+            inputs=None if self._goal.inputs_are is None else tally.inputs,
         )
 
     def numbers(self, now_ns: int) -> LiveNumbers:

@@ -104,7 +104,7 @@ def live_line(
             if numbers.workers
             else {}
         ),
-        **({"replicas": [asdict(one) for one in numbers.replicas[:MOST_LISTED]]} if numbers.replicas else {}),
+        **({"replicas": [asdict(replica) for replica in numbers.replicas[:MOST_LISTED]]} if numbers.replicas else {}),
         **({} if server is None else {"server": dict(server)}),
     }
 

@@ -52,23 +52,23 @@ def load_text(load: float, kind: str) -> str:
     return f"{number}/s"
 
 
-def known_text(search: Search, found: Conclusion, at: float | None = None) -> str:
+def known_text(search: Search, outcome: Conclusion, at: float | None = None) -> str:
     """What is known so far, as text: between 34.1 and 41.2/s, 71% sure of >= 36/s."""
     kind = search.settings.load_kind
-    told = ""
+    certainty = ""
     if at is not None and search.visits:
-        told = f", {percent(search.sure_of(at))} sure of >= {load_text(at, kind)}"
-    if found.known is not None:
-        return f"{_between(found.known, kind)}{told}"
-    if found.at_least is not None:
-        return f"at least {load_text(found.at_least, kind)}{told}"
-    if found.below is not None:
-        return f"below {load_text(found.below, kind)}{told}"
-    if found.change is not None:
-        if not found.change[1]:
+        certainty = f", {percent(search.sure_of(at))} sure of >= {load_text(at, kind)}"
+    if outcome.known is not None:
+        return f"{_between(outcome.known, kind)}{certainty}"
+    if outcome.at_least is not None:
+        return f"at least {load_text(outcome.at_least, kind)}{certainty}"
+    if outcome.below is not None:
+        return f"below {load_text(outcome.below, kind)}{certainty}"
+    if outcome.change is not None:
+        if not outcome.change[1]:
             return "the server differs from visit to visit"
-        return f"the server got {_how(*found.change)} while it was measured"
-    return f"no conclusion yet{told}"
+        return f"the server got {_how(*outcome.change)} while it was measured"
+    return f"no conclusion yet{certainty}"
 
 
 def _between(known: Known, kind: str) -> str:
@@ -91,58 +91,62 @@ def answer(
     directory: Path | None = None,
 ) -> Answer:
     """The answer of a search. `stopped_by` is None if the search was killed: then this is the answer from its last state."""
-    found = conclude(search)
-    lines = _lines(search, found, numbers)
+    outcome = conclude(search)
+    lines = _lines(search, outcome, numbers)
     if require is not None:
-        lines.append(_required(search, found, require))
-    lines.append(_ended(search, stopped_by))
+        lines.append(_required(search, outcome, require))
+    lines.append(_ending(search, stopped_by))
     if stopped_by in (None, Ending.BUDGET, Ending.INTERRUPTED, Ending.TARGET, Ending.MACHINE) and directory is not None:
         more = " --budget 1h" if stopped_by is Ending.BUDGET else ""
         lines.append(f"to continue: python -m bench search --resume {directory}{more}")
     return Answer(
-        _headline(search, found, stopped_by, numbers),
+        _headline(search, outcome, stopped_by, numbers),
         tuple(lines),
-        _exit(search, found, stopped_by, require, error),
+        _exit(search, outcome, stopped_by, require, error),
     )
 
 
-def _headline(search: Search, found: Conclusion, stopped_by: Ending | None, numbers: Numbers) -> str:
+def _headline(search: Search, outcome: Conclusion, stopped_by: Ending | None, numbers: Numbers) -> str:
     if stopped_by is Ending.CLIENT:
         last = search.results[-1]
         reasons = numbers.get(last.n, VisitNumbers()).reasons
         why = f" ({reasons[0]})" if reasons else ""
-        so_far = f" Until then: {known_text(search, found)}."
-        if found.kind is Kind.NONE:
+        so_far = f" Until then: {known_text(search, outcome)}."
+        if outcome.kind is Kind.NONE:
             so_far = _scouted(search)
-        elif found.kind in (Kind.CHANGED, Kind.NO_LOAD_HELD):
-            so_far = f" {_HEADLINES[found.kind](search, found, numbers)}"
+        elif outcome.kind in (Kind.CHANGED, Kind.NO_LOAD_HELD):
+            so_far = f" {_HEADLINES[outcome.kind](search, outcome, numbers)}"
         load = load_text(last.load, search.settings.load_kind)
         return f"The client is the limit: three visits in a row were INVALID, the last at {load}{why}.{so_far}"
-    if stopped_by is Ending.TARGET and found.kind is not Kind.NONE:
-        return f"The server could no longer be measured. Until then: {_HEADLINES[found.kind](search, found, numbers)}"
+    if stopped_by is Ending.TARGET and outcome.kind is not Kind.NONE:
+        return (
+            f"The server could no longer be measured. Until then: {_HEADLINES[outcome.kind](search, outcome, numbers)}"
+        )
     valid = [result for result in search.results if result.valid]
     if valid and all(result.verdict == "FAILED" for result in valid):
         begin = "No load held" if stopped_by is Ending.NOTHING_HOLDS else "No answer yet"
         which = "every visit" if len(valid) == len(search.results) else "every valid visit"
         lowest = load_text(min(result.load for result in valid), search.settings.load_kind)
         return f"{begin}: {which} FAILED, down to {lowest}."
-    return _HEADLINES[found.kind](search, found, numbers)
+    return _HEADLINES[outcome.kind](search, outcome, numbers)
 
 
-def _up_to(search: Search, found: Conclusion, numbers: Numbers) -> str:
+def _up_to(search: Search, outcome: Conclusion, numbers: Numbers) -> str:
     del numbers
     kind = search.settings.load_kind
-    assert found.known is not None
-    return f"It holds up to {load_text(found.known.estimate, kind)}: {_between(found.known, kind)} (about 90% sure)."
+    assert outcome.known is not None
+    return (
+        f"It holds up to {load_text(outcome.known.estimate, kind)}: {_between(outcome.known, kind)} (about 90% sure)."
+    )
 
 
-def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
+def _at_least(search: Search, outcome: Conclusion, numbers: Numbers) -> str:
     kind = search.settings.load_kind
-    assert found.at_least is not None
-    (visit, *_) = [r for r, kept in search.judged if kept and r.load == found.at_least]
-    load, values = load_text(found.at_least, kind), _values(search, visit, numbers)
-    sure = percent(search.sure_of(found.at_least))
-    but = _what_broke(search, found.at_least, kind)
+    assert outcome.at_least is not None
+    (visit, *_) = [r for r, kept in search.judged if kept and r.load == outcome.at_least]
+    load, values = load_text(outcome.at_least, kind), _values(search, visit, numbers)
+    sure = percent(search.sure_of(outcome.at_least))
+    but = _what_broke(search, outcome.at_least, kind)
     if search.sure_of_most:
         why = "--max ends the search there, and the server may hold more; "
     else:
@@ -150,14 +154,14 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
     return f"At least {load} ({sure} sure): {why}{values} there.{but}"
 
 
-def _what_broke(search: Search, held: float, kind: str) -> str:
+def _what_broke(search: Search, load: float, kind: str) -> str:
     """A sentence, preceded by a space, on visits that did not hold although this load is held; empty if there are none."""
     judged = [kept for _, kept in search.judged]
     if broken := judged.count(False):
         return f" {broken} of {len(judged)} visits did not hold."
     if search.scout_broke:
         return " Above it a short visit broke, and no full visit counts."
-    if any(result.load > held for result in search.results):
+    if any(result.load > load for result in search.results):
         return " No full visit above it counts."
     goals = search.settings.goals
     broke = [r.load for r in search.results if evidence.counts(r) and not evidence.kept_objectives(goals, r)]
@@ -168,22 +172,22 @@ def _what_broke(search: Search, held: float, kind: str) -> str:
     return f" {short} broke an objective, {lowest}."
 
 
-def _below(search: Search, found: Conclusion, numbers: Numbers) -> str:
+def _below(search: Search, outcome: Conclusion, numbers: Numbers) -> str:
     kind = search.settings.load_kind
-    assert found.below is not None
-    (visit, *_) = [result for result, _ in search.judged if result.load == found.below]
-    load, broken = load_text(found.below, kind), _broken(search, visit, numbers)
-    if any(result.load < found.below for result in search.results):
+    assert outcome.below is not None
+    (visit, *_) = [result for result, _ in search.judged if result.load == outcome.below]
+    load, broken = load_text(outcome.below, kind), _broken(search, visit, numbers)
+    if any(result.load < outcome.below for result in search.results):
         return f"Below {load}: there {broken}. No full visit below it counts."
     return f"Below {load}: the lowest load that was measured, and there {broken}."
 
 
-def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
+def _no_load_held(search: Search, outcome: Conclusion, numbers: Numbers) -> str:
     kind = search.settings.load_kind
-    if found.flat is not None:
-        text, flat = found.flat
+    if outcome.flat is not None:
+        text, flat = outcome.flat
         span = f"{load_number(flat.low, kind)} to {load_text(flat.high, kind)}"
-        what = _judged(search, text)
+        subject = _judged(search, text)
         lowest = flat.low <= search.settings.least * (1 + 1e-9)
         which, untold = "No load", ""
         if not lowest:
@@ -191,33 +195,33 @@ def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
             few = "At lower loads too few were sent to tell" if lighter else "Lower loads were not tried"
             which, untold = f"No load from {span}", f" {few}: --max {load_number(flat.low, kind)} searches there."
         return (
-            f"{which} held: the share of {what} that break {text} does not depend on the load: {share(flat.share)} over "
+            f"{which} held: the share of {subject} that break {text} does not depend on the load: {share(flat.share)} over "
             f"{flat.visits} visits{f' from {span}' * lowest}.{untold}"
         )
-    assert found.below is not None
-    (visit, *_) = [result for result, _ in search.judged if result.load == found.below]
-    return f"No load held: at {load_text(found.below, kind)}, the lowest allowed, {_broken(search, visit, numbers)}."
+    assert outcome.below is not None
+    (visit, *_) = [result for result, _ in search.judged if result.load == outcome.below]
+    return f"No load held: at {load_text(outcome.below, kind)}, the lowest allowed, {_broken(search, visit, numbers)}."
 
 
-def _changed(search: Search, found: Conclusion, numbers: Numbers) -> str:
-    assert found.change is not None
-    text, change = found.change
+def _changed(search: Search, outcome: Conclusion, numbers: Numbers) -> str:
+    assert outcome.change is not None
+    text, change = outcome.change
     goal = next(goal for goal in search.settings.goals if goal.text == text)
     pair = apart_in_time(search, goal, change)
     if pair is None and not change:
-        seen = f"visits broke {text} at lower loads than others that kept it"
+        observation = f"visits broke {text} at lower loads than others that kept it"
     elif pair is None:
-        seen = f"later visits broke {text} at {'lower' if change < 0 else 'higher'} loads than earlier ones"
+        observation = f"later visits broke {text} at {'lower' if change < 0 else 'higher'} loads than earlier ones"
     else:
         first, last = pair
-        values = [_seen(goal, result, numbers) for result in pair]
+        values = [_observed(goal, result, numbers) for result in pair]
         kind = search.settings.load_kind
         at = " and ".join(dict.fromkeys(load_text(result.load, kind) for result in pair))
-        seen = f"at {at}, {text}: {values[0]} in visit {first.n}, {values[1]} in visit {last.n}"
+        observation = f"at {at}, {text}: {values[0]} in visit {first.n}, {values[1]} in visit {last.n}"
     if not change:
-        return f"No capacity is named: {seen}. The server differs from visit to visit."
+        return f"No capacity is named: {observation}. The server differs from visit to visit."
     how = _how(text, change)
-    return f"No capacity is named: {seen}. The server got {how} while it was measured, or differs from visit to visit."
+    return f"No capacity is named: {observation}. The server got {how} while it was measured, or differs from visit to visit."
 
 
 def _how(text: str, change: float) -> str:
@@ -226,7 +230,7 @@ def _how(text: str, change: float) -> str:
     return words[change < 0]
 
 
-def _seen(goal: Goal, result: Result, numbers: Numbers) -> str:
+def _observed(goal: Goal, result: Result, numbers: Numbers) -> str:
     """The value of an objective in a visit, from the summary if it exists; else the share that broke it."""
     row = numbers.get(result.n, VisitNumbers()).objectives.get(goal.text)
     if row is not None and row.value is not None:
@@ -243,14 +247,14 @@ def _off(log_ratio: float) -> str:
     return f"{abs(off):.0f}% {'beyond' if off > 0 else 'within'} its limit"
 
 
-def _none(search: Search, found: Conclusion, numbers: Numbers) -> str:
-    del found, numbers
+def _none(search: Search, outcome: Conclusion, numbers: Numbers) -> str:
+    del outcome, numbers
     kind = search.settings.load_kind
     judged = search.judged
-    held = max((result.load for result, kept in judged if kept), default=None)
-    if held is not None:
-        sure = percent(search.sure_of(held))
-        return f"Not shown: no objective broke at {load_text(held, kind)}, but it is only {sure} sure that this load is held."
+    load = max((result.load for result, kept in judged if kept), default=None)
+    if load is not None:
+        sure = percent(search.sure_of(load))
+        return f"Not shown: no objective broke at {load_text(load, kind)}, but it is only {sure} sure that this load is held."
     if judged:
         broken = min(result.load for result, _ in judged)
         sure = percent(1 - search.sure_of(broken))
@@ -283,17 +287,17 @@ def hinted(search: Search) -> str:
     return ", ".join(parts)
 
 
-def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
-    known, kind = found.known, search.settings.load_kind
+def _lines(search: Search, outcome: Conclusion, numbers: Numbers) -> list[str]:
+    known, kind = outcome.known, search.settings.load_kind
     short = []
-    if found.answers and (longest_s := max(result.measure_s for result in search.visits)) < SHORT_S:
+    if outcome.answers and (longest_s := max(result.measure_s for result in search.visits)) < SHORT_S:
         short = [
             f"no visit measured over {duration(longest_s)}: a pause of the server may look like an edge, or stay unseen"
         ]
-    if found.answers:
+    if outcome.answers:
         short += _too_few(search)
     unsteady = [str(r.n) for r, kept in search.judged if kept and numbers.get(r.n, VisitNumbers()).unsteady]
-    if found.answers and len(unsteady) >= _UNSTEADY:
+    if outcome.answers and len(unsteady) >= _UNSTEADY:
         short.append(
             f"the server became slower or faster within visits that held ({', '.join(unsteady)}): one that is fast and "
             "slow in turn may look like an edge, and hold less"
@@ -328,10 +332,10 @@ def _too_few(search: Search) -> list[str]:
     for goal in search.settings.goals:
         if goal.allowed is None:
             continue
-        held = sum(result.judged(goal.text) for result, kept in search.judged if kept)
-        if held < (needed := math.ceil(math.log(0.05) / math.log(1 - goal.allowed))):
+        count = sum(result.judged(goal.text) for result, kept in search.judged if kept)
+        if count < (needed := math.ceil(math.log(0.05) / math.log(1 - goal.allowed))):
             lines.append(
-                f"{goal.text} was seen on {held:,} {_judged(search, goal.text)} in the visits that held, and {needed:,} are "
+                f"{goal.text} was seen on {count:,} {_judged(search, goal.text)} in the visits that held, and {needed:,} are "
                 f"the least that show that at most {share(goal.allowed)} break it: how sure the answer is rests on how "
                 "servers usually break"
             )
@@ -340,33 +344,33 @@ def _too_few(search: Search) -> list[str]:
 
 def _beyond_reach(search: Search) -> list[str]:
     """Names the latency objectives that every request broke at two loads or more: a lower load may not help."""
-    seen = [result for result in search.results if evidence.counts(result)]
-    loads = {result.load for result in seen}
+    results = [result for result in search.results if evidence.counts(result)]
+    loads = {result.load for result in results}
     if len(loads) < 2:
         return []
     lowest = load_text(min(loads), search.settings.load_kind)
     return [
         f"every request broke {goal.text}, even at {lowest}: the server may miss it without any load"
         for goal in search.settings.goals
-        if goal.allowed is not None and all(result.share(goal.text) == 1.0 for result in seen)
+        if goal.allowed is not None and all(result.share(goal.text) == 1.0 for result in results)
     ]
 
 
-def _required(search: Search, found: Conclusion, require: float) -> str:
+def _required(search: Search, outcome: Conclusion, require: float) -> str:
     kind = search.settings.load_kind
     load = load_text(require, kind)
-    if found.below is not None and found.below <= require:
-        return f"required: {load} is not held: {load_text(found.below, kind)} broke"
-    if not found.answers:
+    if outcome.below is not None and outcome.below <= require:
+        return f"required: {load} is not held: {load_text(outcome.below, kind)} broke"
+    if not outcome.answers:
         return f"required: {load}; whether it is held is not shown"
     sure = search.sure_of(require)
-    if holds(search, found, require):
+    if holds(search, outcome, require):
         return f"required: {load} is held ({percent(sure)} sure)"
-    if found.kind is Kind.UP_TO and sure <= UNSURE:
+    if outcome.kind is Kind.UP_TO and sure <= UNSURE:
         return f"required: {load} is not held ({percent(1 - sure)} sure)"
     not_shown = f"required: {load} is not shown to be held"
     reached = [result.load for result, kept in search.judged if kept and result.load >= require]
-    if not reached and (found.kind is Kind.AT_LEAST or sure >= SURE):
+    if not reached and (outcome.kind is Kind.AT_LEAST or sure >= SURE):
         return f"{not_shown}: no visit at or above it held"
     if reached:  # The load of that visit must be sure, not the lower one.
         sure = max(search.sure_of(tried) for tried in reached)
@@ -386,12 +390,12 @@ _WHY: dict[Ending | None, str] = {
 }
 
 
-def _ended(search: Search, stopped_by: Ending | None) -> str:
+def _ending(search: Search, stopped_by: Ending | None) -> str:
     n = len(search.results)
     visits = "1 visit" if n == 1 else f"{n} visits"
     lost = {word: sum(result.verdict == word for result in search.results) for word in ("INVALID", "FAILED")}
-    told = [f"{count} {word}" for word, count in lost.items() if count]
-    counted = f"{visits} ({', '.join(told)})" if told else visits
+    parts = [f"{count} {word}" for word, count in lost.items() if count]
+    counted = f"{visits} ({', '.join(parts)})" if parts else visits
     return f"ended: {_WHY[stopped_by]}, after {counted} and {duration(search.seconds)}"
 
 
@@ -430,7 +434,7 @@ def _judged(search: Search, text: str) -> str:
 
 def _values(search: Search, result: Result, numbers: Numbers) -> str:
     rows = numbers.get(result.n, VisitNumbers()).objectives
-    told = [_value(rows[goal.text]) for goal in search.settings.goals if goal.text in rows]
+    values = [_value(rows[goal.text]) for goal in search.settings.goals if goal.text in rows]
     shares = [
         f"{goal.text} is {_off(result.means[goal.text].log_ratio)}"
         if goal.text in result.means
@@ -438,7 +442,7 @@ def _values(search: Search, result: Result, numbers: Numbers) -> str:
         for goal in search.settings.goals
         if goal.text in result.means or (goal.allowed is not None and (broken := result.share(goal.text)) is not None)
     ]
-    return ", ".join(told or shares) or "no value"
+    return ", ".join(values or shares) or "no value"
 
 
 def _value(row: ObjectiveResult) -> str:
@@ -450,7 +454,7 @@ def _value(row: ObjectiveResult) -> str:
 
 
 def _exit(
-    search: Search, found: Conclusion, stopped_by: Ending | None, require: float | None, error: BenchError | None
+    search: Search, outcome: Conclusion, stopped_by: Ending | None, require: float | None, error: BenchError | None
 ) -> Exit:
     if error is not None:
         return error.exit_code
@@ -461,7 +465,7 @@ def _exit(
         and all(result.verdict == "FAILED" for result in search.results if result.valid)
     ):
         return Exit.TARGET
-    if found.kind is Kind.NONE and stopped_by is Ending.INTERRUPTED:
+    if outcome.kind is Kind.NONE and stopped_by is Ending.INTERRUPTED:
         return Exit.INTERRUPTED
-    good = found.answers if require is None else holds(search, found, require)
+    good = outcome.answers if require is None else holds(search, outcome, require)
     return Exit.GOOD if good else Exit.OBJECTIVE_FAILED

@@ -28,12 +28,12 @@ BAND = "the interval of the answer"
 
 def build(search: Search, numbers: Numbers, known: Known | None) -> list[Chart]:
     """All charts, in the order of the page. `known` is the capacity, if there is one to show."""
-    found = [] if known is None else [posterior(search, known)]
+    charts = [] if known is None else [posterior(search, known)]
     counted = [result for result in search.results if counts(result)]
     if len({result.load for result in counted}) < 2:  # A single point does not make a chart.
-        return found
+        return charts
     return [
-        *found,
+        *charts,
         violations(search, counted, known),
         latency(search, counted, numbers, known),
         throughput(search, counted, numbers, known),
@@ -43,17 +43,19 @@ def build(search: Search, numbers: Numbers, known: Known | None) -> list[Chart]:
 def posterior(search: Search, known: Known) -> Chart:
     """The probability of each capacity, and the probability that each load is held."""
     kind = search.settings.load_kind
-    found = search.estimates.posteriors
-    capacities = next(iter(found.values())).grid
+    posteriors = search.estimates.posteriors
+    capacities = next(iter(posteriors.values())).grid
     # The axis ends where the curves become flat.
     wide = (known.high / known.low) ** 1.5
     highest = max(result.load for result in search.results if counts(result))
     inside = [i for i, c in enumerate(capacities) if known.low / wide <= c <= min(known.high * wide, highest)]
     shown = slice(inside[0], inside[-1] + 1)
     densities, certainties = [], []
-    for (name, one), tone in zip(found.items(), _tones(len(found)), strict=True):
-        densities.append(Line(name, list(100 * one.mass[shown]), "area" if name == known.binding else "line", tone))
-        holds = 100 * np.clip(np.cumsum(one.mass[::-1])[::-1], 0, 1)
+    for (name, distribution), tone in zip(posteriors.items(), _tones(len(posteriors)), strict=True):
+        densities.append(
+            Line(name, list(100 * distribution.mass[shown]), "area" if name == known.binding else "line", tone)
+        )
+        holds = 100 * np.clip(np.cumsum(distribution.mass[::-1])[::-1], 0, 1)
         certainties.append(Line(name, list(holds[shown]), tone=tone))
     x = [math.log10(c) for c in capacities[shown]]
     return Chart(
@@ -103,8 +105,8 @@ def throughput(search: Search, results: Sequence[Result], numbers: Numbers, know
     ordered = by_load(results)
     inputs = of_inputs(numbers)
     name = input_rate(inputs_are(numbers)) if inputs else "output tokens/s"
-    found = [_of(numbers, result) for result in ordered]
-    amounts = [one.inputs_per_s if inputs else one.output_tokens_per_s for one in found]
+    visits = [_of(numbers, result) for result in ordered]
+    amounts = [visit.inputs_per_s if inputs else visit.output_tokens_per_s for visit in visits]
     requests = [_of(numbers, result).requests_per_s for result in ordered]
     of_all = Panel("requests/s", (Line("requests/s", requests, "points", "second"),))
     panels = (of_all,) if of_requests(numbers) else (Panel(name, (Line(name, amounts, "points"),)), of_all)

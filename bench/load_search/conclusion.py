@@ -59,35 +59,37 @@ def conclude(search: Search) -> Conclusion:
     judged = search.judged
     if not judged:
         return Conclusion(Kind.NONE)
-    held = max((result.load for result, kept in judged if kept), default=None)
+    highest = max((result.load for result, kept in judged if kept), default=None)
     broken = min((result.load for result, kept in judged if not kept), default=None)
     for text, fit in search.estimates.fits.items():
         if fit.flat is not None:
             return Conclusion(Kind.NO_LOAD_HELD, below=fit.flat.low, flat=(text, fit.flat))
     if search.estimates.drifts:
         return Conclusion(Kind.CHANGED, change=max(search.estimates.drifts.items(), key=lambda entry: abs(entry[1])))
-    if held is None:
+    if highest is None:
         assert broken is not None
         if search.sure_of(broken) > UNSURE:
             return Conclusion(Kind.NONE)
         lowest = broken <= search.settings.least * (1 + 1e-9)
         return Conclusion(Kind.NO_LOAD_HELD if lowest else Kind.BELOW, below=broken)
     if search.sure_of_most:
-        return Conclusion(Kind.AT_LEAST, at_least=held)  # Some visits may have broken: the edge is not below this load.
+        return Conclusion(
+            Kind.AT_LEAST, at_least=highest
+        )  # Some visits may have broken: the edge is not below this load.
     known = search.known() if search.bracketed else None
     if known is not None and known.estimate < known.top:
         if search.estimates.contradicted is not None:
             return Conclusion(Kind.CHANGED, change=(search.estimates.contradicted, 0.0))
         return Conclusion(Kind.UP_TO, known=known)
     if broken is None and not search.scout_broke:
-        return Conclusion(Kind.AT_LEAST, at_least=held)
+        return Conclusion(Kind.AT_LEAST, at_least=highest)
     # A single visit below a scout that broke must be sure, and so must visits whose median is above every load tried.
-    return Conclusion(Kind.AT_LEAST, at_least=held) if search.sure_of(held) >= SURE else Conclusion(Kind.NONE)
+    return Conclusion(Kind.AT_LEAST, at_least=highest) if search.sure_of(highest) >= SURE else Conclusion(Kind.NONE)
 
 
-def holds(search: Search, found: Conclusion, load: float) -> bool:
+def holds(search: Search, conclusion: Conclusion, load: float) -> bool:
     """Whether a load is shown to be held: a visit at or above it kept every objective, and is held with 95% probability."""
-    if not found.answers:
+    if not conclusion.answers:
         return False
     loads = [result.load for result, kept in search.judged if kept and result.load >= load * (1 - 1e-9)]
     return any(search.sure_of(tried) >= SURE for tried in loads)
@@ -109,11 +111,11 @@ def apart_in_time(search: Search, goal: Goal, change: float) -> tuple[Result, Re
     ]
     if change:
         shown = [pair for pair in pairs if pair[2] * change < 0]
-        found = max(shown, key=lambda pair: pair[1].n - pair[0].n, default=None)
+        best = max(shown, key=lambda pair: pair[1].n - pair[0].n, default=None)
     else:
         shown = [pair for pair in pairs if pair[2] and pair[2] * (pair[1].load - pair[0].load) <= 0]
-        found = max(shown, key=lambda pair: abs(pair[2]), default=None)
-    return None if found is None else found[:2]
+        best = max(shown, key=lambda pair: abs(pair[2]), default=None)
+    return None if best is None else best[:2]
 
 
 def _badness(goal: Goal, result: Result) -> float | None:

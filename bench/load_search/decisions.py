@@ -161,9 +161,9 @@ class Search:
         """The scout; or a visit if the budget has room for only one of them, because a scout is only a hint."""
         scout = self._visit("scout", load)
         hints = self.estimates.hints
-        kept = [result.load for result in hints if not evidence.hint_fails(self.settings.goals, result)]
-        if kept and not self.visits:
-            visit = self._fitted(self._visit("visit", max(kept)))
+        loads = [result.load for result in hints if not evidence.hint_fails(self.settings.goals, result)]
+        if loads and not self.visits:
+            visit = self._fitted(self._visit("visit", max(loads)))
             left = self.settings.budget_s - self.seconds
             if self._lasts_s(scout) + self._lasts_s(visit) > left:
                 return Ending.BUDGET if self._far_over(visit) else visit
@@ -329,8 +329,8 @@ class Search:
         """The highest load that held, if the three visits since then have all broken: the server may have changed
         meanwhile."""
         judged = self.judged
-        held = [i for i, (_, kept) in enumerate(judged) if kept]
-        if not held or len(judged) - held[-1] <= _BROKEN_SINCE:
+        positions = [i for i, (_, kept) in enumerate(judged) if kept]
+        if not positions or len(judged) - positions[-1] <= _BROKEN_SINCE:
             return None
         return max(result.load for result, kept in judged if kept)
 

@@ -31,7 +31,7 @@ class Follower:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SearchEnd:
     """How a search ended. `error` is the error that ended it, if any."""
 
     stopped_by: Ending
@@ -46,7 +46,7 @@ def drive(
     *,
     config_sha256: str,
     require: float | None = None,
-) -> Ended:
+) -> SearchEnd:
     """Search until there is an answer, Ctrl-C, or an error. `search` and search.json then hold what is known.
 
     Raises UsageError if not even the first visit can be made.
@@ -79,4 +79,4 @@ def drive(
     finally:
         follower.search_ended()
     error = end.error if isinstance(end.error, (TargetError, UsageError)) else None
-    return Ended(Ending(str(end.why)), error)
+    return SearchEnd(Ending(str(end.why)), error)

@@ -61,17 +61,17 @@ class Estimates:
     @cached_property
     def hints(self) -> list[Result]:
         """Results that only show where to look. A scout that failed at a load where a longer visit held does not count."""
-        kept = max((result.load for result, held in self.judged if held), default=0.0)
-        return [r for r in evidence.hints(self.results) if r.load > kept or not evidence.hint_fails(self.goals, r)]
+        highest = max((result.load for result, held in self.judged if held), default=0.0)
+        return [r for r in evidence.hints(self.results) if r.load > highest or not evidence.hint_fails(self.goals, r)]
 
     @cached_property
     def posteriors(self) -> dict[str, Posterior]:
         """The posterior of each objective, all on one domain. `keeps up` is included once a visit failed it."""
         domain, capacities = self.domain, self.domain.grid(self.least, self.most)
-        found = {goal.text: self._posterior(goal, capacities, domain) for goal in self.goals}
+        by_goal = {goal.text: self._posterior(goal, capacities, domain) for goal in self.goals}
         if any(result.phase == "again" and result.kept_up is False for result in self.visits):
-            found[KEEPS_UP] = keeps_up_posterior(_kept_up(self.visits), capacities, domain)
-        return found
+            by_goal[KEEPS_UP] = keeps_up_posterior(_kept_up(self.visits), capacities, domain)
+        return by_goal
 
     def binding(self) -> tuple[str, Posterior]:
         """The objective with the lowest capacity."""
@@ -106,10 +106,10 @@ class Estimates:
         tried, _ = self._tried()
         for goal in self.goals:
             if goal.allowed is None:
-                found = contradicts_of_means(_means(goal, tried))
+                contradiction = contradicts_of_means(_means(goal, tried))
             else:
-                found = contradicts(_as_sent(goal, tried), goal.allowed, self._dispersion(goal))
-            if found:
+                contradiction = contradicts(_as_sent(goal, tried), goal.allowed, self._dispersion(goal))
+            if contradiction:
                 return goal.text
         return None
 
@@ -164,8 +164,8 @@ class Estimates:
             domain, edge = self.domain, self._usual_edge(goal)
             capacities = domain.grid(self.least, self.most)
             for _ in range(2):
-                found = of_shares(_shares(goal, visits), goal.allowed, d, capacities, edge, domain)
-                d = dispersion(tails, found.estimate, goal.allowed, scouted)
+                posterior = of_shares(_shares(goal, visits), goal.allowed, d, capacities, edge, domain)
+                d = dispersion(tails, posterior.estimate, goal.allowed, scouted)
         return d
 
 
@@ -190,8 +190,8 @@ def _as_sent(goal: Goal, results: Sequence[Result]) -> list[Share]:
 
 def _shares(goal: Goal, results: Sequence[Result]) -> list[Share]:
     """The shares, weighted by how much each visit shows about the capacity."""
-    seen = zip(_as_sent(goal, results), (_weight(goal, result) for result in results), strict=True)
-    return [replace(s, requests=weight * s.requests, violations=weight * s.violations) for s, weight in seen]
+    weighted = zip(_as_sent(goal, results), (_weight(goal, result) for result in results), strict=True)
+    return [replace(s, requests=weight * s.requests, violations=weight * s.violations) for s, weight in weighted]
 
 
 def _weight(goal: Goal, result: Result) -> float:

@@ -68,17 +68,17 @@ def progress_lines(now: Situation, numbers: LiveNumbers) -> list[str]:
         stage = f"measuring, {duration(numbers.run_s)} of {duration(now.measure_s)}"
     else:
         stage = f"waiting for {numbers.in_flight:,} in flight" if numbers.in_flight else "ending"
-    told = [f"in flight {numbers.in_flight:,}"]
+    facts = [f"in flight {numbers.in_flight:,}"]
     if numbers.failed:
-        told.append(f"failed {numbers.failed:,}")
+        facts.append(f"failed {numbers.failed:,}")
     for entry in numbers.objectives[:2]:
         if entry.value is not None and not numbers.warming_up:
-            told.append(f"{entry.objective.text}: {'held' if entry.held else 'missed'} so far")
+            facts.append(f"{entry.objective.text}: {'held' if entry.held else 'missed'} so far")
     left = max(0.0, now.left_s - numbers.elapsed_s)
     spent = now.spent_s + numbers.elapsed_s
     return [
         f"  {now.trying}: {stage}",
-        f"  {', '.join(told)}",
+        f"  {', '.join(facts)}",
         f"  {now.known}",
         f"  {duration(spent)} of {duration(now.budget_s)}, about {duration(left)} left",
     ]

@@ -69,15 +69,15 @@ def _share(text: str, allowed: float) -> float:
 
 def goals(parts: Iterable[tuple[str, str, str | None, str, float]]) -> tuple[Goal, ...]:
     """The goals of all objectives. Raises UsageError with a sentence for each refused objective, or if there are none."""
-    found: list[Goal] = []
+    parsed: list[Goal] = []
     problems: list[str] = []
     for part in parts:
         try:
-            found.append(goal(*part))
+            parsed.append(goal(*part))
         except UsageError as e:
             problems += e.problems
-    if not found and not problems:
+    if not parsed and not problems:
         problems.append('a search needs an objective: give --slo, for example --slo "ttft:p99<500ms"')
     if problems:
         raise UsageError(problems)
-    return tuple(found)
+    return tuple(parsed)

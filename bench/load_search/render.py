@@ -43,25 +43,25 @@ def render(
 ) -> Rendered:
     """Write search.html, and return the other forms."""
     numbers = visit_numbers.read(directory.path, search.results)
-    found = answer(search, stopped_by, numbers, require=require, error=error, directory=directory.path)
-    document = search_document(found, search, numbers, _settings(directory))
+    result = answer(search, stopped_by, numbers, require=require, error=error, directory=directory.path)
+    document = search_document(result, search, numbers, _settings(directory))
     directory.write_page(html.render(document))
     return Rendered(
         document=document,
         page=directory.path / PAGE,
-        brief=textwrap.fill(found.headline, text.NARROW) + "\n",
+        brief=textwrap.fill(result.headline, text.NARROW) + "\n",
         json=(directory.path / SEARCH).read_text(encoding="utf-8"),
-        exit=found.exit,
+        exit=result.exit,
     )
 
 
 def render_again(path: Path) -> Rendered:
     """Render a search that has ended or was killed. Raises UsageError if there is none."""
     directory = SearchDirectory.open(path)
-    kept = directory.kept()
-    if kept is None:
+    content = directory.kept()
+    if content is None:
         raise UsageError(f"{path} holds a search of which no visit has ended: --resume {path} goes on with it")
-    stored = search_file.stored(kept)
+    stored = search_file.stored(content)
     return render(directory, stored.search, stored.stopped_by, stored.require)
 
 

@@ -10,7 +10,7 @@ from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.config.values import MOST_SEED
 from bench.load_search.decisions import Search
-from bench.load_search.visit_result import Load, Sought, result_of
+from bench.load_search.visit_result import Load, SearchObjective, result_of
 from bench.load_search.visits import Result, Visit, pause_s
 from bench.loads import KINDS
 from bench.series.runs import RunSeries
@@ -46,7 +46,7 @@ def visit_config(base: RunConfig, visit: Visit, load_kind: str) -> RunConfig:
 class RunVisits:
     """Visits to a server, each in its own run directory."""
 
-    def __init__(self, base: RunConfig, wanted: Sequence[Sought], runs: RunSeries) -> None:
+    def __init__(self, base: RunConfig, wanted: Sequence[SearchObjective], runs: RunSeries) -> None:
         self._base = base
         self._wanted = wanted
         self._runs = runs
@@ -70,6 +70,6 @@ class RunVisits:
             measured_s = visit.measure_s if stored.config.duration is None else stored.config.duration
             visit = Visit(visit.n, visit.phase, visit.load, stored.config.warmup_s, measured_s)
             seconds = visit.settle_s + visit.measure_s
-        answers = answer_marks(ran.directory) if any(one.objective.of_answers for one in self._wanted) else {}
+        answers = answer_marks(ran.directory) if any(aim.objective.of_answers for aim in self._wanted) else {}
         load = Load(records, start_ns, str(ran.verdict.status), name, answers)
         return result_of(search, self._wanted, visit, load, seconds)

@@ -45,6 +45,6 @@ def lower(failed: Result) -> float:
 def domain(goals: Sequence[Goal], hints: Sequence[Result], least: float) -> tuple[float, float]:
     """From 1/1.6 of the highest load that broke nothing clearly to 1.2 times the lowest that did. If none did, far above."""
     lowest = min((result.load for result in hints if hint_fails(goals, result)), default=math.inf)
-    held = [result.load for result in hints if result.load < lowest]
-    low = max(held, default=least) / WIDER
+    loads = [result.load for result in hints if result.load < lowest]
+    low = max(loads, default=least) / WIDER
     return low, 1.2 * (max(2 * low, lowest) if lowest < math.inf else _FAR * low)

@@ -53,7 +53,7 @@ _NOTE = (
 
 
 def search_document(
-    found: Answer, search: Search, numbers: Numbers, settings: Mapping[str, Any] | None = None
+    answer: Answer, search: Search, numbers: Numbers, settings: Mapping[str, Any] | None = None
 ) -> Document:
     """The document. `settings` is the content of search.yaml."""
     manifest, config = (settings or {}).get("manifest", {}), (settings or {}).get("config", {})
@@ -64,7 +64,7 @@ def search_document(
     configuration = flat({key: value for key, value in config.items() if key != "limits"})
     return Document(
         "Which load it holds",
-        (Banner(found.headline, "", _TONES.get(found.exit, "bad"), reasons=tuple(map(Reason, found.lines))),),
+        (Banner(answer.headline, "", _TONES.get(answer.exit, "bad"), reasons=tuple(map(Reason, answer.lines))),),
         (
             Section("", (Tiles(tuple(_tiles(search, concluded)), Level.PAGE),)),
             Section("What was found", plots, level=Level.PAGE),
@@ -136,12 +136,12 @@ def _sought(search: Search) -> dict[str, object]:
     }
 
 
-def _tiles(search: Search, found: Conclusion) -> list[Tile]:
+def _tiles(search: Search, conclusion: Conclusion) -> list[Tile]:
     kind = search.settings.load_kind
     unit = KINDS[kind].unit.removeprefix("requests")
     value, _, unit_of_time = duration(search.seconds).partition(" ")
     lost = sum(not counts(result) for result in search.results)
-    ended = [
+    totals = [
         Tile("Visits", str(len(search.results)), "", f"{lost} INVALID or FAILED"),
         Tile("Time", value, unit_of_time, f"of {duration(search.settings.budget_s)}"),
     ]
@@ -149,10 +149,10 @@ def _tiles(search: Search, found: Conclusion) -> list[Tile]:
     def figure(load: float | None) -> str:
         return NOTHING if load is None else load_number(load, kind)
 
-    known = found.known
+    known = conclusion.known
     if known is None:
-        bounds = (("At least", found.at_least, "nothing broke"), ("Below", found.below, "broken there"))
-        return [*(Tile(name, figure(load), unit, what) for name, load, what in bounds if load is not None), *ended]
+        bounds = (("At least", conclusion.at_least, "nothing broke"), ("Below", conclusion.below, "broken there"))
+        return [*(Tile(name, figure(load), unit, note) for name, load, note in bounds if load is not None), *totals]
     held, failed = known.held, known.failed
     return [
         Tile("Holds up to", figure(known.estimate), unit, f"{figure(known.low)} to {figure(known.high)}"),
@@ -161,5 +161,5 @@ def _tiles(search: Search, found: Conclusion) -> list[Tile]:
              f"{percent(1 - failed[1])} sure" if failed else NONE),
         Tile("Width of the interval", f"{100 * (known.high / known.low - 1):.0f}", "%",
              f"asked for {100 * search.settings.precision:.3g}%"),
-        *ended,
+        *totals,
     ]  # fmt: skip

@@ -36,7 +36,7 @@ _SMALLEST, _LARGEST = 1e-9, 1e12
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _SavedSearch:
     """The part of the file that is needed to resume the search."""
 
     load_kind: LoadName
@@ -56,9 +56,9 @@ def content_of(
     search: Search, config_sha256: str, stopped_by: Ending | None = None, require: float | None = None
 ) -> SearchContent:
     """The content of search.json."""
-    settings, found = search.settings, conclude(search)
-    known = found.known
-    seen = search.known() if found.answers or found.kind is Kind.BELOW else None
+    settings, conclusion = search.settings, conclude(search)
+    known = conclusion.known
+    bounds = search.known() if conclusion.answers or conclusion.kind is Kind.BELOW else None
     return SearchContent(
         schema=SCHEMA,
         load_kind=settings.load_kind,
@@ -67,34 +67,34 @@ def content_of(
         settings=SearchLimits(**{name: getattr(settings, name) for name in SearchLimits.__struct_fields__}),
         visits=[_visit(result) for result in search.results],
         capacity=None if known is None else CapacityInterval(estimate=known.estimate, low=known.low, high=known.high),
-        held=None if seen is None else _sure(seen.held),
-        failed=None if seen is None else _sure(seen.failed),
+        held=None if bounds is None else _sure(bounds.held),
+        failed=None if bounds is None else _sure(bounds.failed),
         binding=None if known is None else known.binding,
-        conclusion=str(found.kind),
-        at_least=found.at_least,
-        below=found.below,
-        required=None if require is None else required(search, found, require),
+        conclusion=str(conclusion.kind),
+        at_least=conclusion.at_least,
+        below=conclusion.below,
+        required=None if require is None else required(search, conclusion, require),
         stopped_by=None if stopped_by is None else str(stopped_by),
         seconds=search.seconds,
     )
 
 
-def from_json(kept: Mapping[str, Any], config_sha256: str) -> Search:
+def from_json(content: Mapping[str, Any], config_sha256: str) -> Search:
     """The search to resume. Raises UsageError for a file with another format, or of a search for something else."""
-    if kept.get("schema") != SCHEMA:
+    if content.get("schema") != SCHEMA:
         raise UsageError(
-            f"search.json has schema {kept.get('schema')!r}, and this version reads {SCHEMA}: start afresh"
+            f"search.json has schema {content.get('schema')!r}, and this version reads {SCHEMA}: start afresh"
         )
-    if kept.get("config_sha256") != config_sha256:
+    if content.get("config_sha256") != config_sha256:
         raise UsageError(
             "search.json was made with another configuration, whose visits say nothing about this one: "
             "resume with the same flags, or give another directory"
         )
-    refuse_misfits(dict(kept), _Kept, "search.json is damaged:", _impossible, "; give another directory")
+    refuse_misfits(dict(content), _SavedSearch, "search.json is damaged:", _impossible, "; give another directory")
     try:
-        goals = tuple(Goal(row["text"], row["allowed"]) for row in kept["objectives"])
-        settings = Settings(load_kind=kept["load_kind"], goals=goals, **kept["settings"])
-        return Search(settings, [_visit_from_json(row) for row in kept["visits"]])
+        goals = tuple(Goal(row["text"], row["allowed"]) for row in content["objectives"])
+        settings = Settings(load_kind=content["load_kind"], goals=goals, **content["settings"])
+        return Search(settings, [_visit_from_json(row) for row in content["visits"]])
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as e:
         raise UsageError(f"search.json is damaged ({type(e).__name__}: {e}): give another directory") from e
 
@@ -108,18 +108,18 @@ class StoredSearch:
     require: float | None
 
 
-def stored(kept: Mapping[str, Any]) -> StoredSearch:
+def stored(content: Mapping[str, Any]) -> StoredSearch:
     """The file for a reader, whatever its configuration. Raises UsageError like `from_json`."""
-    search = from_json(kept, str(kept.get("config_sha256")))
-    stopped_by, required = kept.get("stopped_by"), kept.get("required")
+    search = from_json(content, str(content.get("config_sha256")))
+    stopped_by, required = content.get("stopped_by"), content.get("required")
     return StoredSearch(
         search, None if stopped_by is None else Ending(stopped_by), required["load"] if required else None
     )
 
 
-def _impossible(kept: Mapping[str, Any]) -> Iterator[str]:
+def _impossible(content: Mapping[str, Any]) -> Iterator[str]:
     """Values that no search writes, in a file of the right shape."""
-    settings = kept["settings"]
+    settings = content["settings"]
     if any(
         not _SMALLEST <= settings.get(name, 1) <= _LARGEST
         for name in ("start", "least", "most", "precision", "budget_s")
@@ -127,11 +127,11 @@ def _impossible(kept: Mapping[str, Any]) -> Iterator[str]:
         yield "its settings must be positive"
     if not settings.get("least", 0.1) <= settings.get("most", 100_000.0):
         yield "its lowest load is above its highest"
-    if not kept["objectives"] or any(
-        goal["allowed"] is not None and not 0 < goal["allowed"] < 1 for goal in kept["objectives"]
+    if not content["objectives"] or any(
+        goal["allowed"] is not None and not 0 < goal["allowed"] < 1 for goal in content["objectives"]
     ):
         yield "it needs objectives that allow a share between 0 and 1"
-    for visit in kept["visits"]:
+    for visit in content["visits"]:
         amounts = [visit["n"], visit["settle_s"], visit["seconds"], visit.get("requests", 0)]
         counts = [
             *visit.get("violations", {}).values(),
@@ -145,10 +145,10 @@ def _impossible(kept: Mapping[str, Any]) -> Iterator[str]:
             yield f"visit {visit['n']} has a number that cannot be"
 
 
-def required(search: Search, found: Conclusion, load: float) -> RequiredLoad:
+def required(search: Search, conclusion: Conclusion, load: float) -> RequiredLoad:
     """Whether the required load is held. `held`: a visit showed it. `probability`: how sure the load itself is."""
     probability = search.sure_of(load) if search.visits else None
-    return RequiredLoad(load=load, probability=probability, held=holds(search, found, load))
+    return RequiredLoad(load=load, probability=probability, held=holds(search, conclusion, load))
 
 
 def _sure(entry: tuple[float, float] | None) -> SureLoad | None:

@@ -43,7 +43,7 @@ class VisitNumbers:
 
 def of_inputs(numbers: Mapping[int, VisitNumbers]) -> bool:
     """Whether the visits' replies are not generated text."""
-    return any(found.inputs_per_s is not None for found in numbers.values())
+    return any(visit.inputs_per_s is not None for visit in numbers.values())
 
 
 def of_requests(numbers: Mapping[int, VisitNumbers]) -> bool:
@@ -53,7 +53,7 @@ def of_requests(numbers: Mapping[int, VisitNumbers]) -> bool:
 
 def inputs_are(numbers: Mapping[int, VisitNumbers]) -> str | None:
     """The input type of the requests; None if replies are generated text."""
-    return next((found.inputs_are for found in numbers.values() if found.inputs_are is not None), None)
+    return next((visit.inputs_are for visit in numbers.values() if visit.inputs_are is not None), None)
 
 
 def of_summary(summary: RunSummary) -> VisitNumbers:
@@ -73,10 +73,10 @@ def of_summary(summary: RunSummary) -> VisitNumbers:
 
 def read(path: Path, results: Sequence[Result]) -> dict[int, VisitNumbers]:
     """The numbers of a search's visits, by number of the visit; empty for a run directory that is missing or damaged."""
-    found = {}
+    numbers = {}
     for result in results:
         try:
-            found[result.n] = of_summary(from_json((path / result.run_dir / SUMMARY).read_bytes()))
+            numbers[result.n] = of_summary(from_json((path / result.run_dir / SUMMARY).read_bytes()))
         except (OSError, MsgspecError):
-            found[result.n] = VisitNumbers()
-    return found
+            numbers[result.n] = VisitNumbers()
+    return numbers

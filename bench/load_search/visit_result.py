@@ -39,18 +39,18 @@ FAILED_COUNTS_AS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class SearchObjective:
     """An objective, and the corresponding goal of the search."""
 
     objective: Objective
     goal: Goal
 
 
-def sought(objectives: Sequence[Objective]) -> tuple[Sought, ...]:
+def sought(objectives: Sequence[Objective]) -> tuple[SearchObjective, ...]:
     """The objectives of a search. Raises UsageError with every objective that cannot be searched for."""
     objectives = [_as_job_seconds(objective) for objective in objectives]
-    found = goals((o.text, o.metric, o.stat, o.op, o.limit) for o in objectives)
-    return tuple(map(Sought, objectives, found))
+    parsed = goals((o.text, o.metric, o.stat, o.op, o.limit) for o in objectives)
+    return tuple(map(SearchObjective, objectives, parsed))
 
 
 def _as_job_seconds(objective: Objective) -> Objective:
@@ -64,14 +64,14 @@ def _as_job_seconds(objective: Objective) -> Objective:
 _OTHER_WAY = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 
 
-def judged_after_s(wanted: Sequence[Sought]) -> float:
+def judged_after_s(wanted: Sequence[SearchObjective]) -> float:
     """How long before the end of a visit a job must be due so that every objective can judge it; 0 if no objective is
     on jobs."""
-    return max((_lasting_s(one) for one in wanted if one.objective.of_jobs), default=0.0)
+    return max((_lasting_s(aim) for aim in wanted if aim.objective.of_jobs), default=0.0)
 
 
-def _lasting_s(one: Sought) -> float:
-    return one.objective.limit * (FAILED_COUNTS_AS if one.goal.allowed is None else 1.0)
+def _lasting_s(aim: SearchObjective) -> float:
+    return aim.objective.limit * (FAILED_COUNTS_AS if aim.goal.allowed is None else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,43 +86,43 @@ class Load:
     """For each share of checked answers: by request id, whether the answer passes (bench/answers/checked.py)."""
 
 
-def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load, seconds: float) -> Result:
+def result_of(search: Search, wanted: Sequence[SearchObjective], visit: Visit, load: Load, seconds: float) -> Result:
     """The result of a visit. `seconds` is its total time."""
     # A user who cancelled as planned says nothing about how long the others waited.
-    ended = (r for r in load.records if r.phase == "run" and r.outcome is not Outcome.CANCELLED)
-    run = RecordTable(sorted(ended, key=lambda record: record.index))
+    records = (r for r in load.records if r.phase == "run" and r.outcome is not Outcome.CANCELLED)
+    run = RecordTable(sorted(records, key=lambda record: record.index))
     violations: dict[str, int] = {}
     acts: dict[str, float] = {}
     means: dict[str, Mean] = {}
     about: dict[str, int] = {}
     judged: dict[str, int] = {}
     stop_ns = load.start_ns + round(visit.measure_s * NS_PER_S)
-    jobs = jobs_of(load.records) if any(one.objective.of_jobs for one in wanted) else []
-    for one in wanted:
-        text = one.goal.text
-        if one.objective.of_jobs:
-            found = _of_jobs(one, jobs, stop_ns)
-            judged[text] = len(found.by_due)
-            if one.goal.allowed is None:
+    jobs = jobs_of(load.records) if any(aim.objective.of_jobs for aim in wanted) else []
+    for aim in wanted:
+        text = aim.goal.text
+        if aim.objective.of_jobs:
+            of_jobs = _of_jobs(aim, jobs, stop_ns)
+            judged[text] = len(of_jobs.by_due)
+            if aim.goal.allowed is None:
                 either = (
-                    mean_of(visit.load, values, one.objective.limit) for values in (found.by_due, found.by_session)
+                    mean_of(visit.load, values, aim.objective.limit) for values in (of_jobs.by_due, of_jobs.by_session)
                 )
                 both = [mean for mean in either if mean is not None]
                 means |= {text: max(both, key=lambda mean: mean.error)} if both else {}
                 continue
-            violations[text] = found.broken
-            if len(found.by_due) >= LEAST_VALUES:
-                acts[text] = max(tail_act(found.by_due), tail_act(found.by_session))
+            violations[text] = of_jobs.broken
+            if len(of_jobs.by_due) >= LEAST_VALUES:
+                acts[text] = max(tail_act(of_jobs.by_due), tail_act(of_jobs.by_session))
             continue
-        marks = load.answers.get(one.objective.metric, {}) if one.objective.of_answers else None
-        spoken_of = run.where(one.objective.speaks_of(run) if marks is None else _answered_or_failed(marks, run))
-        if one.objective.part is not None or marks is not None:
+        marks = load.answers.get(aim.objective.metric, {}) if aim.objective.of_answers else None
+        spoken_of = run.where(aim.objective.applies_to(run) if marks is None else _answered_or_failed(marks, run))
+        if aim.objective.part is not None or marks is not None:
             about[text] = len(spoken_of)
-        if one.goal.allowed is None:
-            if (mean := _mean(one.objective, visit.load, spoken_of)) is not None:
+        if aim.goal.allowed is None:
+            if (mean := _mean(aim.objective, visit.load, spoken_of)) is not None:
                 means[text] = mean
             continue
-        series = _series(one.objective, spoken_of, marks)
+        series = _series(aim.objective, spoken_of, marks)
         violations[text] = round(series.broken)
         if len(series.values) >= LEAST_VALUES:
             acts[text] = act(series.values) if series.of_violations else tail_act(series.values)
@@ -159,9 +159,9 @@ class _JobSeries:
     by_session: list[float]
 
 
-def _of_jobs(one: Sought, jobs: Sequence[Job], stop_ns: int) -> _JobSeries:
+def _of_jobs(aim: SearchObjective, jobs: Sequence[Job], stop_ns: int) -> _JobSeries:
     """The results of the jobs that can be judged. `jobs` are in the order in which they were due."""
-    limit, lasting_ns = one.objective.limit, _lasting_s(one) * NS_PER_S
+    limit, lasting_ns = aim.objective.limit, _lasting_s(aim) * NS_PER_S
     judged: list[tuple[int, float]] = []
     for job in jobs:
         if job.ended in (JobEnd.BEGUN_BEFORE, JobEnd.CANCELLED) or job.due_ns + lasting_ns > stop_ns:
@@ -170,7 +170,7 @@ def _of_jobs(one: Sought, jobs: Sequence[Job], stop_ns: int) -> _JobSeries:
         judged.append((job.session, seconds))
     by_session = sorted(judged, key=lambda entry: entry[0])
     return _JobSeries(
-        broken=sum(not one.objective.holds(seconds) for _, seconds in judged),
+        broken=sum(not aim.objective.holds(seconds) for _, seconds in judged),
         by_due=[seconds for _, seconds in judged],
         by_session=[seconds for _, seconds in by_session],
     )
@@ -231,10 +231,10 @@ def _series(objective: Objective, run: RecordTable, marks: Mapping[str, bool] | 
     """The violations of an objective on a share. `marks`: for an objective on answers, whether it holds, by request id."""
     failed = ~run.ok
     if objective.stat is None:  # A share: error_rate, goodput, or one of answers.
-        kept = (
+        good = (
             None if marks is None else np.array([marks.get(record.id, False) for record in run.records], dtype=np.bool_)
         )
-        broken_by = (objective.broken(run) if kept is None else ~kept).astype(np.float64)
+        broken_by = (objective.broken(run) if good is None else ~good).astype(np.float64)
         return _Series(float(broken_by.sum()), broken_by, of_violations=True)
     metric = METRICS[objective.metric]
     if isinstance(metric, RequestMetric):
@@ -242,8 +242,8 @@ def _series(objective: Objective, run: RecordTable, marks: Mapping[str, bool] | 
         broken = float((~np.isnan(values) & ~_holds(objective, values)).sum())
     else:
         q, pauses = QUANTILES[objective.stat], metric.of(run)
-        own = np.split(pauses.ns, pauses.starts(len(run))[1:-1])
-        values = np.array([np.quantile(each, q) if len(each) else np.nan for each in own], dtype=np.float64)
+        by_request = np.split(pauses.ns, pauses.starts(len(run))[1:-1])
+        values = np.array([np.quantile(each, q) if len(each) else np.nan for each in by_request], dtype=np.float64)
         beyond = int((~_holds(objective, pauses.ns / NS_PER_MS)).sum())
         broken = beyond / len(pauses.ns) * int(run.ok.sum()) if len(pauses.ns) else 0.0
     sign = 1.0 if objective.op.startswith("<") else -1.0
@@ -262,5 +262,5 @@ def _mean(objective: Objective, load: float, run: RecordTable) -> Mean | None:
     upper = objective.op.startswith("<")
     failed = objective.limit * (FAILED_COUNTS_AS if upper else 1 / FAILED_COUNTS_AS)
     values = np.where(run.ok, own_values(replace(objective, stat="mean"), run), failed)
-    found = mean_of(load, known(values).tolist(), objective.limit)
-    return found if found is None or upper else Mean(load, -found.log_ratio, found.error)
+    mean = mean_of(load, known(values).tolist(), objective.limit)
+    return mean if mean is None or upper else Mean(load, -mean.log_ratio, mean.error)

@@ -43,9 +43,9 @@ def allowed(goal: Goal) -> str:
     return "mean over its limit" if goal.allowed is None else f"{share(goal.allowed)} may break it"
 
 
-def _row(search: Search, result: Result, found: VisitNumbers) -> Row:
-    key = "ttft_ms" if found.inputs_per_s is None else "e2el_ms"
-    latency = [found.stat(key, stat) for stat in ("p50", "p99")]
+def _row(search: Search, result: Result, numbers: VisitNumbers) -> Row:
+    key = "ttft_ms" if numbers.inputs_per_s is None else "e2el_ms"
+    latency = [numbers.stat(key, stat) for stat in ("p50", "p99")]
     return Row(
         n=result.n,
         phase=result.phase,
@@ -53,10 +53,10 @@ def _row(search: Search, result: Result, found: VisitNumbers) -> Row:
         requests=f"{result.requests:,}",
         broke=tuple(broke(result, goal) for goal in search.settings.goals),
         latency=" / ".join(map(number, latency)),
-        delivered=number(found.output_tokens_per_s if found.inputs_per_s is None else found.inputs_per_s),
+        delivered=number(numbers.output_tokens_per_s if numbers.inputs_per_s is None else numbers.inputs_per_s),
         kept_up={True: "yes", False: "no", None: ""}[result.kept_up],
         verdict=result.verdict,
-        reasons=found.reasons if result.verdict != "VALID" else (),
+        reasons=numbers.reasons if result.verdict != "VALID" else (),
         took=duration(result.seconds),
         run_dir=result.run_dir,
     )

@@ -16,13 +16,13 @@ from bench.errors import UsageError
 from bench.load_search import search_file
 from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Search
-from bench.load_search.driver import Ended, Follower, drive
+from bench.load_search.driver import Follower, SearchEnd, drive
 from bench.load_search.files import SearchDirectory, config_sha256
-from bench.load_search.found import SearchResult
 from bench.load_search.options import DEFAULT_LOAD, LEFT_TO_THE_SEARCH, Given, settings_of
 from bench.load_search.render import Rendered, render
 from bench.load_search.run_visits import RunVisits
-from bench.load_search.visit_result import Sought, judged_after_s, sought
+from bench.load_search.search_result import SearchResult
+from bench.load_search.visit_result import SearchObjective, judged_after_s, sought
 from bench.load_test import default_directory
 from bench.loads import KINDS, steady_from_the_start
 from bench.machine import identity
@@ -36,7 +36,7 @@ class Plan:
     """What to search for, complete and checked."""
 
     base: RunConfig
-    wanted: tuple[Sought, ...]
+    wanted: tuple[SearchObjective, ...]
     search: Search
     require: float | None
 
@@ -58,10 +58,10 @@ def plan(
     for name, instead in LEFT_TO_THE_SEARCH.items():
         if given.get(name) is not None:
             wrong.append(f"--{name.replace('_', '-')} cannot be combined with a search: {instead}")
-    kept = None if resume is None else resume.kept()
-    kind = own.get("load", "rate") if kept is None else kept.get("load_kind")
+    stored = None if resume is None else resume.kept()
+    kind = own.get("load", "rate") if stored is None else stored.get("load_kind")
     base: RunConfig | None = None
-    wanted: tuple[Sought, ...] = ()
+    wanted: tuple[SearchObjective, ...] = ()
     try:
         known = kind if kind in KINDS else DEFAULT_LOAD
         base = resolved(KINDS[known].flags(1.0))
@@ -78,11 +78,11 @@ def plan(
     except UsageError as e:
         # Do not repeat a problem that the configuration has already reported.
         wrong += [p for p in e.problems if not any(known.endswith(p.removeprefix("--slo ")) for known in wrong)]
-    goals = tuple(one.goal for one in wanted)
+    goals = tuple(aim.goal for aim in wanted)
     search = None
     try:
-        if kept is not None and base is not None and goals:
-            search = search_file.from_json(kept, config_sha256(base, str(kept.get("load_kind"))))
+        if stored is not None and base is not None and goals:
+            search = search_file.from_json(stored, config_sha256(base, str(stored.get("load_kind"))))
         settings, require = settings_of(own, goals, None if search is None else search.settings, judged_after_s(wanted))
     except UsageError as e:
         wrong += e.problems
@@ -105,24 +105,24 @@ def new_directory(base: RunConfig, command: Sequence[str]) -> SearchDirectory:
 
 def carry_out(
     search: Search,
-    wanted: Sequence[Sought],
+    wanted: Sequence[SearchObjective],
     base: RunConfig,
     directory: SearchDirectory,
     runs: RunSeries,
     follower: Follower,
     *,
     require: float | None = None,
-) -> tuple[Ended, Rendered]:
+) -> tuple[SearchEnd, Rendered]:
     """Search, and write the page. Returns how the search ended, and its printable forms."""
     sha256 = config_sha256(base, search.settings.load_kind)
     visits = RunVisits(base, wanted, runs)
     with runs.held():
-        ended = drive(search, directory, visits.make, follower, config_sha256=sha256, require=require)
-        return ended, render(directory, search, ended.stopped_by, require, ended.error)
+        result = drive(search, directory, visits.make, follower, config_sha256=sha256, require=require)
+        return result, render(directory, search, result.stopped_by, require, result.error)
 
 
-def result_of(directory: SearchDirectory, search: Search, ended: Ended, rendered: Rendered) -> SearchResult:
+def result_of(directory: SearchDirectory, search: Search, end: SearchEnd, rendered: Rendered) -> SearchResult:
     """The typed result of a search that has ended."""
     headline = " ".join(rendered.brief.split())
     content = orjson.loads(rendered.json)
-    return SearchResult.of(directory.path, headline, search, conclude(search), ended.stopped_by, rendered.exit, content)
+    return SearchResult.of(directory.path, headline, search, conclude(search), end.stopped_by, rendered.exit, content)

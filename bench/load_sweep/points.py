@@ -59,23 +59,23 @@ def numbers_of(summary: RunSummary) -> dict[str, Number]:
     scope = summary if summary.steady is None else summary.steady
     throughput = scope.throughput
     goodput, counts = scope.goodput, summary.counts
-    found = {name: _with(getattr(throughput, name), throughput.ci95[name]) for name in RATES[:3]}
+    numbers = {name: _with(getattr(throughput, name), throughput.ci95[name]) for name in RATES[:3]}
     if throughput.inputs_per_s is not UNSET and (summary.inputs is None or summary.inputs.have_tokens):
-        found[INPUTS] = _with(throughput.inputs_per_s, throughput.ci95.get(INPUTS))
-    found["goodput_per_s"] = Number(None if goodput is None else goodput.requests_per_s)
+        numbers[INPUTS] = _with(throughput.inputs_per_s, throughput.ci95.get(INPUTS))
+    numbers["goodput_per_s"] = Number(None if goodput is None else goodput.requests_per_s)
     for name in LATENCIES:
         metric, stat = name.split(":")
         row = scope.latency[f"{metric}_ms"]
-        found[name] = _with(row.of(stat), row.ci95.get(stat))
+        numbers[name] = _with(row.of(stat), row.ci95.get(stat))
     if (jobs := summary.jobs) is not None:
         row, rates = jobs.job_s, jobs.rates
-        found["job:p50"], found["job:p90"] = (_with(row.of(stat), row.ci95.get(stat)) for stat in ("p50", "p90"))
-        found["jobs_per_hour"] = _with(rates.jobs_per_hour, rates.ci95["jobs_per_hour"])
+        numbers["job:p50"], numbers["job:p90"] = (_with(row.of(stat), row.ci95.get(stat)) for stat in ("p50", "p90"))
+        numbers["jobs_per_hour"] = _with(rates.jobs_per_hour, rates.ci95["jobs_per_hour"])
     tried = counts.succeeded + counts.failed
-    found["in_flight"] = Number(summary.load.concurrency_mean)
-    found["goodput"] = Number(None if goodput is None else goodput.share)
-    found["error_rate"] = Number(counts.failed / tried if tried else None)
-    return found
+    numbers["in_flight"] = Number(summary.load.concurrency_mean)
+    numbers["goodput"] = Number(None if goodput is None else goodput.share)
+    numbers["error_rate"] = Number(counts.failed / tried if tried else None)
+    return numbers
 
 
 def kept_up(summary: RunSummary) -> bool | None:
@@ -110,16 +110,16 @@ def together(runs: Sequence[RepeatedRun]) -> dict[str, Number]:
     """The combined numbers of runs with one configuration."""
     if len(runs) == 1:
         return dict(runs[0].numbers)
-    found = {}
+    numbers = {}
     for name in runs[0].numbers:
         values = [number.value for run in runs if (number := run.numbers[name]).value is not None]
         ratio = name not in SHARES
         if not values or (ratio and min(values) <= 0):
-            found[name] = Number(None)
+            numbers[name] = Number(None)
             continue
         spread = between_runs.spread(values, ratio=ratio)
-        found[name] = Number(spread.mean, spread.low, spread.high, spread.sd)
-    return found
+        numbers[name] = Number(spread.mean, spread.low, spread.high, spread.sd)
+    return numbers
 
 
 def points_of(runs: Sequence[SweepRun], gpus: int | None) -> list[SweepPoint]:

@@ -13,14 +13,14 @@ from pathlib import Path, PurePosixPath
 GROUPS = Path("/sys/fs/cgroup")
 
 
-def cpu_limit(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> float | None:
+def cpu_limit(groups: Path = GROUPS, cgroup: Path = Path("/proc/self/cgroup")) -> float | None:
     """The lowest CPU limit of this process's control groups (v1 or v2), in processors. Returns None if there is no
     limit.
 
     A container often sees its own group as the root, so a path that does not exist is looked up in its parents.
     """
     try:
-        lines = own.read_text().splitlines()
+        lines = cgroup.read_text().splitlines()
     except OSError:
         return None
     limits = [limit for line in lines for limit in _limits(groups, *line.split(":", 2)[1:])]

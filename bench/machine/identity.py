@@ -19,23 +19,23 @@ def versions() -> dict[str, str]:
     """The versions of Python and of the packages on the measuring path, and whether the core is `compiled` or `python`
     (bench/native). Packages that are not installed are left out."""
     installed = _installed(sys.path)
-    found = {"python": platform.python_version()}
-    found |= {package: installed[package] for package in PACKAGES if package in installed}
-    found["core"] = native.in_use()
-    return found
+    by_name = {"python": platform.python_version()}
+    by_name |= {package: installed[package] for package in PACKAGES if package in installed}
+    by_name["core"] = native.in_use()
+    return by_name
 
 
 def _installed(folders: Iterable[str]) -> dict[str, str]:
     """The version of each installed package, by name, from folder names (`uvloop-0.22.1.dist-info`).
     `importlib.metadata` gives the same, but parses each package's whole metadata."""
-    found: dict[str, str] = {}
+    packages: dict[str, str] = {}
     for folder in folders:
         with suppress(OSError):
             for entry in os.scandir(folder or "."):
                 name, dash, version = entry.name.removesuffix(".dist-info").partition("-")
                 if dash and entry.name.endswith(".dist-info"):
-                    found.setdefault(name.lower(), version)  # The first match is the one that an import would load.
-    return found
+                    packages.setdefault(name.lower(), version)  # The first match is the one that an import would load.
+    return packages
 
 
 def processors() -> int:
@@ -48,17 +48,17 @@ def processors() -> int:
 
 def host() -> dict[str, str | int]:
     """The machine: name, system, processor and memory, as far as the system reports them."""
-    told: dict[str, str | int] = {
+    facts: dict[str, str | int] = {
         "name": platform.node(),
         "system": f"{platform.system()} {platform.release()}",
         "cpu": _cpu(),
         "processors": processors(),
     }
     if (limit := cpu_limit()) is not None:
-        told["cpu_limit"] = f"{limit:g}"
+        facts["cpu_limit"] = f"{limit:g}"
     if sys.platform != "win32":
-        told["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
-    return told
+        facts["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+    return facts
 
 
 def _cpu() -> str:

@@ -24,7 +24,7 @@ LEAST_FILES = 48
 LEAST_MEMORY = 600_000_000
 """Bytes of address space that a small run and its report need. With less, libraries fail to load, or abort."""
 
-_KEPT = 12
+_RESERVED_FILES = 12
 """Descriptors for the files and connections that are opened after the load."""
 
 
@@ -112,16 +112,16 @@ def room_for_connections() -> int:
 @contextmanager
 def files_kept() -> Iterator[None]:
     """Reserve a few descriptors, so that the report can be written even if the load uses up all others."""
-    kept = []
+    descriptors = []
     try:
-        for _ in range(_KEPT):
-            kept.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(_RESERVED_FILES):
+            descriptors.append(os.open(os.devnull, os.O_RDONLY))
     except OSError:
         pass  # Reserve as many as there are.
     try:
         yield
     finally:
-        for descriptor in kept:
+        for descriptor in descriptors:
             os.close(descriptor)
 
 

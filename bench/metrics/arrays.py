@@ -26,8 +26,8 @@ def view(column: Column) -> npt.NDArray[Any]:
 
 def known(values: Floats) -> Floats:
     """The values that exist; NaN marks events that did not happen."""
-    found: Floats = values[values == values]
-    return found
+    present: Floats = values[values == values]
+    return present
 
 
 def ascending(values: Floats) -> array[float]:

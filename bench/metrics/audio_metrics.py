@@ -60,10 +60,10 @@ def _stalls(table: RecordTable, first_ns: Ints, at_ns: Ints) -> tuple[Floats, Fl
     chunks, (has_rate, per_s) = table.audio_chunks, table.known("audio_bytes_per_s")
     after_ns, sizes = table.ints("play_after_ns"), table.chunk_audio_bytes[chunks.at]
     for row in np.flatnonzero(table.ok & has_rate & (per_s > 0) & (chunks.counts > 0)).tolist():
-        own = slice(int(chunks.starts[row]), int(chunks.starts[row] + chunks.counts[row]))
-        played_ns = np.cumsum(sizes[own]) * (NS_PER_S / per_s[row])
+        span = slice(int(chunks.starts[row]), int(chunks.starts[row] + chunks.counts[row]))
+        played_ns = np.cumsum(sizes[span]) * (NS_PER_S / per_s[row])
         needed_ns = after_ns[row] + np.concatenate(([0.0], played_ns[:-1]))
-        latest_ns = np.maximum.accumulate(np.maximum(0.0, at_ns[own] - first_ns[row] - needed_ns))
+        latest_ns = np.maximum.accumulate(np.maximum(0.0, at_ns[span] - first_ns[row] - needed_ns))
         waited_ms[row] = latest_ns[-1] / NS_PER_MS
         pauses[row] = np.count_nonzero(np.diff(latest_ns) > _LEAST_PAUSE_NS)
     return waited_ms, pauses

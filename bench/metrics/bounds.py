@@ -41,20 +41,20 @@ def of_request_metric(columns: Columns, key: str, rows: Ints) -> tuple[list[floa
 
 def worth_saying(values: Statistics, least: Statistics, most: Statistics, *, unit: str) -> Bounds:
     """The bounds of each statistic whose bounds are further apart than a reader would expect."""
-    found: Bounds = {}
+    bounds: Bounds = {}
     for stat in BOUNDED:
         value, low, high = (statistics.of(stat) for statistics in (values, least, most))
         if value is None or low is None or high is None:
             continue
         if high - low > WORTH_SAYING_SHARE * value and (unit != "ms" or high - low > WORTH_SAYING_MS):
-            found[stat] = [low, high]
-    return found
+            bounds[stat] = [low, high]
+    return bounds
 
 
 def meaningless(row: Metric, stat: str) -> bool:
     """Whether the bounds of a statistic are further apart than its value. Such a number must not be printed."""
-    found, value = row.bounds.get(stat), row.of(stat)
-    if found is None or value is None:
+    bounds, value = row.bounds.get(stat), row.of(stat)
+    if bounds is None or value is None:
         return False
-    least, greatest = found
+    least, greatest = bounds
     return least is None or greatest is None or greatest - least > value

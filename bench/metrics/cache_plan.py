@@ -29,11 +29,11 @@ class _Sums:
     planned: int = 0
     said: int = 0
 
-    def add(self, tokens: Ints, planned: Ints, said: Ints) -> None:
+    def add(self, tokens: Ints, planned: Ints, cached: Ints) -> None:
         self.requests += len(tokens)
         self.input += int(tokens.sum())
         self.planned += int(planned.sum())
-        self.said += int(said.sum())
+        self.said += int(cached.sum())
 
     @property
     def planned_share(self) -> float | None:
@@ -60,14 +60,14 @@ class CachePlan:
         """Add records, in any order. Only prompts of successful requests were certainly read."""
         has_plan, planned = table.known("cached_tokens_planned")
         has_prompt, tokens = input_tokens(table)
-        said, cached = table.known("cached_tokens")
+        has_cached, cached = table.known("cached_tokens")
         rows = table.ok & has_plan & has_prompt
         self._unplanned |= bool((table.ok & ~rows).any())
         none = np.zeros(len(table), dtype=np.int64)
         self._load.add(tokens[rows], planned[rows], none[rows])
         rows = rows & table.is_run
         self._run.add(tokens[rows], planned[rows], none[rows])
-        rows = rows & said
+        rows = rows & has_cached
         self._said.add(tokens[rows], planned[rows], cached[rows])
 
     def against(self, measured_share: float | None) -> dict[str, Any] | None:

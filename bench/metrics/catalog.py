@@ -18,7 +18,7 @@ from bench.results.metric_titles import TITLES
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class MetricDefinition:
     """The definition of a metric. `key` is its name in summary.json, `name` its name in objectives. `formula` is for
     docs/metrics.md."""
 
@@ -34,7 +34,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestMetric(Named):
+class RequestMetric(MetricDefinition):
     """A metric with one value per request. `bounds` is called with the values of the metric."""
 
     of: Callable[[RecordTable], Floats]
@@ -44,7 +44,7 @@ class RequestMetric(Named):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenMetric(Named):
+class TokenMetric(MetricDefinition):
     """A metric with many values per request: in ns from `of`, in `unit` in results."""
 
     of: Callable[[RecordTable], Pauses]

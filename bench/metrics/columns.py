@@ -135,5 +135,5 @@ class Columns:
     def first_tokens_ns(self) -> Floats:
         """When the first token of each successful request arrived; the end of the request if it was not streamed."""
         ttft_ms = view(self.metrics["ttft_ms"])
-        found: Floats = np.where(ttft_ms == ttft_ms, view(self.sent) + ttft_ms * NS_PER_MS, view(self.end))
-        return found
+        first_ns: Floats = np.where(ttft_ms == ttft_ms, view(self.sent) + ttft_ms * NS_PER_MS, view(self.end))
+        return first_ns

@@ -40,11 +40,11 @@ def counted(numbers: npt.NDArray[np.int64]) -> dict[int, int]:
     """How often each number occurs. At least one whole number is required."""
     low = int(numbers.min())
     if int(numbers.max()) - low > max(_DENSE, 4 * len(numbers)):
-        found, counts = np.unique(numbers, return_counts=True)
-        return dict(zip(found.tolist(), counts.tolist(), strict=True))
+        values, counts = np.unique(numbers, return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
     counts = np.bincount(numbers - low)
-    found = np.flatnonzero(counts)
-    return dict(zip((found + low).tolist(), counts[found].tolist(), strict=True))
+    values = np.flatnonzero(counts)
+    return dict(zip((values + low).tolist(), counts[values].tolist(), strict=True))
 
 
 def _middles(numbers: Sequence[int]) -> list[float]:
@@ -149,10 +149,8 @@ class LogHistogram:
             self.min, self.max = min(self._exact, default=math.inf), max(self._exact, default=-math.inf)
             return
         self.fold()
-        taken = (
-            Counter(counted(bins_of_array(np.frombuffer(other._exact)))) if other._exact is not None else other._bins
-        )
-        self._bins -= taken
+        bins = Counter(counted(bins_of_array(np.frombuffer(other._exact)))) if other._exact is not None else other._bins
+        self._bins -= bins
         if not self._bins:
             self.min, self.max = math.inf, -math.inf
             return

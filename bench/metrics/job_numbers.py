@@ -99,10 +99,10 @@ class JobNumbers:
         """When jobs ended, in s from the first send. Jobs begun in the warm-up count, because about as many are cut off
         at the end."""
         from_ns = self._start_ns + (0.0 if span is None else span[0])
-        return [(job.end_ns - from_ns) / NS_PER_S for job in jobs if job.whole and job.ended in _ENDED]
+        return [(job.end_ns - from_ns) / NS_PER_S for job in jobs if job.whole and job.ended in _JUDGED]
 
 
-_ENDED = (JobEnd.COMPLETED, JobEnd.BEGUN_BEFORE)
+_JUDGED = (JobEnd.COMPLETED, JobEnd.BEGUN_BEFORE)
 
 
 def _rates(ended_s: Sequence[float], seconds: Metric, duration_s: float | None, gpus: int | None) -> JobRates:
@@ -149,7 +149,7 @@ def _time(completed: Sequence[Job]) -> JobTime:
         "other": lambda job: job.other_ns,
         "human": lambda job: job.human_ns,
     }
-    sums = {name: sum(map(one, completed)) / NS_PER_S for name, one in of.items()}
+    sums = {name: sum(map(time_of, completed)) / NS_PER_S for name, time_of in of.items()}
     whole = fsum(sums.values())
     return JobTime(**{name: TimeShare(s=s, share=s / whole if whole else None) for name, s in sums.items()})
 
@@ -166,9 +166,9 @@ class FreshTokens:
         self._from: Counter[str] = Counter()
 
     def add(self, table: RecordTable) -> None:
-        (has_prompt, tokens), (said, cached) = input_tokens(table), table.known("cached_tokens")
+        (has_prompt, tokens), (has_cached, cached) = input_tokens(table), table.known("cached_tokens")
         has_plan, planned = table.known("cached_tokens_planned")
-        by_server, by_plan = has_prompt & said, has_prompt & ~said & has_plan
+        by_server, by_plan = has_prompt & has_cached, has_prompt & ~has_cached & has_plan
         self._input += int(tokens[has_prompt].sum())
         self._cached += int(cached[by_server].sum() + planned[by_plan].sum())
         self._output += int(output_tokens(table).sum())

@@ -118,9 +118,9 @@ def steps_of(table: RecordTable) -> Iterator[tuple[RequestRecord, Step]]:
 
 
 def _step(record: RequestRecord, number: int, end_ns: int, n: int) -> Step:
-    planned, said = record.cached_tokens_planned, record.cached_tokens
+    planned, reported = record.cached_tokens_planned, record.cached_tokens
     tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
-    cached = planned if said is None else said
+    cached = planned if reported is None else reported
     return Step(
         number=number,
         warmup=record.phase == "warmup",
@@ -129,7 +129,7 @@ def _step(record: RequestRecord, number: int, end_ns: int, n: int) -> Step:
         end_ns=end_ns,
         pause_ns=0 if record.pause_ns is None else record.pause_ns,
         pause=record.pause,
-        ended=_ended(record.outcome),
+        ended=_step_end(record.outcome),
         input_tokens=0 if tokens is None else tokens,
         # If the length of a prompt is unknown, so are its fresh tokens.
         cached_tokens=0 if cached is None or tokens is None else cached,
@@ -143,7 +143,7 @@ def answered_ns(table: RecordTable) -> Ints:
     return np.where(table.ok & (chunks.counts > 0), chunks.last(chunks.ns), table.ints("end_ns"))
 
 
-def _ended(outcome: Outcome) -> StepEnd:
+def _step_end(outcome: Outcome) -> StepEnd:
     if outcome is Outcome.OK:
         return StepEnd.OK
     if outcome not in NO_FAILURE:
@@ -241,16 +241,16 @@ class GatheredJobs:
         """The jobs that are not entirely warm-up, in the order in which they were due."""
         rows = np.array(self._numbers).reshape(-1, 14)
         ordered = rows[np.lexsort(rows[:, 3::-1].T)]  # By session, job, number of the step, and due time.
-        found = []
+        gathered = []
         for (session, number), of_job in groupby((row.tolist() for row in ordered), lambda row: (row[0], row[1])):
             steps = list(of_job)
             job = job_of(session, number, [_read(row[2:]) for row in steps], planned=steps[0][4])
             if job is not None:
-                found.append(job)
-        return sorted(found, key=lambda job: (job.due_ns, job.session, job.number))
+                gathered.append(job)
+        return sorted(gathered, key=lambda job: (job.due_ns, job.session, job.number))
 
 
 def _read(row: Sequence[int]) -> Step:
-    number, due_ns, _, warmup, sent_ns, end_ns, pause_ns, pause, ended, *tokens = row
+    number, due_ns, _, warmup, sent_ns, end_ns, pause_ns, pause, end, *tokens = row
     sent = None if sent_ns == _NEVER_SENT else sent_ns
-    return Step(number, bool(warmup), due_ns, sent, end_ns, pause_ns, _PAUSES[pause], _ENDS[ended], *tokens)
+    return Step(number, bool(warmup), due_ns, sent, end_ns, pause_ns, _PAUSES[pause], _ENDS[end], *tokens)

@@ -65,13 +65,13 @@ def describe(
     if plan is None or not len(columns):
         return None
     if plan.arrivals is None:
-        found = list(_users_off(plan.parts, sessions.spans() if plan.of_sessions else spans, start_ns))
+        parts = list(_users_off(plan.parts, sessions.spans() if plan.of_sessions else spans, start_ns))
     elif plan.of_sessions:
         begins, until_ns = sessions.begins(start_ns)
-        found = list(_arrivals_off(plan, plan.arrivals(), begins, until_ns)) if begins else []
+        parts = list(_arrivals_off(plan, plan.arrivals(), begins, until_ns)) if begins else []
     else:
-        found = list(_arrivals_off(plan, plan.arrivals(), dict(zip(columns.index, columns.intended, strict=True))))
-    worst = max(found, key=lambda off: off.share, default=None)
+        parts = list(_arrivals_off(plan, plan.arrivals(), dict(zip(columns.index, columns.intended, strict=True))))
+    worst = max(parts, key=lambda off: off.share, default=None)
     if worst is None:
         return None
     last_ns = max(columns.intended)
@@ -96,9 +96,9 @@ def _arrivals_off(
         if index < first:
             continue
         part = max(bisect_right(borders, planned_ns) - 1, 0)
-        seen = rows.get(index)
+        actual_ns = rows.get(index)
         due[part] += 1
-        wrong[part] += (plan.whole and planned_ns <= until_ns) if seen is None else seen != planned_ns
+        wrong[part] += (plan.whole and planned_ns <= until_ns) if actual_ns is None else actual_ns != planned_ns
     return (_PartOff(p, bad / n) for p, bad, n in zip(plan.parts, wrong, due, strict=True) if n)
 
 
@@ -116,15 +116,15 @@ def _users_off(
     for part in parts:
         first, last = bisect_left(begins, part.start_ns), bisect_left(begins, part.end_ns)
         going_on = [end for end in [*going_on, *(end for _, end in whole[at:first])] if end > part.start_ns]
-        own = sorted(end for _, end in whole[first:last])
+        part_ends = sorted(end for _, end in whole[first:last])
         end_ns = min(part.end_ns, until_ns)
         if end_ns > part.start_ns:
             users, came = round(part.first), begins[first:last]
-            ends = sorted([*going_on, *own])
+            ends = sorted([*going_on, *part_ends])
             missing = _area(came, ends, len(going_on), part.start_ns, end_ns, users, -1)
-            too_many = _area(came, own, 0, part.start_ns, end_ns, users, 1)
+            too_many = _area(came, part_ends, 0, part.start_ns, end_ns, users, 1)
             yield _PartOff(part, (missing + too_many) / (users * (end_ns - part.start_ns)))
-        going_on, at = [*going_on, *own], last
+        going_on, at = [*going_on, *part_ends], last
 
 
 def _area(

@@ -35,8 +35,8 @@ class KindTally:
             self._tokens[letter] += int(n[(kinds == 1) & (chunks_of > 0)].sum())
             if of_several.any():
                 self._tokens[letter] += int(chunks.tokens[of_several & (letters == ord(letter))].sum())
-        said, reasoning = table.known("reasoning_tokens")
-        count["reasoning_said"] += int(said.sum())
+        has_reasoning, reasoning = table.known("reasoning_tokens")
+        count["reasoning_said"] += int(has_reasoning.sum())
         count["reasoning"] += int(reasoning.sum())
         judged, calls = table.known("tool_calls")
         count["judged"] += int(judged.sum())

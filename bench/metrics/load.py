@@ -242,10 +242,10 @@ def backlog(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> Backl
     grown = keeps_up.growth(due_s[sent], (end_s - due_s)[sent])
     if of == "sessions":
         due_s, end_s = sessions.times_s()
-    found = keeps_up.backlog(due_s, end_s, grown, even=facts.mode != "trace")
-    if found is None:
+    trend = keeps_up.backlog(due_s, end_s, grown, even=facts.mode != "trace")
+    if trend is None:
         return None
-    return Backlog(of=of, first=found.first, last=found.last, e2el_growth=found.growth, rises=found.rises)
+    return Backlog(of=of, first=trend.first, last=trend.last, e2el_growth=trend.growth, rises=trend.rises)
 
 
 def _never_sent(facts: RunFacts, user_ns: int, requests: int, sessions: SessionCounts) -> NeverSent | None:

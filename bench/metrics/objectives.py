@@ -95,7 +95,7 @@ class Objective:
         """For a share: the requests that count against it. The table never contains requests cancelled as planned."""
         return ~meet_all(table, self.limits) if self.metric == "goodput" else ~table.ok
 
-    def speaks_of(self, table: RecordTable) -> Mask:
+    def applies_to(self, table: RecordTable) -> Mask:
         if self.part is None:
             return np.ones(len(table), dtype=np.bool_)
         return table.equals(PARTS[self.part[0]], self.part[1])
@@ -141,16 +141,16 @@ def with_limits(objectives: Iterable[Objective], otherwise: Iterable[Objective] 
     """The objectives, with limits added to goodput: the limits on latencies among the objectives, or those in
     `otherwise` if there are none. Raises UsageError if neither has any."""
     given = tuple(objectives)
-    limits = tuple(one for one in given if one.of_requests) or tuple(one for one in otherwise if one.of_requests)
+    limits = tuple(slo for slo in given if slo.of_requests) or tuple(slo for slo in otherwise if slo.of_requests)
     problems = [
-        f'--slo "{one.text}": goodput is the share of requests that keep every limit on a latency, and there is none: give '
+        f'--slo "{slo.text}": goodput is the share of requests that keep every limit on a latency, and there is none: give '
         'one beside it, for example --slo "ttft:p99<500ms"'
-        for one in given
-        if one.metric == "goodput" and not limits
+        for slo in given
+        if slo.metric == "goodput" and not limits
     ]
     if problems:
         raise UsageError(problems)
-    return tuple(replace(one, limits=limits) if one.metric == "goodput" else one for one in given)
+    return tuple(replace(slo, limits=limits) if slo.metric == "goodput" else slo for slo in given)
 
 
 def parse_one(text: str) -> Objective:
@@ -263,8 +263,8 @@ def meet_all(table: RecordTable, objectives: Iterable[Objective]) -> Mask:
     for objective in objectives:
         if objective.of_requests:
             values = own_values(objective, table)
-            kept = np.isnan(values) | OPERATORS[objective.op](values, objective.limit)  # type: ignore[arg-type]
-            good &= kept | ~objective.speaks_of(table)
+            within = np.isnan(values) | OPERATORS[objective.op](values, objective.limit)  # type: ignore[arg-type]
+            good &= within | ~objective.applies_to(table)
     return good
 
 
@@ -275,8 +275,10 @@ def own_values(objective: Objective, table: RecordTable) -> Floats:
         return metric.of(table)
     assert objective.stat is not None
     pauses = metric.of(table)
-    own = np.split(pauses.ns, pauses.starts(len(table))[1:-1])
-    return np.array([_statistic(np.sort(ns).tolist(), objective.stat) for ns in own], dtype=np.float64) / NS_PER_MS
+    by_request = np.split(pauses.ns, pauses.starts(len(table))[1:-1])
+    return (
+        np.array([_statistic(np.sort(ns).tolist(), objective.stat) for ns in by_request], dtype=np.float64) / NS_PER_MS
+    )
 
 
 def _statistic(ascending: Sequence[float], stat: str) -> float:
@@ -310,8 +312,8 @@ def evaluate(
 
 def _judged(objective: Objective, part: Numbers | None) -> ObjectiveResult:
     """Judge an objective by the numbers of its part; None if no request belongs to that part."""
-    found = NO_NUMBER if part is None else part.number(objective.metric, objective.stat)
-    value, row, stat = found.value, found.row, objective.stat
+    number = NO_NUMBER if part is None else part.number(objective.metric, objective.stat)
+    value, row, stat = number.value, number.row, objective.stat
     between = row.bounds[stat] if row is not None and stat is not None and meaningless(row, stat) else None
     return ObjectiveResult(
         objective=objective.text,
@@ -321,10 +323,10 @@ def _judged(objective: Objective, part: Numbers | None) -> ObjectiveResult:
         limit=objective.limit,
         unit=objective.unit,
         value=value,
-        ci95=found.ci95,
+        ci95=number.ci95,
         between=between,
         held=value is not None and all(objective.holds(end) for end in _ends(value, between)),
-        shown="not shown" if part is None or between is not None else _shown(objective, part, found.ci95),
+        shown="not shown" if part is None or between is not None else _shown(objective, part, number.ci95),
     )
 
 

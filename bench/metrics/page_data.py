@@ -60,9 +60,9 @@ def page_data(
     series = summary_series if same else over_time(columns, tokens, bytes_in, steps)
     histograms = {"itl_ms": itl.per_step(steps.start_ns, steps.ns, steps.count)}
     for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
-        found = StepHistograms()
-        found.extend(*_times_and_values(columns, metric))
-        histograms[metric] = found.per_step(steps.start_ns, steps.ns, steps.count)
+        histogram = StepHistograms()
+        histogram.extend(*_times_and_values(columns, metric))
+        histograms[metric] = histogram.per_step(steps.start_ns, steps.ns, steps.count)
     itl_ms = _quantiles(histograms["itl_ms"])
     return PageData(series=series, itl_ms=itl_ms, histograms=histograms, requests=chosen.describe())
 

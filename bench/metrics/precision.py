@@ -90,7 +90,7 @@ class Look:
     enough: bool
 
     def __str__(self) -> str:
-        asked = ", ".join(written(one.share) for one in self.known)
+        asked = ", ".join(written(number.share) for number in self.known)
         return f"{', '.join(map(str, self.known))} after {self.at_s:.0f} s; asked for {asked}"
 
 
@@ -175,18 +175,18 @@ class Judge:
             for metric, values in self._values.items()
         }
         known = tuple(known_to(goal, in_send_order[goal.metric]) for goal in self._goals)
-        self._in_a_row = self._in_a_row + 1 if all(one.reached for one in known) else 0
+        self._in_a_row = self._in_a_row + 1 if all(number.reached for number in known) else 0
         return Look(at_s, known, enough=self._in_a_row >= LOOKS_IN_A_ROW)
 
 
 def known_to(goal: PrecisionGoal, values: Sequence[float]) -> Known:
     """How precisely the goal's number is known from values in send order, by the same interval as in a report."""
     ordered, p = sorted(values), QUANTILES.get(goal.stat)
-    found = mean_interval(values) if p is None else quantile_interval(ordered, p, dependence(values))
-    if isinstance(found, TooFew):
-        return Known(goal.name, goal.share, found)
+    interval = mean_interval(values) if p is None else quantile_interval(ordered, p, dependence(values))
+    if isinstance(interval, TooFew):
+        return Known(goal.name, goal.share, interval)
     value = math.fsum(values) / len(values) if p is None else quantile(ordered, p)
-    half = (found.high - max(0.0, found.low)) / 2
+    half = (interval.high - max(0.0, interval.low)) / 2
     # Values that are all zero are known exactly; an interval around zero has no relative width.
     return Known(goal.name, goal.share, 0.0 if half == 0 else half / value if value > 0 else math.inf)
 

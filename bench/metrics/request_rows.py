@@ -13,7 +13,7 @@ from bench.records import RequestRecord, ServerWords
 from bench.records.record_table import Floats, RecordTable
 
 Row = dict[str, object]
-_SAID = [name for name in ServerWords.__struct_fields__ if name != "acceptance"]
+_SERVER_COLUMNS = [name for name in ServerWords.__struct_fields__ if name != "acceptance"]
 """The server's own numbers, except lists: a cell holds one number."""
 
 
@@ -65,7 +65,7 @@ def _row(record: RequestRecord, start_ns: int, values: Row) -> Row:
         "tool_calls": record.tool_calls,
         "inputs": record.inputs,
         "dimensions": record.dimensions,
-        **{name: getattr(record, name) for name in _SAID},
+        **{name: getattr(record, name) for name in _SERVER_COLUMNS},
         "bytes_sent": record.bytes_sent,
         "bytes_received": record.bytes_received,
         "clock": record.clock,

@@ -90,7 +90,7 @@ def part_of(summary: SummaryNumbers, part: tuple[str, str] | None) -> SummaryNum
     if part is None:
         return summary
     kind, name = part
-    return next((one for one in parts_of(summary, kind) if one.name == name), None)
+    return next((row for row in parts_of(summary, kind) if row.name == name), None)
 
 
 def parts_of(summary: SummaryNumbers, kind: str) -> Sequence[PartNumbers]:

@@ -89,10 +89,10 @@ class ScalingTally:
         columns += [[word for rows in self._rows for word in rows[place]] for place in (-2, -1)]
         rows = _Rows._make(columns).of(np.argsort(columns[0], kind="stable"))
         each = (
-            rows.of(np.array([n for n, one in enumerate(rows.target) if one == target]))
+            rows.of(np.array([n for n, name in enumerate(rows.target) if name == target]))
             for target in dict.fromkeys(rows.target)
         )
-        times = [self._time(own, first, after) for own in each for first, after in _bad_spans(own)]
+        times = [self._time(group, first, after) for group in each for first, after in _bad_spans(group)]
         times.sort(key=lambda time: time.start_s)
         last_s = self._s(int(rows.end_ns.max()))
         slow = rows.answered & ~rows.good

@@ -115,13 +115,13 @@ class Scope:
             if isinstance(metric, RequestMetric):
                 continue
             histogram, values = of_tokens[metric.name]
-            found = histogram.snapshot().describe(1 / NS_PER_MS)
+            stats = histogram.snapshot().describe(1 / NS_PER_MS)
             lies = None
             if columns.bounded:
                 least, most = between[metric.name](from_ns)
                 lies = least.snapshot().describe(1 / NS_PER_MS), most.snapshot().describe(1 / NS_PER_MS)
             how = "exact" if histogram.exact else f"log histogram, relative error <= {RELATIVE_ERROR:.2%}"
-            result[metric.key] = _metric(found, self._sure_of_tokens(histogram, values), how, lies, unit=metric.unit)
+            result[metric.key] = _metric(stats, self._sure_of_tokens(histogram, values), how, lies, unit=metric.unit)
         return {metric.key: result[metric.key] for metric in METRICS.values() if metric.key in result}
 
     def of_requests(self) -> dict[str, Metric]:
@@ -156,8 +156,8 @@ class Scope:
     def _ended_inside(self, start: float, end: float) -> Ints:
 
         at = arrays.view(self._data.columns.end)
-        found: Ints = ((start <= at) & (at <= end)).nonzero()[0]
-        return found
+        rows: Ints = ((start <= at) & (at <= end)).nonzero()[0]
+        return rows
 
     def _amount(self, arrivals: Arrivals, start: float, end: float) -> float:
         """The amount that arrived inside the scope; for the whole run the total amount, so that no border cuts a slot."""
@@ -174,7 +174,7 @@ class Scope:
         span = (end - start) / NS_PER_S
         rows = self._ended_inside(start, end)
         rows = rows[arrays.view(columns.ok)[rows]]
-        ended = arrays.view(columns.end)[rows], np.ones(len(rows))
+        requests = arrays.view(columns.end)[rows], np.ones(len(rows))
         tokens, first = arrays.view(columns.input_tokens), columns.first_tokens_ns()
         read = arrays.view(columns.ok) & (tokens > 0) & (start <= first) & (first <= end)
         prompts = first[read], tokens[read]
@@ -195,7 +195,7 @@ class Scope:
             self._data.arrivals.per_step(int(start), step_ns, steps),
         )
         amounts = {
-            "requests_per_s": _per_step(ended, start, step_ns, steps),
+            "requests_per_s": _per_step(requests, start, step_ns, steps),
             "input_tokens_per_s": input_of,
             "output_tokens_per_s": output_of,
             "total_tokens_per_s": list(map(add, input_of, output_of)),
@@ -223,15 +223,15 @@ class Scope:
 
         start, end = self.span
         span = (end - start) / NS_PER_S
-        ended = self._ended_inside(start, end)
-        ended = ended[columns.judged[ended]]
-        good = int(arrays.view(columns.good)[ended].sum())
+        rows = self._ended_inside(start, end)
+        rows = rows[columns.judged[rows]]
+        good = int(arrays.view(columns.good)[rows].sum())
         return Goodput(
             requests_per_s=good / span,
             output_tokens_per_s=None
             if self._data.of_inputs
             else self._amount(self._data.good_arrivals, start, end) / span,
-            share=good / len(ended) if len(ended) else None,
+            share=good / len(rows) if len(rows) else None,
         )
 
 

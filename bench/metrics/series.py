@@ -64,8 +64,8 @@ class Steps:
         """How many of the times fall into each step. Requests due before the first step that never came are not counted."""
         steps = self.all_of(times_ns)
         inside = steps[(steps >= 0) & (steps < self.count)]
-        found: list[int] = np.bincount(inside, minlength=self.count).tolist()
-        return found
+        totals: list[int] = np.bincount(inside, minlength=self.count).tolist()
+        return totals
 
     def in_flight(self, begins: Sequence[float] | Floats, ends: Sequence[float] | Floats) -> list[float]:
         """Time-weighted mean number of [begin, end] spans in each step.
@@ -111,7 +111,7 @@ def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Ste
     sent, end = known(view(columns.sent)), view(columns.end)
     if steps is None:
         steps = steps_of(columns, max(tokens.width_ns, bytes_in.width_ns))
-    ended = end[~np.isnan(view(columns.sent))]
+    sent_ends = end[~np.isnan(view(columns.sent))]
     status = view(columns.status)
     inputs, input_tokens = _inputs(columns, steps)
     return Series(
@@ -125,7 +125,7 @@ def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Ste
         failed_by_outcome={
             str(outcome): steps.counts(end[failed]) for outcome, failed in columns.failed_rows().items()
         },
-        in_flight=steps.in_flight(sent, ended),
+        in_flight=steps.in_flight(sent, sent_ends),
         ttft_ms=steps.quantiles(
             view(columns.sent) + view(columns.metrics["ttft_ms"]) * NS_PER_MS, view(columns.metrics["ttft_ms"])
         ),
@@ -138,9 +138,9 @@ def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Ste
         bytes_in=bytes_in.per_step(steps.start_ns, steps.ns, steps.count),
         bytes_out=_amounts(steps, columns.sent, columns.bytes_sent),
         status={
-            status_name(one): steps.counts(end[status == one])
-            for one in sorted(set(columns.status))
-            if one != NEVER_ASKED
+            status_name(code): steps.counts(end[status == code])
+            for code in sorted(set(columns.status))
+            if code != NEVER_ASKED
         },
     )
 
@@ -149,11 +149,11 @@ def _inputs(columns: Columns, steps: Steps) -> tuple[list[float] | None, list[fl
     """The inputs and input tokens of the successful requests that ended in each step, if no text is generated."""
     if not any(columns.inputs):
         return None, None
-    ended = array("d", (end if ok else math.nan for end, ok in zip(columns.end, columns.ok, strict=True)))
-    inputs = _amounts(steps, ended, columns.inputs)
+    ends = array("d", (end if ok else math.nan for end, ok in zip(columns.end, columns.ok, strict=True)))
+    inputs = _amounts(steps, ends, columns.inputs)
     if columns.no_input_tokens_known:
         return inputs, None
-    return inputs, _amounts(steps, ended, array("d", (0.0 if n != n else n for n in columns.input_tokens)))
+    return inputs, _amounts(steps, ends, array("d", (0.0 if n != n else n for n in columns.input_tokens)))
 
 
 def _amounts(steps: Steps, times: array[float], amounts: array[float]) -> list[float]:

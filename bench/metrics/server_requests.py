@@ -12,7 +12,14 @@ from bench.metrics.arrays import known
 from bench.metrics.quantile import describe
 from bench.metrics.request_metrics import ttft_ms
 from bench.records.record_table import Floats, RecordTable
-from bench.results.server import SAID_TIMES, DraftPosition, SaidCached, SaidDrafts, ServerSaid, StepsByTokens
+from bench.results.server import (
+    SAID_TIMES,
+    DraftPosition,
+    ReportedCached,
+    ReportedDrafts,
+    ServerReported,
+    StepsByTokens,
+)
 
 
 def _ttft_ms(table: RecordTable) -> Floats:
@@ -25,7 +32,7 @@ COMPUTED: Mapping[str, Callable[[RecordTable], Floats]] = {
     "ttft_ms": _ttft_ms,
     "outside_ms": lambda table: ttft_ms(table) - _ttft_ms(table),
 }
-"""The times of `ServerSaid` that are not in records. The field `server_X_ms` of the records has the others."""
+"""The times of `ServerReported` that are not in records. The field `server_X_ms` of the records has the others."""
 
 
 class ServerRequests:
@@ -39,17 +46,17 @@ class ServerRequests:
     def add(self, table: RecordTable) -> None:
         self._cached.add(table)
         self._drafts.add(table)
-        for name, held in self._times.items():
+        for name, column in self._times.items():
             values = COMPUTED[name](table) if name in COMPUTED else table.floats(f"server_{name}")
-            held.frombytes(known(values).tobytes())
+            column.frombytes(known(values).tobytes())
 
-    def describe(self) -> ServerSaid | None:
+    def describe(self) -> ServerReported | None:
         """The block for summary.json. Returns None if replies report only cached tokens, which `tokens` has too."""
         drafts = self._drafts.describe()
         if drafts is None and not any(self._times.values()):
             return None
         times = {name: describe(sorted(values)) for name, values in self._times.items()}
-        return ServerSaid(**times, cached=self._cached.describe(), drafts=drafts)
+        return ServerReported(**times, cached=self._cached.describe(), drafts=drafts)
 
 
 class _Cached:
@@ -59,18 +66,18 @@ class _Cached:
         self._replies = self._tokens = self._of = 0
 
     def add(self, table: RecordTable) -> None:
-        (said, cached), (counted, tokens) = table.known("cached_tokens"), table.known("input_tokens")
-        rows = said & counted
+        (has_cached, cached), (counted, tokens) = table.known("cached_tokens"), table.known("input_tokens")
+        rows = has_cached & counted
         self._replies += int(rows.sum())
         self._tokens += int(cached[rows].sum())
         self._of += int(tokens[rows].sum())
 
-    def describe(self) -> SaidCached | None:
+    def describe(self) -> ReportedCached | None:
         """Returns None if no reply reports it."""
         if not self._replies:
             return None
         share = self._tokens / self._of if self._of else None
-        return SaidCached(replies=self._replies, tokens=self._tokens, of=self._of, share=share)
+        return ReportedCached(replies=self._replies, tokens=self._tokens, of=self._of, share=share)
 
 
 class _Drafts:
@@ -83,8 +90,8 @@ class _Drafts:
         self._at: list[int] = []
 
     def add(self, table: RecordTable) -> None:
-        (said, drafts), (judged, accepted) = table.known("draft_tokens"), table.known("accepted_tokens")
-        rows = said & judged
+        (has_drafts, drafts), (judged, accepted) = table.known("draft_tokens"), table.known("accepted_tokens")
+        rows = has_drafts & judged
         self._replies += int(rows.sum())
         self._tokens += int(drafts[rows].sum())
         self._accepted += int(accepted[rows].sum())
@@ -99,12 +106,12 @@ class _Drafts:
                 self._position_steps += int(steps[row])
                 self._at = [known + more for known, more in zip_longest(self._at, acceptance[row], fillvalue=0)]
 
-    def describe(self) -> SaidDrafts | None:
+    def describe(self) -> ReportedDrafts | None:
         """Returns None if no reply reports it."""
         if not self._replies:
             return None
         steps = self._steps if self._tell_steps else None
-        return SaidDrafts(
+        return ReportedDrafts(
             replies=self._replies,
             steps=steps,
             tokens=self._tokens,

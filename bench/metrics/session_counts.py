@@ -83,13 +83,13 @@ class SessionCounts:
     def spans(self) -> list[tuple[array[int], array[int]]]:
         """Begin and end of the sessions that began in the run, for each worker, in absolute ns. A session without an
         end continues."""
-        found: dict[int, tuple[array[int], array[int]]] = {}
+        by_worker: dict[int, tuple[array[int], array[int]]] = {}
         for session in self._sessions.values():
             if session.began_ns is not None:
-                begins, ends = found.setdefault(session.worker, (array("q"), array("q")))
+                begins, ends = by_worker.setdefault(session.worker, (array("q"), array("q")))
                 begins.append(session.began_ns)
                 ends.append(session.end_ns if session.failed or session.is_whole else FAR_NS)
-        return list(found.values())
+        return list(by_worker.values())
 
     def times_s(self) -> tuple[Floats, Floats]:
         """Start and end of each session in `spans`, in s. The end of a session that did not end is infinity."""
@@ -101,28 +101,28 @@ class SessionCounts:
         """When each session began, by its number, in ns from `start_ns`; and the time up to which the begins are
         complete. Up to the last begin of each worker its sessions are known, but a session whose first turn waits may
         not have been sent."""
-        found: dict[int, float] = {}
+        starts: dict[int, float] = {}
         last: dict[int, float] = {}
         for number, session in self._sessions.items():
             if session.began_ns is not None:
-                found[number] = began = session.began_ns - start_ns
+                starts[number] = began = session.began_ns - start_ns
                 last[session.worker] = max(last.get(session.worker, began), began)
         pause_ns = max((session.first_pause_ns for session in self._sessions.values()), default=0)
-        return found, min(last.values(), default=0.0) - pause_ns
+        return starts, min(last.values(), default=0.0) - pause_ns
 
     def describe(self, offered_per_s: float | None) -> Sessions | None:
         """`sessions` of a summary. Returns None without sessions. `offered_per_s`: new sessions, if a rate decides."""
-        held = [session for session in self._sessions.values() if session.in_run]
-        if not held:
+        sessions = [session for session in self._sessions.values() if session.in_run]
+        if not sessions:
             return None
-        failed = [session for session in held if session.failed]
-        whole = sum(not session.failed and session.is_whole for session in held)
+        failed = [session for session in sessions if session.failed]
+        whole = sum(not session.failed and session.is_whole for session in sessions)
         return Sessions(
             offered_per_s=offered_per_s,
-            held=len(held),
+            held=len(sessions),
             whole=whole,
             failed=len(failed),
-            unfinished=len(held) - whole - len(failed),
-            begun_in_middle=sum(session.turns_before > 0 for session in held),
+            unfinished=len(sessions) - whole - len(failed),
+            begun_in_middle=sum(session.turns_before > 0 for session in sessions),
             turns_not_sent=sum(session.not_sent for session in failed),
         )

@@ -44,9 +44,9 @@ def bins_of(fine: Ints) -> Ints:
 
 def coarse(fine: Mapping[int, int]) -> dict[int, int]:
     """Converts counts by bin of `histogram` to counts by bin, in ascending order."""
-    found, places = np.unique(bins_of(np.fromiter(fine, np.int64, len(fine))), return_inverse=True)
-    counts = np.bincount(places, np.fromiter(fine.values(), np.float64, len(fine)), len(found))
-    return dict(zip(found.tolist(), counts.astype(np.int64).tolist(), strict=True))
+    bins, places = np.unique(bins_of(np.fromiter(fine, np.int64, len(fine))), return_inverse=True)
+    counts = np.bincount(places, np.fromiter(fine.values(), np.float64, len(fine)), len(bins))
+    return dict(zip(bins.tolist(), counts.astype(np.int64).tolist(), strict=True))
 
 
 def lower_border(number: int) -> float:
@@ -99,7 +99,7 @@ class StepHistograms:
 
     def per_step(self, start_ns: int, step_ns: int, steps: int) -> list[dict[int, int]]:
         """The counts of bins in `steps` steps of `step_ns`, a multiple of the width, from `start_ns` on."""
-        found: list[Counter[int]] = [Counter() for _ in range(steps)]
+        totals: list[Counter[int]] = [Counter() for _ in range(steps)]
         for step, counts in self._counts.items():
-            found[min(max((step * self.width_ns - start_ns) // step_ns, 0), steps - 1)].update(counts)
-        return [dict(sorted(counts.items())) for counts in found]
+            totals[min(max((step * self.width_ns - start_ns) // step_ns, 0), steps - 1)].update(counts)
+        return [dict(sorted(counts.items())) for counts in totals]

@@ -289,11 +289,11 @@ class Summary:
             **(alone(self._columns) if kind == "target" else {}),
         )
 
-    def _data(self, found: Backlog | None) -> RunData:
+    def _data(self, trend: Backlog | None) -> RunData:
         facts = self._facts
         return RunData(
             self._columns, self._tokens, self._arrivals, self._good_arrivals, facts.inputs_are, facts.measures,
-            piles_up(facts, self._columns, found),
+            piles_up(facts, self._columns, trend),
         )  # fmt: skip
 
     def _numbers(self, scope: Scope) -> _ScopeNumbers:

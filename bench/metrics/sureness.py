@@ -33,7 +33,7 @@ from bench.statistics.intervals import (
 
 Mask = npt.NDArray[np.bool_]
 
-Found = dict[str, Interval | TooFew]
+Intervals = dict[str, Interval | TooFew]
 Ends = list[float] | None
 """The two ends of a 95% interval; None if there are too few values."""
 
@@ -52,10 +52,10 @@ def of_requests(values: Values, ordered: Sequence[float], duration_s: float | No
     """Intervals of a metric with one value per request: `values` in send order, and the same values in ascending order."""
     values = np.asarray(values, dtype=np.float64)
     known = dependence(values)
-    found: Found = {"mean": mean_interval(values)}
+    intervals: Intervals = {"mean": mean_interval(values)}
     for name, p in QUANTILES.items():
-        found[name] = quantile_interval(ordered, p, known)
-    return _told(known.effective if len(values) else 0.0, found, len(values), duration_s)
+        intervals[name] = quantile_interval(ordered, p, known)
+    return _sureness(known.effective if len(values) else 0.0, intervals, len(values), duration_s)
 
 
 def of_tokens(
@@ -77,12 +77,12 @@ def of_tokens(
         ]
         or [np.empty(0)]
     )
-    found = {
-        name: one if isinstance(one, TooFew) else Interval(one.low * scale, one.high * scale)
-        for name, one in grouped_intervals(flat, sizes, QUANTILES, whole, times).items()
+    intervals = {
+        name: interval if isinstance(interval, TooFew) else Interval(interval.low * scale, interval.high * scale)
+        for name, interval in grouped_intervals(flat, sizes, QUANTILES, whole, times).items()
     }
     known = grouped_dependence(flat, sizes, whole.groups, times)
-    return _told(known.effective, found, sum(size > 0 for size in sizes), duration_s)
+    return _sureness(known.effective, intervals, sum(size > 0 for size in sizes), duration_s)
 
 
 def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> Sureness:
@@ -93,18 +93,20 @@ def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> Su
     sizes = list(map(len, groups))
     flat = array("d", chain.from_iterable(groups))
     known = grouped_dependence(flat, sizes)
-    found = grouped_intervals(flat, sizes, QUANTILES)
-    return _told(known.effective, found, len(groups), duration_s)
+    intervals = grouped_intervals(flat, sizes, QUANTILES)
+    return _sureness(known.effective, intervals, len(groups), duration_s)
 
 
 def of_rates(rates: Mapping[str, float], per_step: Mapping[str, Sequence[float]], step_s: float = 1.0) -> Sureness:
     """Intervals of rates, from the amounts in each step of `step_s` seconds."""
-    found: Found = {}
+    intervals: Intervals = {}
     steps = 0
     for name, values in per_step.items():
-        one, steps = rate_interval(values, rates[name] * step_s), len(values)
-        found[name] = Interval(one.low / step_s, one.high / step_s) if isinstance(one, Interval) else one
-    return _told(float(steps), found, steps, steps * step_s)
+        interval, steps = rate_interval(values, rates[name] * step_s), len(values)
+        intervals[name] = (
+            Interval(interval.low / step_s, interval.high / step_s) if isinstance(interval, Interval) else interval
+        )
+    return _sureness(float(steps), intervals, steps, steps * step_s)
 
 
 def of_error_rate(failed: Sequence[int] | Mask, latencies: Sequence[float] | Floats) -> list[float] | None:
@@ -114,8 +116,8 @@ def of_error_rate(failed: Sequence[int] | Mask, latencies: Sequence[float] | Flo
     `latencies` are the latencies of answered requests. If none or all failed, failures are assumed to be as dependent
     as the latencies.
     """
-    found = share_interval(failed, dependence(latencies) if len(latencies) else Dependence(len(failed), 1.0))
-    return None if isinstance(found, TooFew) else [found.low, found.high]
+    interval = share_interval(failed, dependence(latencies) if len(latencies) else Dependence(len(failed), 1.0))
+    return None if isinstance(interval, TooFew) else [interval.low, interval.high]
 
 
 def shown(interval: Sequence[float] | None, limit: float, upper: bool) -> str:
@@ -124,15 +126,20 @@ def shown(interval: Sequence[float] | None, limit: float, upper: bool) -> str:
     return str(judge_objective(ends, limit, upper))
 
 
-def _told(independent: float, found: Found, n: int, duration_s: float | None) -> Sureness:
+def _sureness(independent: float, intervals: Intervals, n: int, duration_s: float | None) -> Sureness:
     """No number of a result can be negative, so intervals are cut off at 0."""
     return Sureness(
         independent,
-        {name: None if isinstance(one, TooFew) else [max(0.0, one.low), one.high] for name, one in found.items()},
         {
-            name: TooFewValues(independent=one.effective, needed=one.needed, run_s=_run_s(one, n, duration_s))
-            for name, one in found.items()
-            if isinstance(one, TooFew) and n
+            name: None if isinstance(interval, TooFew) else [max(0.0, interval.low), interval.high]
+            for name, interval in intervals.items()
+        },
+        {
+            name: TooFewValues(
+                independent=interval.effective, needed=interval.needed, run_s=_run_s(interval, n, duration_s)
+            )
+            for name, interval in intervals.items()
+            if isinstance(interval, TooFew) and n
         },
     )
 

@@ -63,7 +63,7 @@ def _have_hidden_tokens(table: RecordTable) -> Mask:
     return (table.ints("tool_calls") > 0) | ((table.ints("reasoning_tokens") > 0) & (table.sizes > 0) & ~shown)
 
 
-def _given(reason: tuple[int, str] | None) -> list[tuple[int, str]]:
+def _as_list(reason: tuple[int, str] | None) -> list[tuple[int, str]]:
     return [] if reason is None else [reason]
 
 
@@ -130,9 +130,9 @@ class RecordTally:
         count["texts"] += len(table)
         doubts = self._reasons(table, "output_tokens_doubt")
         count["doubted"] += len(doubts)
-        self._first_doubt = min((*doubts, *_given(self._first_doubt)), default=None)
-        (said, cached), (counted, prompt) = table.known("cached_tokens"), table.known("input_tokens")
-        both = said & counted
+        self._first_doubt = min((*doubts, *_as_list(self._first_doubt)), default=None)
+        (has_cached, cached), (counted, prompt) = table.known("cached_tokens"), table.known("input_tokens")
+        both = has_cached & counted
         total["cached"] += int(cached[both].sum())
         total["cached_beyond"] += int((cached[both] - COMMON_HEAD).clip(0).sum())
         total["cached_of"] += int(prompt[both].sum())
@@ -179,7 +179,7 @@ class RecordTally:
         self._total["input_usage"] += int(tokens.sum())
         contradictions = self._reasons(table, "usage_contradiction")
         count["usage_contradicted"] += len(contradictions)
-        self._first_contradiction = min((*contradictions, *_given(self._first_contradiction)), default=None)
+        self._first_contradiction = min((*contradictions, *_as_list(self._first_contradiction)), default=None)
         judged = table.has("inputs") & (counted | table.has("usage_contradiction"))
         count["usage_judged"] += int(judged.sum())
 
@@ -225,11 +225,11 @@ class RecordTally:
         `since_s` is the end of the last answer (the first byte of a broken one), in s from the start of the run; None
         if there was none.
         """
-        heard = self._heard_ns
-        lost = len(self._lost_ns) if heard is None else sum(at > heard for at in self._lost_ns)
+        last_ns = self._heard_ns
+        lost = len(self._lost_ns) if last_ns is None else sum(at > last_ns for at in self._lost_ns)
         if lost < GONE_FROM:
             return None
-        return TargetGone(since_s=None if heard is None else (heard - start_ns) / NS_PER_S, requests=lost)
+        return TargetGone(since_s=None if last_ns is None else (last_ns - start_ns) / NS_PER_S, requests=lost)
 
     @property
     def output_tokens(self) -> int:

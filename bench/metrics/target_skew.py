@@ -126,27 +126,27 @@ def _failures(part: TargetNumbers, named: Sequence[TargetNumbers]) -> float:
 def _slower(columns: Sequence[Columns]) -> list[list[SlowerTarget]]:
     """For each replica, its latencies compared with those of the others."""
     tested: list[tuple[str, list[skew.Slower | None]]] = []
-    keys = _LATENCIES if all(len(known(view(one.metrics["ttft_ms"]))) for one in columns) else _WHOLE
+    keys = _LATENCIES if all(len(known(view(replica.metrics["ttft_ms"]))) for replica in columns) else _WHOLE
     for key in keys:
-        tested.append((key, _tested(columns, [view(one.metrics[key]) for one in columns])))
+        tested.append((key, _tested(columns, [view(replica.metrics[key]) for replica in columns])))
     longer = _longer(columns)
     ps = iter(holm([1.0 if row is None else row.p for _, rows in tested for row in rows]))
-    found: list[list[SlowerTarget]] = [[] for _ in columns]
+    by_replica: list[list[SlowerTarget]] = [[] for _ in columns]
     for key, rows in tested:
         for at, row in enumerate(rows):
             p = next(ps)
             if row is not None:
-                found[at].append(
+                by_replica[at].append(
                     SlowerTarget(metric=key, change=row.change, ci95=[row.low, row.high], p=p, longer=longer[at])
                 )
-    return found
+    return by_replica
 
 
 def _tested(columns: Sequence[Columns], values: Sequence[Floats]) -> list[skew.Slower | None]:
     """A number of each replica's requests, compared with the others' over the time of sending."""
     series = []
-    for one, of_one in zip(columns, values, strict=True):
-        sent = view(one.sent)
+    for replica, of_one in zip(columns, values, strict=True):
+        sent = view(replica.sent)
         has: Mask = (sent == sent) & (of_one > 0)
         series.append((sent[has], of_one[has]))
     return skew.slower(series)
@@ -155,7 +155,7 @@ def _tested(columns: Sequence[Columns], values: Sequence[Floats]) -> list[skew.S
 def _longer(columns: Sequence[Columns]) -> list[float | None]:
     """How much longer the prompts or replies of each replica are than the others', whichever is more. A replica may
     have long sessions, or every second row of the data."""
-    lengths = [_tested(columns, [view(of(one)) for one in columns]) for of in (_prompts, _replies)]
+    lengths = [_tested(columns, [view(of(replica)) for replica in columns]) for of in (_prompts, _replies)]
     return [
         max((row.change for row in rows if row is not None and row.change > 0 and row.p < LONGER), default=None)
         for rows in zip(*lengths, strict=True)

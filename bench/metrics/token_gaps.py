@@ -79,8 +79,8 @@ class TokenGaps:
         chunks, at = self._chunks, self._closing
         row = chunks.row[at]
         within = np.diff(row) == 0
-        ended = at[1:][within]
-        return Pauses(np.diff(chunks.ns[at])[within], row[1:][within], chunks.ns[ended]), chunks.tokens[ended]
+        last = at[1:][within]
+        return Pauses(np.diff(chunks.ns[at])[within], row[1:][within], chunks.ns[last]), chunks.tokens[last]
 
     @cached_property
     def shared(self) -> Pauses:
@@ -115,10 +115,10 @@ def itl_ns(table: RecordTable) -> Pauses:
 def stalls(gaps: Pauses) -> Pauses:
     """The gaps of each request that are over 5 times its median gap and over 100 ms."""
     long = gaps.ns > STALL_FLOOR_NS
-    found = np.zeros(len(gaps.ns), dtype=np.bool_)
+    mask = np.zeros(len(gaps.ns), dtype=np.bool_)
     if long.any():
         starts = gaps.starts(int(gaps.row[-1]) + 1)
         for row in sorted(set(gaps.row[long].tolist())):
-            own = slice(int(starts[row]), int(starts[row + 1]))
-            found[own] = long[own] & (gaps.ns[own] > STALL_FACTOR * float(np.median(gaps.ns[own])))
-    return Pauses(gaps.ns[found], gaps.row[found], gaps.end_ns[found])
+            span = slice(int(starts[row]), int(starts[row + 1]))
+            mask[span] = long[span] & (gaps.ns[span] > STALL_FACTOR * float(np.median(gaps.ns[span])))
+    return Pauses(gaps.ns[mask], gaps.row[mask], gaps.end_ns[mask])

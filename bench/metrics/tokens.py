@@ -109,11 +109,11 @@ class TokenTimes:
         limit = self._sampled_up_to()
         for row, index in zip(rows.tolist(), table.ints("index")[rows].tolist(), strict=True):
             if self._hash(index) <= limit:
-                gaps = _held(of.gaps.ns[gap_starts[row] : gap_starts[row + 1]])
+                gaps = _as_array(of.gaps.ns[gap_starts[row] : gap_starts[row + 1]])
                 itl, tokens = gaps, None
                 if not of.is_itl[row]:
-                    own = slice(int(closed_starts[row]), int(closed_starts[row + 1]))
-                    itl, tokens = _held(closed.ns[own] / by[own]), array("q", by[own].tobytes())
+                    span = slice(int(closed_starts[row]), int(closed_starts[row + 1]))
+                    itl, tokens = _as_array(closed.ns[span] / by[span]), array("q", by[span].tobytes())
                 self._choose(SampledRequest(int(sent[row]), gaps, itl, tokens), index)
                 limit = self._sampled_up_to()
 
@@ -230,5 +230,5 @@ def _first_of_each(ascending: Ints) -> Mask:
     return np.append(True, np.diff(ascending) > 0)
 
 
-def _held(ns: Ints | Floats) -> array[float]:
+def _as_array(ns: Ints | Floats) -> array[float]:
     return array("d", ns.astype(np.float64).tobytes())

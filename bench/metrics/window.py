@@ -64,11 +64,11 @@ def _that_show(over_time: SeriesOverTime, open_loop: bool, from_step: int, until
         steps = range(max(from_step, 0), min(until_step, len(values)))
         return {step: value for step in steps if (value := values[step]) is not None}
 
-    found = {name: between(name) for name in (_OPEN if open_loop else _CLOSED)}
-    if found["tpot_ms"]:
-        return found
+    series = {name: between(name) for name in (_OPEN if open_loop else _CLOSED)}
+    if series["tpot_ms"]:
+        return series
     # If replies are not generated text, the series of output tokens is all zeros and shows nothing.
-    return {name: values for name, values in found.items() if any(values.values())} | {
+    return {name: values for name, values in series.items() if any(values.values())} | {
         name: between(name) for name in _NOT_STREAMED
     }
 

@@ -19,20 +19,20 @@ def words_of(text: str) -> list[str]:
     return re.findall(_WORD, text.casefold().replace("’", "'"))
 
 
-def word_errors(reference: list[str], said: list[str]) -> int:
+def word_errors(reference: list[str], hypothesis: list[str]) -> int:
     """The Levenshtein distance of two lists of words.
 
     Myers' algorithm (1999), in Hyyrö's form: a column of the table of distances is stored as the differences of
     neighbours, in two integers with one bit per word. A thousand words take 1 ms.
     """
     if not reference:
-        return len(said)
+        return len(hypothesis)
     places: dict[str, int] = {}
     for at, word in enumerate(reference):
         places[word] = places.get(word, 0) | 1 << at
     every, last = (1 << len(reference)) - 1, 1 << len(reference) - 1
     grows, falls, distance = every, 0, len(reference)
-    for word in said:
+    for word in hypothesis:
         same = places.get(word, 0)
         diagonal = (((same & grows) + grows) ^ grows) | same | falls
         more, less = falls | ~(diagonal | grows) & every, grows & diagonal

@@ -101,12 +101,12 @@ class Rate(OpenLoopMode):
 
     def with_classes(self, classes: Sequence[Mode]) -> Rate:
         """Each class with a rate has its own process with its own random stream."""
-        return replace(self, classes=tuple(one for one in classes if isinstance(one, Rate)))
+        return replace(self, classes=tuple(mode for mode in classes if isinstance(mode, Rate)))
 
     def arrivals_of_classes(self) -> Iterator[tuple[int, int]]:
         """Every arrival with the number of its class, if classes have rates."""
-        scale = self.rate / math.fsum(one.rate for one in self.classes)
-        return merged([one.offsets() for one in self.classes], scale)
+        scale = self.rate / math.fsum(mode.rate for mode in self.classes)
+        return merged([mode.offsets() for mode in self.classes], scale)
 
     def offsets(self) -> Iterator[int]:
         """The arrivals, in ns from the start: without end, or up to the end of the segments."""

@@ -24,7 +24,7 @@ def problems_of_sessions(settings: Settings, given: Collection[str]) -> list[str
         problems += _recorded_problems(settings, given)
     endpoint = name_of(settings)
     if not endpoint_of(settings).takes_messages:
-        chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
+        chats = ", ".join(name for name, entry in ENDPOINTS.items() if entry.takes_messages)
         problems.append(f"--mode sessions needs an endpoint of chats ({chats}): {endpoint} have no turns")
     recorded = is_recording(settings)
     problems += _recipe_problems(settings, given, recorded=recorded)

@@ -129,8 +129,8 @@ class Sessions(UsersMode):
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
         """The users of fixed concurrency, or the arrivals of a rate; DEFAULT_REQUESTS requests if no length is given."""
-        own = default_users(settings) if settings.rate is None else default_arrivals(settings)
-        return {**UsersMode.defaults(settings), **own}
+        load = default_users(settings) if settings.rate is None else default_arrivals(settings)
+        return {**UsersMode.defaults(settings), **load}
 
     @classmethod
     def of(cls, settings: Settings) -> Sessions:

@@ -29,7 +29,7 @@ class Core:
     PARSE: int
 
 
-def _found() -> Core | None:
+def _load() -> Core | None:
     if os.environ.get("TRUELOAD_PURE", "") not in ("", "0"):
         return None
     try:
@@ -41,7 +41,7 @@ def _found() -> Core | None:
     return Core(_core.Receiver, _core.texts, _core.CATCH_UP, _core.PARSE)
 
 
-core = _found()
+core = _load()
 """The compiled core. None: Python does its work."""
 
 

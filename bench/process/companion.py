@@ -17,8 +17,8 @@ class Companion:
     """Starts the program, which prepares in the background. It has nothing to save, and may be killed at any time."""
 
     def __init__(self, program: str) -> None:
-        self.process, ours = child_process.start(program)
-        self.connection = Connection(ours.detach())
+        self.process, channel = child_process.start(program)
+        self.connection = Connection(channel.detach())
         self.reading = False
         """Whether the event loop reads its messages."""
 

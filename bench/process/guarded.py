@@ -82,11 +82,11 @@ def _kill_adopted() -> None:
 
 
 def _children() -> list[int]:
-    found = []
+    pids = []
     for path in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):
-            found += [int(word) for word in path.read_text().split()]
-    return found
+            pids += [int(word) for word in path.read_text().split()]
+    return pids
 
 
 if __name__ == "__main__":

@@ -61,8 +61,8 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
         words = shlex.split(flags)
     except ValueError as e:
         raise UsageError(f"--mock: {str(e).lower()} in {flags!r}") from e
-    if taken := [word for word in words if word.partition("=")[0] in OWN_FLAGS]:
-        raise UsageError(f"--mock: {', '.join(taken)} is set by calibrate itself; leave it out")
+    if reserved := [word for word in words if word.partition("=")[0] in OWN_FLAGS]:
+        raise UsageError(f"--mock: {', '.join(reserved)} is set by calibrate itself; leave it out")
     preflight.kernel_time()  # If time does not advance, a mock never becomes ready.
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         ledger, log = Path(folder) / "ledger.jsonl", Path(folder) / "mock.log"
@@ -97,10 +97,10 @@ def replicas_of(flags: str) -> int:
     """How many servers a mock with these command line flags runs. Returns 1 for flags that the mock will refuse."""
     try:
         words = [part for word in shlex.split(flags) for part in (word.split("=", 1) if word[:2] == "--" else [word])]
-        given = dict(pairwise(words))
-        number = given.get("--replicas")
-        if number is None and "--config" in given:
-            content = load_yaml(Path(given["--config"]))
+        options = dict(pairwise(words))
+        number = options.get("--replicas")
+        if number is None and "--config" in options:
+            content = load_yaml(Path(options["--config"]))
             number = content["replicas"] if isinstance(content, dict) else None
         return max(1, int(number or 1))
     except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError):
@@ -109,13 +109,13 @@ def replicas_of(flags: str) -> int:
 
 def _addresses(process: subprocess.Popen[str], log: Path, words: Sequence[str]) -> tuple[str, ...]:
     assert process.stdout is not None
-    found: list[str] = []
+    addresses: list[str] = []
     servers = replicas_of(shlex.join(words))
     for line in process.stdout:
         if line.startswith(READY):
-            found.append(line.removeprefix(READY).strip())
-        if len(found) == servers:
-            return tuple(found)
+            addresses.append(line.removeprefix(READY).strip())
+        if len(addresses) == servers:
+            return tuple(addresses)
     process.stdout.close()
     status = process.wait()
     assert process.stdin is not None

@@ -36,11 +36,11 @@ def from_line(line: bytes | str) -> RequestRecord:
 
 def _sentence(problem: str) -> str:
     """msgspec's message with the field first: ``end_ns: expected `int`, got `str` ``."""
-    what, at, path = problem.partition(" - at `$")
-    what = what[0].lower() + what[1:]
-    if "unknown field" in what:
-        what += " (written by a newer version?)"
-    return f"{path.strip('.`')}: {what}" if at else what
+    message, at, path = problem.partition(" - at `$")
+    message = message[0].lower() + message[1:]
+    if "unknown field" in message:
+        message += " (written by a newer version?)"
+    return f"{path.strip('.`')}: {message}" if at else message
 
 
 def checked(record: RequestRecord) -> RequestRecord:

@@ -132,7 +132,7 @@ class RecordTable:
 
     def equals(self, name: str, value: object) -> Mask:
         """Which records have this value in a field."""
-        return np.array([found == value for found in self.column(name)], dtype=np.bool_)
+        return np.array([entry == value for entry in self.column(name)], dtype=np.bool_)
 
     @cached_property
     def outcome(self) -> Ints:

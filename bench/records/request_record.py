@@ -82,7 +82,7 @@ Milliseconds = Annotated[float, msgspec.Meta(ge=0)]
 class ServerWords(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """A server's own numbers for one request, besides its usage: fields of every record. None if the reply lacks them.
 
-    `bench/endpoints/server_words.py` reads them. The report shows `server_X_ms` if `ServerSaid` (bench/results/server.py)
+    `bench/endpoints/server_words.py` reads them. The report shows `server_X_ms` if `ServerReported` (bench/results/server.py)
     has a field `X_ms`.
     """
 

@@ -137,11 +137,11 @@ def read(path: Path) -> Baseline | None:
         why = e.strerror if isinstance(e, OSError) else f"it is not JSON: {e}"
         raise UsageError(f"--baseline {path} cannot be read ({why}): name a file that --update made") from e
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else None
-        if found is None:
+        schema = content.get("schema") if isinstance(content, dict) else None
+        if schema is None:
             raise UsageError(f"--baseline {path} is not a baseline: name a file that --update made")
         raise UsageError(
-            f"--baseline {path} has schema {found!r}, and this version reads {SCHEMA!r}: make it anew (--update)"
+            f"--baseline {path} has schema {schema!r}, and this version reads {SCHEMA!r}: make it anew (--update)"
         )
     advice = "; make it anew (--update with a file that does not exist yet)"
     refuse_misfits(content, Baseline, f"--baseline {path} is damaged:", _impossible, advice)
@@ -170,11 +170,11 @@ def refuse_other_workload(path: Path, baseline: Baseline, run: MeasuredRun) -> N
     differing = [name for name in dict.fromkeys((*theirs, *ours)) if before.get(name) != _plain(ours.get(name))]
     if not differing:
         return
-    said = ", ".join(
+    differences = ", ".join(
         f"{name} ({text_of(name, before.get(name))} there, {text_of(name, ours.get(name))} here)" for name in differing
     )
     raise UsageError(
-        f"--baseline {path} is of another workload: {said}. Send the load of the baseline, or begin another baseline "
+        f"--baseline {path} is of another workload: {differences}. Send the load of the baseline, or begin another baseline "
         "(--update with a file that does not exist yet)"
     )
 
@@ -189,10 +189,10 @@ def appended(baseline: Baseline, entries: Sequence[BaselineRun]) -> Baseline:
 def add(path: Path, run: MeasuredRun, entries: Sequence[BaselineRun]) -> Baseline:
     """Add entries, of runs like this one, to the current content of the file: another gate may have added runs since it
     was read. Raises UsageError if the file cannot be written or has another workload."""
-    kept = read(path)
-    if kept is not None:
-        refuse_other_workload(path, kept, run)
-    grown = appended(new(run) if kept is None else kept, entries)
+    stored = read(path)
+    if stored is not None:
+        refuse_other_workload(path, stored, run)
+    grown = appended(new(run) if stored is None else stored, entries)
     write(path, grown)
     return grown
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.release_gate.gate import Gate, MetricVerdict
-from bench.release_gate.objectives import Objectively
+from bench.release_gate.objectives import ObjectiveVerdict
 from bench.results.gate import SCHEMA, GateBaseline, GateMetric, GateObjective, GateResult, GateRun
 from bench.statistics.gate import Verdict
 
 
 def result_of(gate: Gate, *, baseline: Path | None, command: Sequence[str], notes: Sequence[str] = ()) -> GateResult:
     """The result of a gate as a document. `command` is the command line."""
-    kept = 0 if gate.baseline is None else len(gate.baseline.runs)
+    count = 0 if gate.baseline is None else len(gate.baseline.runs)
     return GateResult(
         schema=SCHEMA,
         exit=int(gate.exit),
@@ -28,7 +28,7 @@ def result_of(gate: Gate, *, baseline: Path | None, command: Sequence[str], note
             )
             for run in (*gate.runs, *gate.unusable)
         ],
-        baseline=None if baseline is None else GateBaseline(path=str(baseline), runs=kept),
+        baseline=None if baseline is None else GateBaseline(path=str(baseline), runs=count),
         objectives=[_objective(judged) for judged in gate.objectives],
         metrics=[_metric(judged) for judged in gate.metrics],
         counts={str(verdict): gate.verdicts.count(verdict) for verdict in Verdict},
@@ -37,7 +37,7 @@ def result_of(gate: Gate, *, baseline: Path | None, command: Sequence[str], note
     )
 
 
-def _objective(judged: Objectively) -> GateObjective:
+def _objective(judged: ObjectiveVerdict) -> GateObjective:
     wanted, interval = judged.objective, judged.interval
     return GateObjective(
         name="".join(wanted.text.split()),
@@ -52,8 +52,8 @@ def _objective(judged: Objectively) -> GateObjective:
     )
 
 
-def _metric(found: MetricVerdict) -> GateMetric:
-    number, judged, difference = found.number, found.judged, found.judged.difference
+def _metric(verdict: MetricVerdict) -> GateMetric:
+    number, judged, difference = verdict.number, verdict.judged, verdict.judged.difference
     return GateMetric(
         name=number.name,
         title=number.title,
@@ -66,7 +66,7 @@ def _metric(found: MetricVerdict) -> GateMetric:
         high=difference.high,
         p=judged.p,
         seen_from=judged.seen_from,
-        margin=found.margin,
+        margin=verdict.margin,
         higher_is_worse=number.higher_is_worse,
         verdict=str(judged.verdict),
     )

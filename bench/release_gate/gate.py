@@ -22,7 +22,7 @@ from bench.metrics.objectives import Objective, parse, with_limits
 from bench.release_gate import baseline as baselines
 from bench.release_gate import objectives
 from bench.release_gate.baseline import entry_of, failures, independent_values, value_of
-from bench.release_gate.objectives import Objectively
+from bench.release_gate.objectives import ObjectiveVerdict
 from bench.results.baseline import Baseline, BaselineRun
 from bench.statistics.between_runs import MARGIN, error_by_chance
 from bench.statistics.gate import ALPHA, LEAST_CANDIDATES, Judged, Metric, Verdict, judge, missing_runs
@@ -60,7 +60,7 @@ class Gate:
     runs: tuple[MeasuredRun, ...]
     entries: tuple[BaselineRun, ...]
     unusable: tuple[MeasuredRun, ...]
-    objectives: tuple[Objectively, ...] = ()
+    objectives: tuple[ObjectiveVerdict, ...] = ()
     metrics: tuple[MetricVerdict, ...] = ()
     missing: tuple[str, ...] = ()
     """A sentence for each number of the baseline that these runs lack; such a number is neither failed nor held."""
@@ -105,7 +105,7 @@ def decide(
     wanted = with_limits(rules.objectives, objectives_of(usable[0]))
     objectives.refuse_unknown_parts(wanted, usable)
     entries = tuple(entry_of(run) for run in usable)
-    held = tuple(objectives.judge(one, usable, entries) for one in wanted)
+    judged = tuple(objectives.judge(objective, usable, entries) for objective in wanted)
     notes = [f"{run.directory} is left out: {run.status}" for run in unusable]
     notes += [
         f"{run.directory} is SUSPECT: {run.summary.verdict.reasons[0]}" for run in usable if run.status == "SUSPECT"
@@ -139,7 +139,7 @@ def decide(
             notes += notes_on(before, entries)
         notes += dict.fromkeys(note for run in usable for note in _changes(baseline, run))
     notes = [*missing, *notes, *(f"{row.number.title} is not shown to hold: {row.few}" for row in metrics if row.few)]
-    return Gate(usable, entries, unusable, held, metrics, tuple(missing), tuple(notes), baseline, rules.strict)
+    return Gate(usable, entries, unusable, judged, metrics, tuple(missing), tuple(notes), baseline, rules.strict)
 
 
 def objectives_of(run: MeasuredRun) -> tuple[Objective, ...]:
@@ -147,11 +147,11 @@ def objectives_of(run: MeasuredRun) -> tuple[Objective, ...]:
     return parse(run.settings["slo"])
 
 
-def _others(kept: Sequence[BaselineRun], runs: Sequence[MeasuredRun]) -> tuple[list[BaselineRun], list[MeasuredRun]]:
+def _others(entries: Sequence[BaselineRun], runs: Sequence[MeasuredRun]) -> tuple[list[BaselineRun], list[MeasuredRun]]:
     """The runs of the baseline other than these runs, and those of these runs that the baseline contains. A run must
     not be compared with itself."""
     mine = {(run.manifest.run_id, run.manifest.started): run for run in runs}
-    known = {(entry.id, entry.started): entry for entry in kept}
+    known = {(entry.id, entry.started): entry for entry in entries}
     return (
         [entry for name, entry in known.items() if name not in mine],
         [run for name, run in mine.items() if name in known],
@@ -186,13 +186,13 @@ def against(before: Sequence[BaselineRun], now: Sequence[BaselineRun], rules: Ru
     judged = judge(metrics, rules.margin, rules.alpha)
     verdicts = []
     for number in decided:
-        metric, found = metrics[number.name], judged[number.name]
+        metric, result = metrics[number.name], judged[number.name]
         # Thirty requests cannot show a slowness that occurs once in a hundred requests.
         sides = [math.fsum(independent_values(entry, number.metric) for entry in side) for side in (before, now)]
-        few = values_lacking(number, sides) if found.verdict is Verdict.HELD else None
+        few = values_lacking(number, sides) if result.verdict is Verdict.HELD else None
         if few:
-            found = replace(found, verdict=Verdict.NOT_SHOWN)
-        verdicts.append(MetricVerdict(number, rules.margin if metric.margin is None else metric.margin, found, few))
+            result = replace(result, verdict=Verdict.NOT_SHOWN)
+        verdicts.append(MetricVerdict(number, rules.margin if metric.margin is None else metric.margin, result, few))
     return tuple(verdicts)
 
 
@@ -221,24 +221,24 @@ def lost(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]
     tokens that are counted in another way give another number."""
     both = _decided([*before, *now])
     there, here = (" and by ".join(_counted_by(entries)) for entries in (before, now))
-    found = []
+    sentences = []
     for number in _decided(before):
         lacking = sum(not _has(number, entry) for entry in now)
         why = f"{lacking} of {len(now)} runs have no value above 0"
         if not lacking:
             why = f"tokens were counted by {there} there, and by {here} here"
         if number not in both:
-            found.append(f"{number.title} is not compared: the baseline has it, and {why}")
-    return found
+            sentences.append(f"{number.title} is not compared: the baseline has it, and {why}")
+    return sentences
 
 
 def notes_on(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:
     """Notes on what the spread of these runs cannot show."""
     notes = []
     if len(now) < LEAST_CANDIDATES:
-        one = len(now) == 1
+        alone = len(now) == 1
         notes.append(
-            f"{len(now)} candidate run{'' if one else 's'}: the spread between runs is taken from the baseline, so that an "
+            f"{len(now)} candidate run{'' if alone else 's'}: the spread between runs is taken from the baseline, so that an "
             f"unusual run fails like a change; make {LEAST_CANDIDATES} to tell them apart"
         )
     return [*notes, *_made_at_once(before, now)]
@@ -282,9 +282,9 @@ def _changes(baseline: Baseline, run: MeasuredRun) -> list[str]:
     differing = [name for name in dict.fromkeys((*there, *here)) if there.get(name) != here.get(name)]
     if not differing:
         return []
-    said = ", ".join(
+    differences = ", ".join(
         f"{name} ({text_of(name, there.get(name))} there, {text_of(name, here.get(name))} here)" for name in differing
     )
     if differing == ["Trueload"]:
-        return [f"the baseline was made by another version: {said}; what changed may be how it measures"]
-    return [f"the baseline was made elsewhere: {said}; what changed may be the machine"]
+        return [f"the baseline was made by another version: {differences}; what changed may be how it measures"]
+    return [f"the baseline was made elsewhere: {differences}; what changed may be the machine"]

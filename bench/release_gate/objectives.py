@@ -40,7 +40,7 @@ _Z = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
-class Objectively:
+class ObjectiveVerdict:
     """The verdict on an objective, with its value over the runs and the interval. `why`: the reason if there is none."""
 
     objective: Objective
@@ -62,19 +62,19 @@ def steady(wanted: Objective) -> Objective:
 def refuse_unknown_parts(wanted: Iterable[Objective], runs: Sequence[MeasuredRun]) -> None:
     """Raises UsageError, with a sentence for each objective whose class or model no run has."""
     problems = []
-    for one in wanted:
-        if any(part_of(run.summary, one.part) is not None for run in runs):
+    for slo in wanted:
+        if any(part_of(run.summary, slo.part) is not None for run in runs):
             continue
-        assert one.part is not None, "every run has the whole of itself"
-        kind, name = one.part
+        assert slo.part is not None, "every run has the whole of itself"
+        kind, name = slo.part
         known = dict.fromkeys(part.name for run in runs for part in parts_of(run.summary, kind))
         has = f"have {', '.join(known)}" if known else f"name no {LISTS[kind]}"
-        problems.append(f'--slo "{one.text}": no request is of the {kind} {name!r}: the runs {has}')
+        problems.append(f'--slo "{slo.text}": no request is of the {kind} {name!r}: the runs {has}')
     if problems:
         raise UsageError(problems)
 
 
-def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> Objectively:
+def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> ObjectiveVerdict:
     """The verdict on one objective, from all runs together."""
     judged = _by_itself(wanted, runs, entries)
     if judged.verdict is Verdict.NOT_SHOWN and judged.interval is None:
@@ -105,7 +105,7 @@ def _all_break(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence
     return bool(may_break(wanted.stat, wanted.op) ** worth <= TAIL)
 
 
-def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> Objectively | None:
+def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> ObjectiveVerdict | None:
     """Judge the same limit on the highest lower quantile of which the runs have an interval. Returns None if there is
     none, or if the limit is a minimum. Only one quantile is tried, so that chance does not get a second opportunity to
     fail the objective."""
@@ -118,32 +118,32 @@ def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Bas
     return None
 
 
-def _by_itself(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> Objectively:
+def _by_itself(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> ObjectiveVerdict:
     upper = wanted.op in ("<", "<=")
     if any(part_of(run.summary, wanted.part) is None for run in runs):
-        return Objectively(wanted, None, None, Verdict.FAILED, "no request is of it")
+        return ObjectiveVerdict(wanted, None, None, Verdict.FAILED, "no request is of it")
     if wanted.metric in SHARES:
         share_of = _error_rate if wanted.metric == "error_rate" else _goodput
         value, interval = share_of(wanted, runs, entries)
-        return Objectively(wanted, value, interval, objective(interval, wanted.limit, upper))
-    found = [_value(wanted, run) for run in runs]
-    values = [value for value in found if value is not None]
-    if len(values) < len(found):
-        return Objectively(wanted, None, None, Verdict.FAILED, "no request gave a value")
+        return ObjectiveVerdict(wanted, value, interval, objective(interval, wanted.limit, upper))
+    results = [_value(wanted, run) for run in runs]
+    values = [value for value in results if value is not None]
+    if len(values) < len(results):
+        return ObjectiveVerdict(wanted, None, None, Verdict.FAILED, "no request gave a value")
     if len(runs) >= LEAST_CANDIDATES:
         lacks = _lacking(wanted, runs, entries)
         interval = None if lacks else _over_runs(values)
         if interval is not None and wanted.metric in ANSWER_SHARES:
-            own = [ends for run in runs if (ends := _own_interval(wanted, run)) is not None]
-            low, high = (fmean(ends) for ends in zip(*((one.low, one.high) for one in own), strict=True))
+            per_run = [ends for run in runs if (ends := _own_interval(wanted, run)) is not None]
+            low, high = (fmean(ends) for ends in zip(*((bounds.low, bounds.high) for bounds in per_run), strict=True))
             interval = Interval(min(interval.low, low), max(interval.high, high))
-        return Objectively(wanted, fmean(values), interval, objective(interval, wanted.limit, upper), lacks)
+        return ObjectiveVerdict(wanted, fmean(values), interval, objective(interval, wanted.limit, upper), lacks)
     intervals = [_own_interval(wanted, run) for run in runs]
     verdicts = {objective(interval, wanted.limit, upper) for interval in intervals}
     verdict = verdicts.pop() if len(verdicts) == 1 else Verdict.NOT_SHOWN
     known = [interval for interval in intervals if interval is not None]
     hull = Interval(min(i.low for i in known), max(i.high for i in known)) if len(known) == len(intervals) else None
-    return Objectively(wanted, fmean(values), hull, verdict, "" if hull else TOO_FEW)
+    return ObjectiveVerdict(wanted, fmean(values), hull, verdict, "" if hull else TOO_FEW)
 
 
 def _value(wanted: Objective, run: MeasuredRun) -> float | None:

@@ -26,12 +26,12 @@ def render(document: GateResult) -> bytes:
             _add(case, "error", f"{run.verdict}: {'; '.join(run.reasons)}", run.verdict)
     for objective in document.objectives:
         case = _case(suite, "objective", objective.name)
-        found = f"{measured(objective.value, objective.unit)} {objective_interval(objective)}".strip()
-        _judge(case, objective.verdict, found, f"not shown: {objective.why or found}")
+        message = f"{measured(objective.value, objective.unit)} {objective_interval(objective)}".strip()
+        _judge(case, objective.verdict, message, f"not shown: {objective.why or message}")
     for row in document.metrics:
         case = _case(suite, "baseline", row.name)
-        found = f"{change_text(row)} {interval_text(row)}, allowed {allowed_text(row)}"
-        _judge(case, row.verdict, found, f"not shown: {found}; found from {seen_text(row)} on")
+        message = f"{change_text(row)} {interval_text(row)}, allowed {allowed_text(row)}"
+        _judge(case, row.verdict, message, f"not shown: {message}; found from {seen_text(row)} on")
     cases = list(suite)
     for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(name, str(sum(case.find(tag) is not None for case in cases)))
@@ -48,9 +48,9 @@ def _case(suite: ElementTree.Element, kind: str, name: str) -> ElementTree.Eleme
     return ElementTree.SubElement(suite, "testcase", classname=f"trueload.{kind}", name=_clean(name))
 
 
-def _judge(case: ElementTree.Element, verdict: str, found: str, unclear: str) -> None:
+def _judge(case: ElementTree.Element, verdict: str, message: str, unclear: str) -> None:
     if verdict == "failed":
-        _add(case, "failure", found, "failed")
+        _add(case, "failure", message, "failed")
     elif verdict == "not shown":
         _add(case, "skipped", unclear, None)
 

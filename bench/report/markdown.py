@@ -101,13 +101,13 @@ def _finding(finding: Finding) -> str:
 
 
 def _table(table: Table) -> Iterator[str]:
-    kept = [k for k, column in enumerate(table.columns) if not column.page_only]
-    heads = [table.columns[k] for k in kept]
+    indices = [k for k, column in enumerate(table.columns) if not column.page_only]
+    heads = [table.columns[k] for k in indices]
     titles = [f"{head.title} ({head.unit})" if head.unit else head.title for head in heads]
     yield f"| {' | '.join(map(escaped, titles))} |"
     yield f"|{'|'.join('---' if not k or head.left else '---:' for k, head in enumerate(heads))}|"
     for row in table.rows:
-        yield f"| {' | '.join(_cell(row, k, table.below) for k in kept)} |"
+        yield f"| {' | '.join(_cell(row, k, table.below) for k in indices)} |"
     yield ""
 
 

@@ -30,35 +30,35 @@ def rows(summary: RunSummary) -> list[TableRow]:
     """A row for each latency, rate and count; cells without a value are empty."""
     counts = summary.counts
     tried = counts.succeeded + counts.failed
-    found = _numbers(summary, summary.latency, summary.throughput, "")
-    found.append({"metric": "error_rate", "unit": "share", "values": tried,
+    table = _numbers(summary, summary.latency, summary.throughput, "")
+    table.append({"metric": "error_rate", "unit": "share", "values": tried,
                   "mean": counts.failed / tried if tried else None})  # fmt: skip
-    found += _rows_of_jobs(summary)
-    found += _rows_of_server_requests(summary)
+    table += _rows_of_jobs(summary)
+    table += _rows_of_server_requests(summary)
     for of_it, part in parts_table.of_every_kind(summary):
         tried = part.succeeded + part.failed
-        found += _numbers(summary, part.latency, part.throughput, of_it)
-        found.append({"metric": f"error_rate{of_it}", "unit": "share", "values": tried, "mean": part.error_rate})
-    return found
+        table += _numbers(summary, part.latency, part.throughput, of_it)
+        table.append({"metric": f"error_rate{of_it}", "unit": "share", "values": tried, "mean": part.error_rate})
+    return table
 
 
 def _numbers(summary: RunSummary, latency: Latency, rates: Throughput, of_it: str) -> list[TableRow]:
     """The latencies and rates of a run, or of one model or class; metrics have the names that objectives use."""
-    found = [
+    table = [
         _statistics(metric.name + of_it, metric.unit, latency[metric.key]) for metric in latencies(summary).values()
     ]
     for key, (_, unit) in rate_names(summary).items():
-        found.append({"metric": key + of_it, "unit": unit, "mean": rates.of(key), **_ends("mean", rates.ci95[key])})
-    return found
+        table.append({"metric": key + of_it, "unit": unit, "mean": rates.of(key), **_ends("mean", rates.ci95[key])})
+    return table
 
 
 def _statistics(name: str, unit: str, row: Statistics) -> TableRow:
     """A row of statistics, with the available intervals."""
-    found: TableRow = {"metric": name, "unit": unit, "values": row.n, **{stat: row.of(stat) for stat in STATS}}
+    cells: TableRow = {"metric": name, "unit": unit, "values": row.n, **{stat: row.of(stat) for stat in STATS}}
     if isinstance(row, Metric):
         for stat in WITH_INTERVAL:
-            found |= _ends(stat, row.ci95.get(stat))
-    return found
+            cells |= _ends(stat, row.ci95.get(stat))
+    return cells
 
 
 def _rows_of_jobs(summary: RunSummary) -> list[TableRow]:
@@ -66,30 +66,30 @@ def _rows_of_jobs(summary: RunSummary) -> list[TableRow]:
     if summary.jobs is None:
         return []
     rates = summary.jobs.rates
-    found = [_statistics("job", "s", summary.jobs.job_s)]
+    table = [_statistics("job", "s", summary.jobs.job_s)]
     for name, ends in rates.ci95.items():
         if (value := rates.of(name)) is not None:
-            found.append({"metric": name, "unit": "1/h", "mean": value, **_ends("mean", ends)})
-    return found
+            table.append({"metric": name, "unit": "1/h", "mean": value, **_ends("mean", ends)})
+    return table
 
 
 def _rows_of_server_requests(summary: RunSummary) -> list[TableRow]:
     """The times in replies, the cached share, and the acceptance of drafts, if available."""
-    said = summary.server_requests
-    if said is None:
+    requests = summary.server_requests
+    if requests is None:
         return []
-    found = [_statistics(f"server_{name.removesuffix('_ms')}", "ms", row) for name, row in said.times().items()]
-    cached, drafts = said.cached, said.drafts
+    table = [_statistics(f"server_{name.removesuffix('_ms')}", "ms", row) for name, row in requests.times().items()]
+    cached, drafts = requests.cached, requests.drafts
     if cached is not None and cached.share is not None:
-        found.append({"metric": "cached_share", "unit": "share", "values": cached.replies, "mean": cached.share})
+        table.append({"metric": "cached_share", "unit": "share", "values": cached.replies, "mean": cached.share})
     if drafts is not None:
         for metric, unit, value in (
             ("draft_acceptance", "share", drafts.acceptance_rate),
             ("tokens_per_step", "tokens", drafts.tokens_per_step),
         ):
             if value is not None:
-                found.append({"metric": metric, "unit": unit, "values": drafts.replies, "mean": value})
-    return found
+                table.append({"metric": metric, "unit": unit, "values": drafts.replies, "mean": value})
+    return table
 
 
 def _ends(stat: str, ends: Sequence[float] | None) -> dict[str, float]:

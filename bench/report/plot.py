@@ -96,8 +96,8 @@ def _svg(chart: Chart, label: str, inside: str) -> str:
         if window is not None:
             left, right = (_x(chart, edge) for edge in window)
             windows += f'<rect class="{name}" x="{left}" y="0" width="{right - left}" height="{HEIGHT}"/>'
-    for at, what in chart.marks:
-        windows += f'<path class="change" d="M{_x(chart, at)} 0V{HEIGHT}"><title>{escape(what)}</title></path>'
+    for at, title in chart.marks:
+        windows += f'<path class="change" d="M{_x(chart, at)} 0V{HEIGHT}"><title>{escape(title)}</title></path>'
     text = escape(label, quote=True)
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{text}">'

@@ -112,8 +112,8 @@ def _block(block: Block, columns: int, level: Level) -> RenderableType | None:
             notes = [f"Left out for lack of room: {', '.join(left_out)}."] if left_out else []
             return _group(_titled(block.title, level), grid, *_notes([*notes, *block.notes]))
         case Facts():
-            found = _facts(block)
-            return None if found is None else _group(_titled(block.title, level), found, *_notes(block.notes))
+            facts = _facts(block)
+            return None if facts is None else _group(_titled(block.title, level), facts, *_notes(block.notes))
         case Findings():
             return _group(*map(_finding, block.sentences))
         case Paragraph():
@@ -207,11 +207,11 @@ def _layouts(table: Table) -> Iterator[tuple[Grid, set[int]]]:
 
 
 def _grid(table: Table, left_out: set[int], *, beside: bool = False, tight: bool = False, folds: bool = False) -> Grid:
-    kept = [k for k in range(len(table.columns)) if k not in left_out]
-    lines = [j for j in range(len(table.below)) if any(_line(row, k, j) for row in table.rows for k in kept if k)]
+    indices = [k for k in range(len(table.columns)) if k not in left_out]
+    lines = [j for j in range(len(table.below)) if any(_line(row, k, j) for row in table.rows for k in indices if k)]
     grid = Grid(box=None, pad_edge=False, padding=(0, 1, 0, 0 if tight else 1), header_style="dim")
-    grid.show_header = any(table.columns[k].title for k in kept)
-    for k in kept:
+    grid.show_header = any(table.columns[k].title for k in indices)
+    for k in indices:
         column = table.columns[k]
         # A number that does not fit is broken over two lines, never cut.
         grid.add_column(
@@ -223,17 +223,17 @@ def _grid(table: Table, left_out: set[int], *, beside: bool = False, tight: bool
                 grid.add_column(_plain(table.below[j]), justify="right", no_wrap=True)
     for row in table.rows:
         style = "dim" if row.group or row.quiet else None
-        cells = [_cell(row, k) for k in kept]
+        cells = [_cell(row, k) for k in indices]
         if beside:
             cells = [cells[0]] + [
                 text
-                for k, cell in zip(kept[1:], cells[1:], strict=True)
+                for k, cell in zip(indices[1:], cells[1:], strict=True)
                 for text in (cell, *(_plain(_line(row, k, j), "dim") for j in lines))
             ]
         grid.add_row(*cells, style=style)
         if not beside:
             for j in lines:
-                under = [_line(row, k, j) for k in kept[1:]]
+                under = [_line(row, k, j) for k in indices[1:]]
                 if any(under):
                     grid.add_row(_plain(f"  {table.below[j]}"), *map(_plain, under), style="dim")
     return grid

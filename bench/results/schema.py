@@ -20,33 +20,33 @@ def schema_of(content: type[Result], title: str, lists: Mapping[str, Sequence[st
     """The schema of a file with this content. `lists`: keys of tables that always have the same keys, by the name in
     `every_key(of=...)`."""
     (root,), parts = msgspec.json.schema_components([content], ref_template="#/$defs/{name}")
-    types = {one.__name__: one for one in _results(content)}
-    found = {
+    types = {kind.__name__: kind for kind in _results(content)}
+    definitions = {
         name: _object(part, types[name], lists) if name in types else {"enum": sorted(part["enum"])}
         for name, part in parts.items()
     }
-    own = found.pop(root["$ref"].rsplit("/", 1)[1])
-    described = {"$schema": DRAFT, "title": title, "description": own.pop("description")}
-    return {**described, **own, **({"$defs": dict(sorted(found.items()))} if found else {})}
+    body = definitions.pop(root["$ref"].rsplit("/", 1)[1])
+    described = {"$schema": DRAFT, "title": title, "description": body.pop("description")}
+    return {**described, **body, **({"$defs": dict(sorted(definitions.items()))} if definitions else {})}
 
 
 def _results(content: type[Result]) -> set[type[Result]]:
     """The types of all parts of a content."""
-    found: set[type[Result]] = set()
+    types: set[type[Result]] = set()
 
     def walk(kind: msgspec.inspect.Type) -> None:
-        if isinstance(kind, msgspec.inspect.StructType) and kind.cls not in found:
-            found.add(kind.cls)  # type: ignore[arg-type]
+        if isinstance(kind, msgspec.inspect.StructType) and kind.cls not in types:
+            types.add(kind.cls)  # type: ignore[arg-type]
             for field in kind.fields:
                 walk(field.type)
         for name in getattr(kind, "__struct_fields__", ()):
             inner = getattr(kind, name)
-            for one in inner if isinstance(inner, tuple) else (inner,):
-                if isinstance(one, msgspec.inspect.Type):
-                    walk(one)
+            for child in inner if isinstance(inner, tuple) else (inner,):
+                if isinstance(child, msgspec.inspect.Type):
+                    walk(child)
 
     walk(msgspec.inspect.type_info(content))
-    return found
+    return types
 
 
 def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]) -> Schema:
@@ -58,7 +58,7 @@ def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]
         field = dict(value)
         default = field.pop("default", ...)
         if default is None and not always:  # It may be missing, but is never null.
-            field["anyOf"] = [one for one in field["anyOf"] if one != {"type": "null"}]
+            field["anyOf"] = [option for option in field["anyOf"] if option != {"type": "null"}]
         field = _short(field, lists)
         for choice, needed in field.pop("x-needs", {}).items():
             conditions.append({"if": {"properties": {key: {"const": choice}}}, "then": {"required": needed}})
@@ -80,7 +80,7 @@ def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
     for name in ("items", "additionalProperties"):
         if isinstance(node.get(name), dict):
             node[name] = _short(node[name], lists)
-    choices = [_short(one, lists) for one in node.pop("anyOf", ())]
+    choices = [_short(option, lists) for option in node.pop("anyOf", ())]
     if choices:
         node = {**_together(choices), **node}
     if "enum" in node:
@@ -99,9 +99,9 @@ def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
 def _together(choices: list[Schema]) -> Schema:
     """A single schema for a choice between several."""
     if {"type": "number"} in choices:
-        choices = [one for one in choices if one != {"type": "integer"}]
+        choices = [option for option in choices if option != {"type": "integer"}]
     nullable = {"type": "null"} in choices
-    others = [one for one in choices if one != {"type": "null"}]
+    others = [option for option in choices if option != {"type": "null"}]
     if len(others) != 1:
         return {"anyOf": choices}
     (only,) = others
@@ -114,19 +114,19 @@ def _together(choices: list[Schema]) -> Schema:
 
 def descriptions(kind: type[msgspec.Struct]) -> dict[str, str]:
     """The description of each field of a type, including inherited fields: the string below it."""
-    found: dict[str, str] = {}
-    for one in reversed(kind.__mro__):
-        if issubclass(one, msgspec.Struct) and one not in (Result, msgspec.Struct):
-            found |= _described(one)
-    return found
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if issubclass(base, msgspec.Struct) and base not in (Result, msgspec.Struct):
+            texts |= _described(base)
+    return texts
 
 
 def _described(kind: type[msgspec.Struct]) -> dict[str, str]:
     (declared,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(declared, ast.ClassDef)
-    found = {}
+    texts = {}
     for field, below in zip(declared.body, declared.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
             assert isinstance(below.value, ast.Constant)
-            found[field.target.id] = " ".join(str(below.value.value).split())
-    return found
+            texts[field.target.id] = " ".join(str(below.value.value).split())
+    return texts

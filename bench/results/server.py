@@ -24,7 +24,7 @@ from bench.results.base import (
 from bench.results.numbers import Statistics
 
 
-class SaidCached(Result, frozen=True, kw_only=True):
+class ReportedCached(Result, frozen=True, kw_only=True):
     """Prompt tokens from the cache, as a share of the prompt tokens in replies that report it."""
 
     replies: Count
@@ -53,7 +53,7 @@ class StepsByTokens(Result, frozen=True, kw_only=True):
     share: Portion | None
 
 
-class SaidDrafts(Result, frozen=True, kw_only=True):
+class ReportedDrafts(Result, frozen=True, kw_only=True):
     """Speculative decoding, according to the replies."""
 
     replies: Count
@@ -72,7 +72,7 @@ class SaidDrafts(Result, frozen=True, kw_only=True):
     """The steps that produced exactly 1, 2, 3 ... tokens."""
 
 
-class ServerSaid(Result, frozen=True, kw_only=True):
+class ServerReported(Result, frozen=True, kw_only=True):
     """The server's data on requests in its replies, over the successful requests. docs/server-metrics.md."""
 
     # The title of a time is its name in the report. `X_ms` has the values of `server_X_ms` in the records;
@@ -101,8 +101,8 @@ class ServerSaid(Result, frozen=True, kw_only=True):
             "front end.",
         ),
     ]
-    cached: SaidCached | None
-    drafts: SaidDrafts | None
+    cached: ReportedCached | None
+    drafts: ReportedDrafts | None
 
     def times(self) -> dict[str, Statistics]:
         """The times reported in replies, by their keys."""
@@ -111,9 +111,9 @@ class ServerSaid(Result, frozen=True, kw_only=True):
 
 
 SAID_TIMES: Mapping[str, Meta] = {
-    field.name: meta for field in fields(ServerSaid) for meta in getattr(field.type, "__metadata__", ())
+    field.name: meta for field in fields(ServerReported) for meta in getattr(field.type, "__metadata__", ())
 }
-"""The times of `ServerSaid` with their titles, in the order of the report."""
+"""The times of `ServerReported` with their titles, in the order of the report."""
 
 
 class PrefixCache(Result, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from bench.results.numbers import (
 from bench.results.run import RunOrigin
 from bench.results.scaling import Scaling
 from bench.results.series import Distributions, Series
-from bench.results.server import Gpu, PrefixCache, Server, ServerSaid
+from bench.results.server import Gpu, PrefixCache, Server, ServerReported
 from bench.results.sessions import CancelledRequests, Jobs, Sessions
 from bench.results.status import Status
 from bench.results.tokens import InputCounts, MediaCounts, Tokens
@@ -291,7 +291,7 @@ class SummaryNumbers(Result, frozen=True, kw_only=True):
     """The sessions of a run, by how they ended. Missing if no request belongs to one. docs/metrics.md."""
     jobs: Jobs | None = None
     """The jobs of sessions. Missing if no request belongs to one."""
-    server_requests: ServerSaid | None = None
+    server_requests: ServerReported | None = None
     """The server's data on requests in its replies, over the successful requests. Missing if no reply has times or
     drafts. docs/server-metrics.md."""
     answers: CheckedAnswers | None = None

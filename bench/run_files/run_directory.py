@@ -287,25 +287,25 @@ class RunDirectory:
 
     def lost(self, sizes: Mapping[str, int]) -> list[str]:
         """A sentence for each file that is missing, or smaller than in `sizes`. Lines may have been added."""
-        found = []
+        problems = []
         for name in [name for name in READ_FILES if name in sizes]:
             size, before = self._size(name), sizes[name]
             if size is None:
-                found.append(f"{name} is missing, which the run wrote")
+                problems.append(f"{name} is missing, which the run wrote")
             elif size < before:
-                found.append(f"{name} has {size:,} of the {before:,} bytes that the run wrote")
-        return found
+                problems.append(f"{name} has {size:,} of the {before:,} bytes that the run wrote")
+        return problems
 
     def _is_whole(self, name: str) -> bool:
         path = self.path / name
         return path.is_file() and bool(path.stat().st_size)
 
     def _every_shard(self, name: str) -> list[Path]:
-        found = ((path.name.partition("-")[2].partition(".")[0], path) for path in self.path.glob(_shard(name, "*")))
+        shards = ((path.name.partition("-")[2].partition(".")[0], path) for path in self.path.glob(_shard(name, "*")))
         return [
             path
             for _, path in sorted(
-                (int(worker), path) for worker, path in found if worker.isdecimal() and path.is_file()
+                (int(worker), path) for worker, path in shards if worker.isdecimal() and path.is_file()
             )
         ]
 
@@ -389,13 +389,13 @@ class RunDirectory:
     def mock(self) -> dict[str, Any]:
         """What is known about the mock apart from its ledger: `clock` (shared or other), `truth`, and the addresses of
         its `replicas` if it has several; empty if there is no mock."""
-        found = self._json(MOCK)
-        return found if isinstance(found, dict) else {}
+        content = self._json(MOCK)
+        return content if isinstance(content, dict) else {}
 
     def certificates(self) -> list[dict[str, object]]:
         """The certificates that this machine had when the run began."""
-        found = self._json(CERTIFICATES)
-        return found if isinstance(found, list) else []
+        content = self._json(CERTIFICATES)
+        return content if isinstance(content, list) else []
 
     def _json(self, name: str) -> object:
         path = self.path / name

@@ -107,23 +107,23 @@ def misfits(value: object, kind: object, where: str, least: int | None = None) -
 def _inner(value: object, kind: object, where: str, least: int | None) -> list[str]:
     """The problems inside a value whose own kind is right."""
     if (options := _options(kind)) is not None:
-        containers = [one for one in options if get_origin(one) is not None or _fields(one)]
+        containers = [item for item in options if get_origin(item) is not None or _fields(item)]
         return _inner(value, containers[0], where, least) if len(containers) == 1 else []
     origin, arguments = _origin_and_arguments(kind)
-    found: list[str] = []
+    problems: list[str] = []
     if origin in (tuple, list, Sequence) and isinstance(value, list):
-        for number, one in enumerate(value):
-            found += misfits(one, arguments[0], f"{where}[{number}]", least)
+        for number, item in enumerate(value):
+            problems += misfits(item, arguments[0], f"{where}[{number}]", least)
     elif origin in (dict, Mapping) and isinstance(value, dict):
-        for key, one in value.items():
-            found += misfits(one, arguments[1], f"{where}.{_cut(key)}", least)
+        for key, item in value.items():
+            problems += misfits(item, arguments[1], f"{where}.{_cut(key)}", least)
     elif isinstance(value, dict):
         for name, type_of_field, required in _fields(kind):
             if name in value:
-                found += misfits(value[name], type_of_field, f"{where}{_dot(where)}{name}", least)
+                problems += misfits(value[name], type_of_field, f"{where}{_dot(where)}{name}", least)
             elif required:
-                found.append(f"{where}{_dot(where)}{name} is missing")
-    return found
+                problems.append(f"{where}{_dot(where)}{name} is missing")
+    return problems
 
 
 @functools.cache
@@ -163,7 +163,7 @@ def _fits(value: object, kind: object, least: int | None) -> bool:
     if kind is Any or kind is object:
         return True
     if (options := _options(kind)) is not None:
-        return any(_fits(value, one, least) for one in options)
+        return any(_fits(value, item, least) for item in options)
     if kind is bool or kind is str or kind is type(None):
         return isinstance(value, kind)
     if kind is int:
@@ -172,13 +172,13 @@ def _fits(value: object, kind: object, least: int | None) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     origin, arguments = _origin_and_arguments(kind)
     if origin is Literal:
-        return any(value == one and type(value) is type(one) for one in arguments)
+        return any(value == item and type(value) is type(item) for item in arguments)
     if origin in (tuple, list, Sequence):
-        return isinstance(value, list) and all(_fits(one, arguments[0], least) for one in value)
+        return isinstance(value, list) and all(_fits(item, arguments[0], least) for item in value)
     if origin in (dict, Mapping):
-        return isinstance(value, dict) and all(_fits(one, arguments[1], least) for one in value.values())
+        return isinstance(value, dict) and all(_fits(item, arguments[1], least) for item in value.values())
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return isinstance(value, str) and value in {one.value for one in kind}
+        return isinstance(value, str) and value in {item.value for item in kind}
     return isinstance(value, dict) and all(
         _fits(value[name], type_of_field, least) if name in value else not required
         for name, type_of_field, required in _fields(kind)
@@ -188,8 +188,8 @@ def _fits(value: object, kind: object, least: int | None) -> bool:
 def _described(kind: object, least: int | None) -> str:
     if (options := _options(kind)) is not None:
         # "A number" includes whole numbers.
-        shown = [one for one in options if one is not int or float not in options]
-        return " or ".join(dict.fromkeys(_described(one, least) for one in shown))
+        shown = [option for option in options if option is not int or float not in options]
+        return " or ".join(dict.fromkeys(_described(option, least) for option in shown))
     if get_origin(kind) is Literal:
         return " or ".join(map(repr, get_args(kind)))
     if kind is int and least is not None:
@@ -199,7 +199,7 @@ def _described(kind: object, least: int | None) -> str:
     if get_origin(kind) in (tuple, list, Sequence):
         return "a list"
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return " or ".join(one.value for one in kind)
+        return " or ".join(option.value for option in kind)
     return "an object"
 
 

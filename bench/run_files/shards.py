@@ -40,6 +40,6 @@ def merged(paths: Iterable[Path], pattern: re.Pattern[bytes]) -> Iterator[bytes]
 def _timed(lines: Iterator[tuple[int, bytes]], pattern: re.Pattern[bytes]) -> Iterator[tuple[float, bytes]]:
     latest = -math.inf
     for _, line in lines:
-        if found := pattern.search(line):
-            latest = max(latest, int(found[1]))
+        if match := pattern.search(line):
+            latest = max(latest, int(match[1]))
         yield latest, line

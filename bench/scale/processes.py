@@ -15,8 +15,8 @@ from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import BEGIN_LEAD_NS, CrewReport, Progress
 from bench.process import child_process
 from bench.process.event_loop import add_message_reader, next_message
-from bench.scale.heard import Heard, Together
 from bench.scale.messages import Begin, ProgressUpdate, Ready, Refused
+from bench.scale.worker_group import WorkerGroup, WorkerState
 
 ENDED_WITHIN_S = 5.0
 """How long workers may take to end after their parent has closed the connection."""
@@ -27,9 +27,9 @@ class WorkerProcess:
 
     def __init__(self, assignment: Assignment) -> None:
         number = assignment.share.worker
-        self.heard = Heard(number, f"worker {number}")
-        self.process, ours = child_process.start("bench.scale.program")
-        self.connection = Connection(ours.detach())
+        self.state = WorkerState(number, f"worker {number}")
+        self.process, sock = child_process.start("bench.scale.program")
+        self.connection = Connection(sock.detach())
         self.connection.send(assignment)
 
     async def ready(self) -> None:
@@ -38,14 +38,14 @@ class WorkerProcess:
             message = await next_message(self.connection, object)
         except (EOFError, OSError):
             status = self.process.wait()
-            what = f"{self.heard.name} {child_process.death(status)} while it got ready"
+            problem = f"{self.state.name} {child_process.death(status)} while it got ready"
             if status < 0:  # Killed by a signal: not a defect of ours.
-                raise UsageError(f"{what}: no load was sent") from None
-            raise BenchError(f"{what}: its error is above") from None
+                raise UsageError(f"{problem}: no load was sent") from None
+            raise BenchError(f"{problem}: its error is above") from None
         if isinstance(message, Refused):
             raise message.error
         assert isinstance(message, Ready)
-        self.heard.stocked = message.stocked
+        self.state.stocked = message.stocked
 
     def send(self, message: object) -> None:
         """Send it a message; ignored if the worker has died."""
@@ -60,13 +60,13 @@ class WorkerProcess:
         try:
             message: ProgressUpdate | WorkerReport | Refused = self.connection.recv()
         except (EOFError, OSError):
-            if self.heard.report is None:
-                self.heard.is_dead(child_process.death(self.process.wait()))
+            if self.state.report is None:
+                self.state.is_dead(child_process.death(self.process.wait()))
             return False
-        return self.heard.hear(message, progress)
+        return self.state.receive(message, progress)
 
 
-class WorkerProcesses(Together):
+class WorkerProcesses(WorkerGroup):
     """A `Crew` of processes on this machine."""
 
     begin_lead_ns = BEGIN_LEAD_NS

@@ -32,7 +32,7 @@ from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, 
 REPORT_EVERY_NS = NS_PER_S // 2
 
 
-class _Told:
+class _Unreported:
     """Progress that the parent has not received yet."""
 
     def __init__(self, metrics: Sequence[str]) -> None:
@@ -82,25 +82,25 @@ async def _work(parent: Connection, assignment: Assignment, feed: FeedProcess | 
             begin: Begin = parent.recv()
         except (EOFError, OSError):
             return  # The parent is gone, or another worker cannot start: there is no load.
-        metrics = metrics_of(one for one in assignment.config.objectives if one.part is None)
-        told = _Told(metrics)
-        load = worker.begin(begin.start_ns, told)
+        metrics = metrics_of(objective for objective in assignment.config.objectives if objective.part is None)
+        news = _Unreported(metrics)
+        load = worker.begin(begin.start_ns, news)
         defects.on_first = lambda: load.tell(Order.CUT)
         add_message_reader(parent, _obey, parent, load)
 
         def report() -> None:
             now = clock.now_ns()
             if _has_room(parent):
-                parent.send(ProgressUpdate(load.counts(now), load.failures, load.client, told.take(), worker.stocked))
+                parent.send(ProgressUpdate(load.counts(now), load.failures, load.client, news.take(), worker.stocked))
             else:
-                told.tally.fold()
+                news.tally.fold()
             clock.call_at(now + REPORT_EVERY_NS, report)
 
         clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)
         report_at_end = await load.run()
         defects.raise_first()
         parent.send(
-            ProgressUpdate(load.counts(clock.now_ns()), load.failures, load.client, told.take(), worker.stocked)
+            ProgressUpdate(load.counts(clock.now_ns()), load.failures, load.client, news.take(), worker.stocked)
         )
         parent.send(report_at_end)
     finally:

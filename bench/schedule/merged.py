@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
 
-_KEPT = 4096
+_CHUNK = 4096
 
 
 def merged(processes: Sequence[Iterator[int]], scale: float = 1.0) -> Iterator[tuple[int, int]]:
@@ -47,7 +47,7 @@ class MergedPlaces:
         while number >= self._first + len(self._kept):
             self._first += len(self._kept)
             self._kept = []
-            for _, which in islice(self._arrivals, _KEPT):
+            for _, which in islice(self._arrivals, _CHUNK):
                 self._kept.append((which, self._counts[which]))
                 self._counts[which] += 1
             if not self._kept:

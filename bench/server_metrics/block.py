@@ -47,37 +47,37 @@ def sentences(series: ServerSeries, start_ns: int, end_ns: int, sent: Sent, *, s
     def level(role: Role) -> tuple[float, float] | None:
         return series.level(role, start_ns, end_ns) if seen else None
 
-    found: list[str] = []
+    findings: list[str] = []
     if not seen and any(map(series.has, (*LEVELS, *SHARES))):
-        found.append(NOT_SEEN)
+        findings.append(NOT_SEEN)
     waiting, running, kv = level(Role.WAITING), level(Role.RUNNING), level(Role.KV_CACHE_USED)
     preempted = series.rise(Role.PREEMPTIONS, start_ns, end_ns)
     if waiting is not None and waiting[0] >= WAITS:
         queue = f"{waiting[0]:.1f} requests waited on average (at most {waiting[1]:.0f})"
         if kv is not None and kv[1] >= KV_FULL:
-            found.append(
+            findings.append(
                 f"memory of the KV cache was the limit: {queue} while up to {kv[1]:.0%} of it was in use: "
                 "give it more memory, shorten prompts or replies, or send less at once"
             )
         elif running is not None:
             cache = "" if kv is None else f" and at most {kv[1]:.0%} of the KV cache was in use"
-            found.append(
+            findings.append(
                 f"{queue} while {running[0]:.1f} ran{cache}: the limit on requests or on tokens a step "
                 "(vLLM: --max-num-seqs, --max-num-batched-tokens) held the others back"
             )
         else:
-            found.append(f"{queue}: the server had more requests than it took in")
+            findings.append(f"{queue}: the server had more requests than it took in")
     if preempted:
-        found.append(
+        findings.append(
             f"{preempted:,.0f} requests were preempted: the KV cache was too small for what ran, and work was done twice"
         )
-    found += _prefill(series, start_ns, end_ns)
+    findings += _prefill(series, start_ns, end_ns)
     ran = (
         running is None or running[1] > 0
     )  # Otherwise the page was only read when nothing ran, and does not show the load.
     if waiting is not None and waiting[1] == 0 and ran:
-        found.append(_nothing_waited(running, sent, (end_ns - start_ns) / 1e9))
-    return found
+        findings.append(_nothing_waited(running, sent, (end_ns - start_ns) / 1e9))
+    return findings
 
 
 def _prefill(series: ServerSeries, start_ns: int, end_ns: int) -> list[str]:
@@ -132,7 +132,7 @@ def describe(
     # A killed run has no page read after all requests had ended: counts would differ, and not because of an error.
     whole = series.last_ns is not None and series.last_ns >= client.last_end_ns
     reconciled = reconcile(series, client) if whole else None
-    seen = series.sampled(start_ns, client.last_end_ns)
+    sampled = series.sampled(start_ns, client.last_end_ns)
     return Server(
         kind=" and ".join(table.name for table in series.found) or None,
         urls=list(urls),
@@ -149,7 +149,7 @@ def describe(
         levels={
             str(role): Level(mean=level[0], max=level[1])
             for role in (*LEVELS, *SHARES)
-            if seen and (level := series.level(role, begin, end)) is not None
+            if sampled and (level := series.level(role, begin, end)) is not None
         },
         counters={
             str(role): Counter(total=rise, per_s=rise / window.seconds if window.seconds > 0 else None)
@@ -162,7 +162,7 @@ def describe(
             if (histogram := series.histogram(role, begin, end)) is not None and histogram.count > 0
         },
         parts=ranks.describe(again(), urls, begin, end),
-        limits=sentences(series, begin, end, sent, seen=seen),
+        limits=sentences(series, begin, end, sent, seen=sampled),
         reconciliation=reconciled,
     )
 
@@ -183,15 +183,15 @@ def over_steps(series: ServerSeries, times_s: Sequence[float], step_s: float, st
     """For each step of the page's charts: levels at its middle, and counters per second. None if there was no scrape."""
     begins = [start_ns + round(at * NS_PER_S) for at in times_s]
     step_ns = round(step_s * NS_PER_S)
-    found: dict[str, list[Any]] = {}
-    seen = bool(begins) and series.sampled(begins[0], begins[-1] + step_ns)
+    values: dict[str, list[Any]] = {}
+    sampled = bool(begins) and series.sampled(begins[0], begins[-1] + step_ns)
     for role in (*LEVELS, *SHARES):
-        if seen and series.has(role):
-            found[str(role)] = [series.level_at(role, begin + step_ns / 2) for begin in begins]
+        if sampled and series.has(role):
+            values[str(role)] = [series.level_at(role, begin + step_ns / 2) for begin in begins]
     for role in COUNTERS:
         if series.has(role):
-            found[f"{role}_per_s"] = [_rate(series, role, begin, begin + step_ns) for begin in begins]
-    return found
+            values[f"{role}_per_s"] = [_rate(series, role, begin, begin + step_ns) for begin in begins]
+    return values
 
 
 def _rate(series: ServerSeries, role: Role, begin: int, end: int) -> float | None:

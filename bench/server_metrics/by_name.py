@@ -48,14 +48,14 @@ def named_series(
             raise UnknownName(name, difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4))
     step_ns = round(step_s * NS_PER_S)
     begins = [start_ns + round(at * NS_PER_S) for at in times_s]
-    found = []
+    results = []
     for name in names:
         pages = [series for (of, _), series in points.items() if of == name]
         rising = name.endswith(_RISING)
-        found.append(
+        results.append(
             NamedSeries(name=name, rising=rising, values=[_value(pages, rising, at, step_ns) for at in begins])
         )
-    return found
+    return results
 
 
 def _value(pages: Sequence[Points], rising: bool, begin_ns: int, step_ns: int) -> float | None:

@@ -12,18 +12,18 @@ from bench.records.record_table import CANCELLED, Ints, Mask, RecordTable
 
 
 @dataclass(slots=True)
-class Said:
+class Reported:
     """The sum of a number in replies. `by`: how many replies have it; `silent`: successful replies without it."""
 
     total: int = 0
     by: int = 0
     silent: int = 0
 
-    def add(self, said: Mask, values: Ints) -> None:
+    def add(self, mask: Mask, values: Ints) -> None:
         """Add the numbers of replies: which replies have one, and its value."""
-        self.total += int(values[said].sum())
-        self.by += int(said.sum())
-        self.silent += int((~said).sum())
+        self.total += int(values[mask].sum())
+        self.by += int(mask.sum())
+        self.silent += int((~mask).sum())
 
 
 class ClientTotals:
@@ -48,10 +48,10 @@ class ClientTotals:
         self.input_tokens: int | None = 0
         """None if a reply did not report it."""
         self.output_tokens: int | None = 0
-        self.cached_tokens = Said()
-        self.draft_steps = Said()
-        self.draft_tokens = Said()
-        self.accepted_tokens = Said()
+        self.cached_tokens = Reported()
+        self.draft_steps = Reported()
+        self.draft_tokens = Reported()
+        self.accepted_tokens = Reported()
         self._ttft_s: list[float] = []
 
     def add(self, table: RecordTable) -> None:
@@ -75,7 +75,7 @@ class ClientTotals:
         counted, n = done.known("output_tokens")
         self.output_tokens = _plus(self.output_tokens, counted & done.equals("output_tokens_from", "usage"), n)
         for name in ("cached_tokens", "draft_steps", "draft_tokens", "accepted_tokens"):
-            of_replies: Said = getattr(self, name)
+            of_replies: Reported = getattr(self, name)
             of_replies.add(*done.known(name))
         self._ttft_s += (known(ttft_ms(done)) * 1e6 / NS_PER_S).tolist()
 
@@ -97,5 +97,5 @@ class ClientTotals:
         return sorted(self._ttft_s)
 
 
-def _plus(total: int | None, said: Mask, values: Ints) -> int | None:
-    return None if total is None or not said.all() else total + int(values.sum())
+def _plus(total: int | None, mask: Mask, values: Ints) -> int | None:
+    return None if total is None or not mask.all() else total + int(values.sum())

@@ -102,8 +102,8 @@ def _read(number: str) -> float:
 
 def _is_plain(lines: Sequence[tuple[str, str]], samples: Sequence[tuple[str, float]]) -> bool:
     """Whether each line of a page is a comment, or a name, labels and a number: no times, exemplars or extra spaces."""
-    found = [(part, number) for part, number in lines if number]
-    return len(found) == len(samples) and all(
+    pairs = [(part, number) for part, number in lines if number]
+    return len(pairs) == len(samples) and all(
         _NAME_AND_LABELS.fullmatch(part) is not None and "} " not in part and repr(_read(number)) == repr(value)
-        for (part, number), (_, value) in zip(found, samples, strict=True)
+        for (part, number), (_, value) in zip(pairs, samples, strict=True)
     )

@@ -66,8 +66,8 @@ def use(
         if queries is not None and hits is not None:
             share = hits / queries if queries else None
             cache = replace(cache, measured_share=share, queried_tokens=queries, hit_tokens=hits)
-    found = None if plan is None else plan.against(cache.measured_share)
-    if found is not None:
-        cache = replace(cache, **{name: value for name, value in found.items() if value is not None})
-    said = cache.said_share is not None and cache.said_share > 0
-    return None if cache.planned_share is None and not cache.hit_tokens and not said else cache
+    comparison = None if plan is None else plan.against(cache.measured_share)
+    if comparison is not None:
+        cache = replace(cache, **{name: value for name, value in comparison.items() if value is not None})
+    reported = cache.said_share is not None and cache.said_share > 0
+    return None if cache.planned_share is None and not cache.hit_tokens and not reported else cache

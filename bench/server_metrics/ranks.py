@@ -20,8 +20,8 @@ MOST = 256
 
 @lru_cache(maxsize=65536)
 def _rank_of(sample: str) -> str | None:
-    found = _RANK.search(sample)
-    return None if found is None else found[1]
+    match = _RANK.search(sample)
+    return None if match is None else match[1]
 
 
 def describe(scrapes: Iterable[Scrape], urls: Sequence[str], start_ns: int, end_ns: int) -> list[ServerPart] | None:
@@ -32,10 +32,10 @@ def describe(scrapes: Iterable[Scrape], urls: Sequence[str], start_ns: int, end_
     like = ServerSeries(SERVERS)
     for scrape in scrapes:
         pages.add(scrape.page)
-        for rank, own in _by_rank(scrape):
+        for rank, subset in _by_rank(scrape):
             place = (scrape.page, rank)
             if place in parts or len(parts) < MOST:
-                parts.setdefault(place, ServerSeries(SERVERS, like=like)).add(own)
+                parts.setdefault(place, ServerSeries(SERVERS, like=like)).add(subset)
         if len(urls) == 1 and len(parts) == 1:
             return None  # One server with one rank, or none: the rest of a long file need not be read again.
     parts = {place: series for place, series in parts.items() if series.found}
@@ -61,8 +61,8 @@ def _by_rank(scrape: Scrape) -> Iterator[tuple[str | None, Scrape]]:
             values.setdefault(rank, {})[sample] = value
     if not values:
         yield None, scrape
-    for rank, own in values.items():
-        yield rank, replace(scrape, values=own)
+    for rank, samples in values.items():
+        yield rank, replace(scrape, values=samples)
 
 
 def _part(series: ServerSeries, url: str, rank: str | None, start_ns: int, end_ns: int) -> ServerPart:

@@ -18,7 +18,7 @@ from bench.results.server import (
     Reconciliation,
     ServerAndClient,
 )
-from bench.server_metrics.client_totals import ClientTotals, Said
+from bench.server_metrics.client_totals import ClientTotals, Reported
 from bench.server_metrics.role_series import Histogram, ServerSeries
 from bench.server_metrics.roles import TITLES, Role
 
@@ -31,18 +31,18 @@ def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | No
     if first is None or last is None or last <= first:
         return None
     exact = bool(series.found) and series.found[0].exact and series.restarts == 0
-    found: list[ReconciledCount] = []
+    counts: list[ReconciledCount] = []
     finished = series.rise(Role.FINISHED, first, last)
     if finished is not None:
-        found.append(_requests(finished, client, exact=exact))
+        counts.append(_requests(finished, client, exact=exact))
     for role, counted in (
         (Role.PROMPT_TOKENS, client.input_tokens),
         (Role.GENERATION_TOKENS, client.output_tokens),
     ):
-        said = series.rise(role, first, last)
-        if said is not None and not (role is Role.GENERATION_TOKENS and client.inputs is not None):
-            found.append(_tokens(role, said, counted, client, exact=exact))
-    found += _details(series, client, first, last, exact=exact)
+        server = series.rise(role, first, last)
+        if server is not None and not (role is Role.GENERATION_TOKENS and client.inputs is not None):
+            counts.append(_tokens(role, server, counted, client, exact=exact))
+    counts += _details(series, client, first, last, exact=exact)
     aborted = series.rise(Role.ABORTED, first, last)
     if aborted is not None and (aborted or client.unsure):
         gave_up = f", of which {client.cancelled:,} were cancelled" if client.cancelled else ""
@@ -51,12 +51,12 @@ def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | No
             f"the server aborted {aborted:,.0f} requests; {client.unsure - client.sent_again:,} of the client's did not "
             f"succeed{gave_up}{again}"
         )
-        found.append(
+        counts.append(
             ReconciledCount(what="aborted", server=aborted, client=client.unsure, agree=None, sentence=sentence)
         )
-    wrong = [line for line in found if line.agree is False]
+    wrong = [line for line in counts if line.agree is False]
     return Reconciliation(
-        counts=found,
+        counts=counts,
         ttft=_ttft(series.histogram(Role.TTFT, first, last), client, _mean_queue_s(series, first, last)),
         mismatch=wrong[0].sentence if wrong else None,
         off=max((_off(line) for line in wrong), default=0.0),
@@ -104,35 +104,35 @@ def _requests_of_inputs(finished: float, client: ClientTotals, inputs: int) -> R
         each = "" if finished == client.succeeded else f", each of their {inputs:,} inputs as one"
         sentence, agree = f"both counted {client.succeeded:,} requests{each}", True
     else:
-        ours = f"{client.succeeded:,} of the client's succeeded, with {inputs:,} inputs"
-        sentence, agree = f"the server finished {finished:,.0f} requests; {ours}", None
+        outcome = f"{client.succeeded:,} of the client's succeeded, with {inputs:,} inputs"
+        sentence, agree = f"the server finished {finished:,.0f} requests; {outcome}", None
     return ReconciledCount(what="requests", server=finished, client=client.succeeded, agree=agree, sentence=sentence)
 
 
-def _tokens(role: Role, said: float, counted: int | None, client: ClientTotals, *, exact: bool) -> ReconciledCount:
+def _tokens(role: Role, server: float, counted: int | None, client: ClientTotals, *, exact: bool) -> ReconciledCount:
     title = TITLES[role].lower()
     if counted is None:
-        sentence = f"the server counted {said:,.0f} {title}; its replies do not say theirs"
-        return ReconciledCount(what=str(role), server=said, client=None, agree=None, sentence=sentence)
+        sentence = f"the server counted {server:,.0f} {title}; its replies do not say theirs"
+        return ReconciledCount(what=str(role), server=server, client=None, agree=None, sentence=sentence)
     if not exact:
-        sentence = f"{title}: {said:,.0f} by the server's metrics, {counted:,} by its replies"
-        return ReconciledCount(what=str(role), server=said, client=counted, agree=None, sentence=sentence)
+        sentence = f"{title}: {server:,.0f} by the server's metrics, {counted:,} by its replies"
+        return ReconciledCount(what=str(role), server=server, client=counted, agree=None, sentence=sentence)
     if client.unsure:
         sentence = (
-            f"{title}: {said:,.0f} by the server's metrics, {counted:,} by the replies that came; the "
+            f"{title}: {server:,.0f} by the server's metrics, {counted:,} by the replies that came; the "
             f"{client.unsure_text} have some too"
         )
-        return ReconciledCount(what=str(role), server=said, client=counted, agree=None, sentence=sentence)
-    if client.incomplete and said > counted:
-        sentence = f"{title}: {said:,.0f} by the server's metrics, {counted:,} by the replies that have a record"
-        return ReconciledCount(what=str(role), server=said, client=counted, agree=None, sentence=sentence)
-    agree = said == counted
+        return ReconciledCount(what=str(role), server=server, client=counted, agree=None, sentence=sentence)
+    if client.incomplete and server > counted:
+        sentence = f"{title}: {server:,.0f} by the server's metrics, {counted:,} by the replies that have a record"
+        return ReconciledCount(what=str(role), server=server, client=counted, agree=None, sentence=sentence)
+    agree = server == counted
     sentence = (
         f"both counted {counted:,} {title}"
         if agree
-        else f"the server counted {said:,.0f} {title}, and its replies say {counted:,}"
+        else f"the server counted {server:,.0f} {title}, and its replies say {counted:,}"
     )
-    return ReconciledCount(what=str(role), server=said, client=counted, agree=agree, sentence=sentence)
+    return ReconciledCount(what=str(role), server=server, client=counted, agree=agree, sentence=sentence)
 
 
 def _details(
@@ -143,7 +143,7 @@ def _details(
     cached = None if hits[0] is None else sum(rise for rise in hits if rise is not None)
     # A preempted request looks its prompt up again, which versions count differently.
     preempted = series.rise(Role.PREEMPTIONS, first, last) or 0
-    for what, title, server, said, twice in (
+    for name, title, server, tally, twice in (
         ("cached_tokens", "cached prompt tokens", cached, client.cached_tokens, preempted > 0),
         ("draft_steps", "steps with drafts", series.rise(Role.DRAFT_STEPS, first, last), client.draft_steps, False),
         ("draft_tokens", "draft tokens", series.rise(Role.DRAFT_TOKENS, first, last), client.draft_tokens, False),
@@ -155,23 +155,23 @@ def _details(
             False,
         ),
     ):
-        if server is not None and said.by:
-            excuse = _excuse(said, client, twice=twice)
-            yield _detail(what, title, server, said.total, excuse if exact else "")
+        if server is not None and tally.by:
+            excuse = _excuse(tally, client, twice=twice)
+            yield _detail(name, title, server, tally.total, excuse if exact else "")
 
 
-def _excuse(said: Said, client: ClientTotals, *, twice: bool) -> str | None:
+def _excuse(tally: Reported, client: ClientTotals, *, twice: bool) -> str | None:
     """Why the sums may differ without an error. Returns None if they may not."""
     if client.unsure:
         return f"; the {client.unsure_text} have some too"
     if client.incomplete:
         return "; requests whose records were lost have some too"
-    if said.silent:
-        return f"; replies that do not say theirs: {said.silent:,}"
+    if tally.silent:
+        return f"; replies that do not say theirs: {tally.silent:,}"
     return "; the server preempted requests, and may count their prompts again" if twice else None
 
 
-def _detail(what: str, title: str, server: float, client: int, excuse: str | None) -> ReconciledCount:
+def _detail(name: str, title: str, server: float, client: int, excuse: str | None) -> ReconciledCount:
     """`excuse` empty: the server counts in its own way."""
     agree: bool | None = server == client
     if agree and excuse != "":
@@ -180,20 +180,20 @@ def _detail(what: str, title: str, server: float, client: int, excuse: str | Non
         sentence, agree = f"{title}: {server:,.0f} by the server's metrics, {client:,} by its replies{excuse}", None
     else:
         sentence = f"the server counted {server:,.0f} {title}, and its replies say {client:,}"
-    return ReconciledCount(what=what, server=server, client=client, agree=agree, sentence=sentence)
+    return ReconciledCount(what=name, server=server, client=client, agree=agree, sentence=sentence)
 
 
 def _mean_queue_s(series: ServerSeries, first: int, last: int) -> float | None:
-    found = series.histogram(Role.QUEUE, first, last)
-    return None if found is None else found.mean_s
+    histogram = series.histogram(Role.QUEUE, first, last)
+    return None if histogram is None else histogram.mean_s
 
 
 def _ttft(server: Histogram | None, client: ClientTotals, queue_s: float | None) -> ReconciledTtft | None:
     """TTFT by both, in ms. A quantile of the server's is known to the width of a bucket; its mean is exact."""
-    mean, ours = (None if server is None else server.mean_s), client.ttft_mean_s
-    if server is None or mean is None or ours is None:
+    mean, client_mean = (None if server is None else server.mean_s), client.ttft_mean_s
+    if server is None or mean is None or client_mean is None:
         return None
-    more = (ours - mean) * _MS
+    more = (client_mean - mean) * _MS
     same = round(server.count) == len(client.ttfts_s)
     beyond = (
         f"but of {round(server.count):,} requests there and {len(client.ttfts_s):,} here, so that this says little"
@@ -205,7 +205,7 @@ def _ttft(server: Histogram | None, client: ClientTotals, queue_s: float | None)
     return ReconciledTtft(
         requests=ServerAndClient(server=server.count, client=len(client.ttfts_s)),
         same_requests=same,
-        mean_ms=ServerAndClient(server=mean * _MS, client=ours * _MS),
+        mean_ms=ServerAndClient(server=mean * _MS, client=client_mean * _MS),
         quantiles_ms=BucketQuantiles(
             **{
                 name: BucketAndValue(server=_bounds_ms(server.quantile_s(p)), client=quantile(client.ttfts_s, p) * _MS)

@@ -35,11 +35,11 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 @lru_cache(maxsize=65536)
 def split_key(key: str) -> tuple[str, Mapping[str, str]]:
     """The name and the labels of a full sample name."""
-    found = _KEY.match(key)
-    if found is None:
+    match = _KEY.match(key)
+    if match is None:
         return key, {}
-    pairs = _LABEL.findall(found[2] or "")
-    return found[1], {name: _ESCAPED.sub(lambda m: "\n" if m[1] == "n" else m[1], value) for name, value in pairs}
+    pairs = _LABEL.findall(match[2] or "")
+    return match[1], {name: _ESCAPED.sub(lambda m: "\n" if m[1] == "n" else m[1], value) for name, value in pairs}
 
 
 @dataclass(slots=True)
@@ -168,7 +168,7 @@ class _Named:
 
 def _by_name(tables: Sequence[ServerTable]) -> dict[str, list[_Named]]:
     """The names that the tables look for, as they appear on a page. Only histograms have parts."""
-    found: dict[str, list[_Named]] = {}
+    index: dict[str, list[_Named]] = {}
     rank = 0
     for table in tables:
         for role, names in table.roles.items():
@@ -176,8 +176,8 @@ def _by_name(tables: Sequence[ServerTable]) -> dict[str, list[_Named]]:
                 rank += 1
                 for tail, part in _TAILS if role in HISTOGRAMS else _NO_TAILS:
                     named = _Named(table.name, role, rank, part, samples)
-                    found.setdefault(samples.name + tail, []).append(named)
-    return found
+                    index.setdefault(samples.name + tail, []).append(named)
+    return index
 
 
 class _PageSeries:
@@ -191,14 +191,14 @@ class _PageSeries:
 
     def add(self, scrape: Scrape) -> None:
         at = scrape.at_ns
-        found: dict[_Place, dict[str, float]] = {}
+        values: dict[_Place, dict[str, float]] = {}
         for key, value in scrape.values.items():
             places = self._places.get(key)
             if places is None:
                 places = self._places[key] = tuple(self._find(key))
             for place, scale in places:
-                found.setdefault(place, {})[key] = value * scale
-        for place, of_all in found.items():
+                values.setdefault(place, {})[key] = value * scale
+        for place, of_all in values.items():
             role, samples = place[0], _each_once(of_all)
             if role in _MEANS:
                 self._levels.setdefault(place, Points()).add(at, sum(samples.values()) / len(samples))
@@ -315,7 +315,7 @@ class ServerSeries:
         return sum(page.restarts for page in self._pages.values())
 
     def _levels(self, role: Role) -> list[Points]:
-        return [found for page in self._pages.values() if (found := page.level(role)) is not None]
+        return [points for page in self._pages.values() if (points := page.level(role)) is not None]
 
     def _together(self, role: Role, values: Sequence[float]) -> float:
         return sum(values) / len(values) if role in _MEANS else sum(values)
@@ -346,12 +346,12 @@ class ServerSeries:
 
     def rise(self, role: Role, start_ns: float, end_ns: float) -> float | None:
         """How far a counter rose between two instants."""
-        pages = [found for page in self._pages.values() if (found := page.counter(role)) is not None]
+        pages = [counter for page in self._pages.values() if (counter := page.counter(role)) is not None]
         return sum(page.between(start_ns, end_ns) for page in pages) if pages else None
 
     def said(self, role: Role) -> float | None:
         """The latest value of a counter, as reported by the servers."""
-        pages = [found for page in self._pages.values() if (found := page.counter(role)) is not None]
+        pages = [counter for page in self._pages.values() if (counter := page.counter(role)) is not None]
         return sum(page.said for page in pages) if pages else None
 
     def covers(self, start_ns: float, end_ns: float) -> bool:

@@ -45,26 +45,26 @@ class ScrapeLines:
         self._last: dict[str, float] | None = None
         self._numbers: dict[str, int] = {}
 
-    def line(self, asked_ns: int, t_ns: int, found: Page | str) -> bytes:
+    def line(self, asked_ns: int, t_ns: int, result: Page | str) -> bytes:
         """The line for a page, or for an error."""
         row: dict[str, Any] = {"t_ns": t_ns, "asked_ns": asked_ns, "page": self._page}
-        if isinstance(found, str):
-            row["error"] = found
+        if isinstance(result, str):
+            row["error"] = result
         elif self._last is None:
-            row |= {"url": self._url, "types": found.types, "values": found.values}
+            row |= {"url": self._url, "types": result.types, "values": result.values}
         else:
             before, numbers = self._last, self._numbers
-            new = {key: value for key, value in found.values.items() if key not in numbers}
+            new = {key: value for key, value in result.values.items() if key not in numbers}
             changed = {
                 str(numbers[key]): value
-                for key, value in found.values.items()
+                for key, value in result.values.items()
                 if key in numbers and before.get(key) != value
             }
-            gone = [numbers[key] for key in before if key not in found.values]
+            gone = [numbers[key] for key in before if key not in result.values]
             row |= {name: rows for name, rows in (("changed", changed), ("values", new), ("gone", gone)) if rows}
-        if not isinstance(found, str):
-            self._last = found.values
-            for key in found.values:
+        if not isinstance(result, str):
+            self._last = result.values
+            for key in result.values:
                 self._numbers.setdefault(key, len(self._numbers))
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -106,12 +106,12 @@ def _counted(value: object) -> float:
 
 def urls_in(lines: Iterable[bytes]) -> list[str]:
     """The URLs of the scraped pages, in order."""
-    found: dict[int, str] = {}
+    urls: dict[int, str] = {}
     for line in lines:
         try:
             row = orjson.loads(line)
             if "url" in row:
-                found.setdefault(int(row["page"]), str(row["url"]))
+                urls.setdefault(int(row["page"]), str(row["url"]))
         except (ValueError, TypeError, KeyError):
             continue
-    return [found[page] for page in sorted(found)]
+    return [urls[page] for page in sorted(urls)]

@@ -45,12 +45,12 @@ def going(way: Sample) -> Change:
 
 def sent_as(way: Sample, item: T) -> T:
     """The item with the endpoint, model, headers and priority of this sample, except those that it sets itself."""
-    own: set[str] = {name.lower() for name, _ in item.headers}
+    names: set[str] = {name.lower() for name, _ in item.headers}
     return replace(
         item,
         endpoint=way.endpoint if item.endpoint is None else item.endpoint,
         model=way.model if item.model is None else item.model,
-        headers=(*item.headers, *((name, value) for name, value in way.headers if name.lower() not in own)),
+        headers=(*item.headers, *((name, value) for name, value in way.headers if name.lower() not in names)),
         priority=way.priority if item.priority is None else item.priority,
     )
 
@@ -91,8 +91,8 @@ Part = dict[str, object]
 def media_note(kinds: Sequence[str]) -> str:
     """The note in the report about chats with these kinds of parts."""
     *before, last = kinds
-    what = f"{', '.join(before)} and {last}" if before else last
-    return f"requests have {what}: their input tokens are what the server says, and are compared with nothing"
+    parts = f"{', '.join(before)} and {last}" if before else last
+    return f"requests have {parts}: their input tokens are what the server says, and are compared with nothing"
 
 
 def image_parts(plan: ImagePlan, seed: int, salt: str | None) -> Callable[[int], list[Part]]:

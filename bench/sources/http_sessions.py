@@ -34,21 +34,21 @@ class HttpSessionSpec:
         """Raises SpecError if the file cannot be used."""
         del tokenizer, seed, salt, chat
         rows = read_http_rows(self.path, self.rows)
-        held: dict[str, list[Sample]] = {}
+        groups: dict[str, list[Sample]] = {}
         for number, sample in enumerate(rows.samples, 1):
             if sample.session is None:
                 raise SpecError(
                     f"{self.path}: --mode sessions needs the session of each request, and that of row {number} is missing: "
                     '{"method": "GET", "url": "http://host/path", "session": "a", "think_time_s": 2}'
                 )
-            held.setdefault(sample.session, []).append(sample)
+            groups.setdefault(sample.session, []).append(sample)
         sessions = [
             Session(
                 id=name,
                 turns=tuple(map(_turn, samples)),
                 requests=tuple(samples),
             )
-            for name, samples in held.items()
+            for name, samples in groups.items()
         ]
         data = SessionData(
             session_at=lambda index: sessions[index % len(sessions)],

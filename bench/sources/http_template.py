@@ -122,12 +122,12 @@ def parse_template(text: str) -> BodyTemplate:
     """Parse a template. Raises ValueError for a function that is written wrongly."""
     texts, places, at = [], [], 0
     is_json = _is_json(_PLACE.sub("0", text))
-    strings = [found.span() for found in _STRING.finditer(_PLACE.sub(lambda found: "0" * len(found[0]), text))]
-    for found in _PLACE.finditer(text):
-        texts.append(text[at : found.start()])
-        at = found.end()
-        quoted = any(start < found.start() and found.end() <= end for start, end in strings)
-        places.append(_place(found[1], quoted))
+    strings = [match.span() for match in _STRING.finditer(_PLACE.sub(lambda found: "0" * len(found[0]), text))]
+    for match in _PLACE.finditer(text):
+        texts.append(text[at : match.start()])
+        at = match.end()
+        quoted = any(start < match.start() and match.end() <= end for start, end in strings)
+        places.append(_place(match[1], quoted))
     return BodyTemplate((*texts, text[at:]), tuple(places), is_json)
 
 

@@ -31,11 +31,11 @@ class ClassSource:
 
     def ways(self) -> list[Sample]:
         """One sample for each destination of its requests."""
-        own = [sent_as(self.way, way) for way in self.source.ways]
-        if own and self.source.names_models:
-            return own
+        samples = [sent_as(self.way, way) for way in self.source.ways]
+        if samples and self.source.names_models:
+            return samples
         usual = sent_as(self.way, self.way if self.source.own_body is None else self.source.own_body)
-        return [*(sent_as(Sample(prompt="", model=model), usual) for model in self.models or (None,)), *own]
+        return [*(sent_as(Sample(prompt="", model=model), usual) for model in self.models or (None,)), *samples]
 
 
 class Mixed(SamplesInOrder):
@@ -99,7 +99,7 @@ class Mixed(SamplesInOrder):
     def planned_sharing(self, requests: int) -> SharingTally | None:
         """Returns None if no class plans sharing. Prompts of different classes share nothing."""
         counts = Counter(self._place(number)[0] for number in range(requests))
-        plans = [one.source.planned_sharing(counts[which]) for which, one in enumerate(self._classes)]
+        plans = [entry.source.planned_sharing(counts[which]) for which, entry in enumerate(self._classes)]
         if all(tally is None for tally in plans):
             return None
         whole = SharingTally(0)

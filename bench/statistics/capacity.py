@@ -176,10 +176,10 @@ def log_likelihood(
         n, k = visit.requests, visit.violations
         if not n:
             continue
-        own = math.log((k + 0.5) / (n - k + 0.5))
+        observed = math.log((k + 0.5) / (n - k + 0.5))
         distance = np.log(visit.load / capacities)[:, None] * slopes
         high = distance >= most
-        above, below = (k * x - n * np.logaddexp(0.0, x) for x in (max(p0 + most, own), min(p0 - clip, own)))
+        above, below = (k * x - n * np.logaddexp(0.0, x) for x in (max(p0 + most, observed), min(p0 - clip, observed)))
         of_visit = np.where(high, above, below)
         # The curve itself is only needed near the load, for few of the capacities: elsewhere the side suffices.
         near = ~high & (distance > -clip)

@@ -83,11 +83,11 @@ class Fit:
 
 def check(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> Fit:
     """How well visits, in order of time, agree with one edge somewhere among `capacities`."""
-    seen = [visit for visit in visits if visit.requests]
-    if not seen:
+    usable = [visit for visit in visits if visit.requests]
+    if not usable:
         return Fit(None, 0.0)
-    best = float(log_likelihood(seen, allowed, capacities, edge).max())
-    return Fit(_flat(seen, allowed, d, capacities, edge), _spread(seen, allowed, d, best))
+    best = float(log_likelihood(usable, allowed, capacities, edge).max())
+    return Fit(_flat(usable, allowed, d, capacities, edge), _spread(usable, allowed, d, best))
 
 
 def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes) -> Flat | None:
@@ -141,18 +141,18 @@ def _below(visit: Share, p: float) -> float:
 def drift(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> float | None:
     """The ln of how far the edge moved from the first visit to the last, below 0 if it fell. Returns None without
     evidence."""
-    own = [_in_units_of(d, visit) for visit in visits if visit.requests]
-    if _from_steady(own)[0] / d < CONTRADICTS:
+    scaled = [_in_units_of(d, visit) for visit in visits if visit.requests]
+    if _from_steady(scaled)[0] / d < CONTRADICTS:
         return None
-    return _moved(own, lambda moved: float(log_likelihood(moved, allowed, capacities, edge, _BROKEN).max()) / d)
+    return _moved(scaled, lambda moved: float(log_likelihood(moved, allowed, capacities, edge, _BROKEN).max()) / d)
 
 
 def contradicts(visits: Sequence[Share], allowed: float, d: float) -> bool:
     """Whether visits contradict every steady server by more than chance for this many visits, in the range that
     matters: between the lowest load that broke and the highest that held. How much more an overloaded server breaks
     depends on how long it is."""
-    own = [_in_units_of(d, visit) for visit in visits if visit.requests]
-    deviance, degrees = _from_steady(_in_question(own, [v.violations > allowed * v.requests for v in own]))
+    scaled = [_in_units_of(d, visit) for visit in visits if visit.requests]
+    deviance, degrees = _from_steady(_in_question(scaled, [v.violations > allowed * v.requests for v in scaled]))
     return deviance / d > degrees + _UNSTEADY
 
 
@@ -238,8 +238,8 @@ def _spread(visits: Sequence[Share], allowed: float, d: float, best: float) -> f
     own share."""
     low, high = odds_times(allowed, 1 / SIDE_ODDS), odds_times(allowed, SIDE_ODDS)
     near = sum(low < visit.violations / visit.requests < high for visit in visits)
-    own = sum(_share_log_likelihood([visit], visit.violations / visit.requests) for visit in visits)
-    return 2 * (own - best) / d / max(1, near - 2)
+    saturated = sum(_share_log_likelihood([visit], visit.violations / visit.requests) for visit in visits)
+    return 2 * (saturated - best) / d / max(1, near - 2)
 
 
 def _share_log_likelihood(visits: Sequence[Share], p: float) -> float:

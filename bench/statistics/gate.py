@@ -109,16 +109,16 @@ def judge(metrics: Mapping[str, Metric], margin: float = MARGIN, alpha: float = 
         allowed = margin if metric.margin is None else metric.margin
         before, now = (mean_of_runs(values, ratio=metric.ratio) for values in (metric.baseline, metric.candidate))
         verdict = _verdict(metric, difference, p, allowed, alpha, before, now)
-        seen = _seen_from(metric, difference, allowed, alpha / len(metrics))
-        judged[name] = Judged(verdict, difference, p, before, now, seen)
+        detectable = _seen_from(metric, difference, allowed, alpha / len(metrics))
+        judged[name] = Judged(verdict, difference, p, before, now, detectable)
     return judged
 
 
 def _seen_from(metric: Metric, difference: Difference, margin: float, alpha: float) -> float:
-    seen = difference.seen_at(alpha)
+    detectable = difference.seen_at(alpha)
     if metric.ratio and not metric.higher_is_worse:
-        seen = seen / (1 + seen)  # Symmetric on the log scale.
-    return max(margin, seen)
+        detectable = detectable / (1 + detectable)  # Symmetric on the log scale.
+    return max(margin, detectable)
 
 
 def _difference(metric: Metric) -> Difference:

@@ -148,14 +148,14 @@ def rate_interval(values: Values, rate: float) -> Interval | TooFew:
     A rate above 0 has no interval that reaches down to 0: then so few waves came that only their existence is known. If
     the only wave lies in the partial step, the steps do not even show that: ten waves are needed.
     """
-    found = mean_interval(values)
-    if isinstance(found, TooFew) or rate <= 0:
-        return found
+    interval = mean_interval(values)
+    if isinstance(interval, TooFew) or rate <= 0:
+        return interval
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
     if not x.any():
         return TooFew(1.0, LEAST_FOR_MEAN, n * (LEAST_FOR_MEAN - 1))
-    reach = (found.high - found.low) / 2
+    reach = (interval.high - interval.low) / 2
     if reach < rate:
         return Interval(rate - reach, rate + reach)
     effective = mean_dependence(x).effective

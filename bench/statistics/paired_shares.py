@@ -98,9 +98,9 @@ def stratified_mid_p(strata: Sequence[Stratum]) -> float:
             continue
         ways = [math.comb(bad, k) * math.comb(answers - bad, loaded - k) for k in range(low, high + 1)]
         chances = np.convolve(chances, _power(np.array([way / math.comb(answers, loaded) for way in ways]), times))
-    seen = sum(s.loaded_bad for s in strata) - least
-    half = float(chances[seen]) / 2
-    return min(1.0, 2 * min(float(chances[:seen].sum()) + half, float(chances[seen + 1 :].sum()) + half))
+    observed = sum(s.loaded_bad for s in strata) - least
+    half = float(chances[observed]) / 2
+    return min(1.0, 2 * min(float(chances[:observed].sum()) + half, float(chances[observed + 1 :].sum()) + half))
 
 
 def _power(chances: npt.NDArray[np.float64], times: int) -> npt.NDArray[np.float64]:

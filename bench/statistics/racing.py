@@ -91,8 +91,8 @@ def gap(values: Values, arm: int, other: int, spread: Noise) -> Gap | None:
     pooled = Gap(fmean(differences), spread.sd * math.sqrt(2 / n), spread.degrees, n)
     if n < 2:
         return pooled
-    own = math.sqrt(variance(differences) / n)
-    return pooled if own <= pooled.error else Gap(pooled.mean, own, n - 1 if n >= OWN_FROM else spread.degrees, n)
+    error = math.sqrt(variance(differences) / n)
+    return pooled if error <= pooled.error else Gap(pooled.mean, error, n - 1 if n >= OWN_FROM else spread.degrees, n)
 
 
 def level(alpha: float, look: int, comparisons: int) -> float:

@@ -83,8 +83,8 @@ def mser(values: Values) -> Cut:
         return Cut(0, True)
     # A series that hardly varies around a large mean would lose its variance to rounding.
     means = x[: n * BATCH].reshape(n, BATCH).mean(axis=1) - x.mean()
-    kept = np.arange(n, 0, -1)
+    remaining = np.arange(n, 0, -1)
     totals, squares = np.cumsum(means[::-1])[::-1], np.cumsum(means[::-1] ** 2)[::-1]
-    errors = np.maximum(squares - totals**2 / kept, 0.0) / kept.astype(np.float64) ** 2
+    errors = np.maximum(squares - totals**2 / remaining, 0.0) / remaining.astype(np.float64) ** 2
     best = int(np.argmin(errors[: n // 2 + 1]))
     return Cut(best * BATCH, best < n // 2)

@@ -59,10 +59,10 @@ def opened(address: str) -> tuple[Any, str]:
 
 def sentence(address: str, error: Exception) -> str:
     """The error of a store's client, in one line."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, FileNotFoundError):
-        said = "there is no such bucket, or nothing at this key"
-    return f"{address}: {said}"
+        reason = "there is no such bucket, or nothing at this key"
+    return f"{address}: {reason}"
 
 
 def put(folder: Path, address: str) -> str:
@@ -132,10 +132,10 @@ def endpoint(address: str) -> str:
 
 def main(words: Sequence[str]) -> int:
     """Run the program. Prints one sentence to stderr if the copy is incomplete."""
-    what, *places = words
+    command, *places = words
     address = next(place for place in places if is_address(place))
     try:
-        match what:
+        match command:
             case "put":
                 print(put(Path(places[0]), places[1]))
             case "get":

@@ -96,16 +96,16 @@ async def probe(
             record,
             is_ready=False,
         )
-    record, told = await _until_text(transport, clock, record, sample, options, f"probe-{run_id}-more", timeout_s)
-    notes += told
+    record, extra = await _until_text(transport, clock, record, sample, options, f"probe-{run_id}-more", timeout_s)
+    notes += extra
     if (problem := _diagnose(record, sample, url, options, listed, authorized)) is not None:
         raise TargetError(f"class {classes[0]}: {problem}" if classes else problem)
     named = [record.model]
     for number, other in enumerate(others, 1):
         request_id = f"probe-{run_id}-of-{number}"
         asked = await ask(transport, clock, other, options, request_id, timeout_s)
-        asked, told = await _until_text(transport, clock, asked, other, options, f"{request_id}-more", timeout_s)
-        notes += (note for note in told if note not in notes)
+        asked, extra = await _until_text(transport, clock, asked, other, options, f"{request_id}-more", timeout_s)
+        notes += (note for note in extra if note not in notes)
         named.append(asked.model)
         if (problem := _diagnose(asked, other, url, options, listed, authorized)) is not None:
             who = [f"class {classes[number]}"] if classes else []
@@ -165,9 +165,9 @@ def samples_to_ask(
     """The requests of the probe: one for each of the `models` among which a run draws, and one for each of the `ways`
     in which rows of the data differ in route. If `all_named`, only the latter."""
     usual = own_body if own_body is not None else _hello(endpoint, Sample())
-    found = [replace(usual, model=model) for model in models] if models else [usual]
-    said = [way if way.body is not None else _hello(endpoint, way) for way in ways]
-    return said if said and all_named else found + said
+    by_model = [replace(usual, model=model) for model in models] if models else [usual]
+    by_way = [way if way.body is not None else _hello(endpoint, way) for way in ways]
+    return by_way if by_way and all_named else by_model + by_way
 
 
 def _hello(endpoint: Endpoint, way: Sample) -> Sample:
@@ -305,17 +305,17 @@ def diagnose(
     record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str | None:
     """One sentence on the problem in the probe's record, and what to do. Returns None if the run can begin."""
-    outcome, said = record.outcome, record.error
+    outcome, error = record.outcome, record.error
     match outcome:
-        case Outcome.CONNECT_ERROR if is_of_proxy(said):
-            return said
+        case Outcome.CONNECT_ERROR if is_of_proxy(error):
+            return error
         case Outcome.CONNECT_ERROR:
-            return _tls_problem(url, said or "") or (
-                f"cannot connect to {url}: {said}. Is the server running there, and are its host and port right?"
+            return _tls_problem(url, error or "") or (
+                f"cannot connect to {url}: {error}. Is the server running there, and are its host and port right?"
                 f"{_proxy_hint(url)}"
             )
-        case Outcome.TIMEOUT_CONNECT if said is not None and "the proxy" in said:
-            return f"cannot connect to {url}: {said}. Is the proxy of --proxy right?"
+        case Outcome.TIMEOUT_CONNECT if error is not None and "the proxy" in error:
+            return f"cannot connect to {url}: {error}. Is the proxy of --proxy right?"
         case Outcome.TIMEOUT_CONNECT:
             if url.startswith("https:"):
                 return f"cannot connect to {url}: no TLS handshake in time. Is the host right, and is it an https port?"
@@ -328,20 +328,20 @@ def diagnose(
         case Outcome.HTTP_ERROR:
             return _http_problem(record, url, options, listed, authorized)
         case Outcome.STREAM_ERROR:
-            return f"the server answered with an error inside the stream: {said}"
+            return f"the server answered with an error inside the stream: {error}"
         case Outcome.RESET | Outcome.TRUNCATED if record.status is not None and TOKEN_KINDS & set(record.chunk_kind):
-            return f"{url} broke off its reply ({said}): {what_came(record)}. Does the server's log say why?"
+            return f"{url} broke off its reply ({error}): {what_came(record)}. Does the server's log say why?"
         case Outcome.RESET:
-            return _reset_problem(url, said or "")
+            return _reset_problem(url, error or "")
         case Outcome.NO_TOKENS:
             asked = record.output_tokens_asked
             most = f" in {asked:,} tokens" if asked is not None else ""
-            return f"the server answered, but no chunk has text{most} ({said}). Does the model answer at all?"
+            return f"the server answered, but no chunk has text{most} ({error}). Does the model answer at all?"
         case Outcome.TRUNCATED | Outcome.MALFORMED:
             if not used_by(options).counts_tokens:
-                return f"the reply of {url} is no success: {said}"
+                return f"the reply of {url} is no success: {error}"
             return (
-                f"the reply of {url} is not what {used_by(options).spoken_by} sends: {said}. "
+                f"the reply of {url} is not what {used_by(options).spoken_by} sends: {error}. "
                 "Are the port and the path those of its API?"
             )
     if options.stream and not record.streamed:
@@ -355,16 +355,16 @@ def diagnose(
     return None
 
 
-def _reset_problem(url: str, said: str) -> str:
+def _reset_problem(url: str, error: str) -> str:
     """The likely cause of a reset before any text."""
-    if (refused := _tls_problem(url, said)) is not None:
+    if (refused := _tls_problem(url, error)) is not None:
         return refused
     if url.startswith("https:"):
         return (
-            f"{url}: {said}. Does the URL point at an http:// port, or does the server want a client certificate "
+            f"{url}: {error}. Does the URL point at an http:// port, or does the server want a client certificate "
             "(--client-cert), or refuse the one that it gets?"
         )
-    return f"{url}: {said}. Does an http:// URL point at an https:// port?"
+    return f"{url}: {error}. Does an http:// URL point at an https:// port?"
 
 
 def what_came(record: RequestRecord) -> str:
@@ -394,15 +394,15 @@ _OTHER_CURES = {
 """The remedy for each message of OpenSSL about a certificate. For all others, the authority is unknown."""
 
 
-def _tls_problem(url: str, said: str) -> str | None:
+def _tls_problem(url: str, error: str) -> str | None:
     """What OpenSSL's message means to the user. Returns None if it is not about TLS."""
-    if "ALERT_" in said and ("CERTIFICATE" in said or "UNKNOWN_CA" in said or "HANDSHAKE_FAILURE" in said):
-        return _refused_certificate(url, said)
-    if any(word in said for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")):
+    if "ALERT_" in error and ("CERTIFICATE" in error or "UNKNOWN_CA" in error or "HANDSHAKE_FAILURE" in error):
+        return _refused_certificate(url, error)
+    if any(word in error for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")):
         return f"{url} does not speak TLS: give its URL with http:// instead of https://"
-    if "CERTIFICATE_VERIFY_FAILED" in said:
+    if "CERTIFICATE_VERIFY_FAILED" in error:
         why = (
-            said.partition("certificate verify failed: ")[2].partition(" (_ssl")[0].rstrip(".")
+            error.partition("certificate verify failed: ")[2].partition(" (_ssl")[0].rstrip(".")
             or "it cannot be checked"
         )
         cure = next(
@@ -413,9 +413,9 @@ def _tls_problem(url: str, said: str) -> str | None:
     return None
 
 
-def _refused_certificate(url: str, said: str) -> str:
+def _refused_certificate(url: str, error: str) -> str:
     """An alert of the server about the client's certificate (RFC 8446, 6.2)."""
-    why = said.partition("[SSL: ")[2].partition("]")[0].partition("ALERT_")[2].lower().replace("_", " ")
+    why = error.partition("[SSL: ")[2].partition("]")[0].partition("ALERT_")[2].lower().replace("_", " ")
     return (
         f"{url} refuses the TLS handshake ({why}): it wants a client certificate that it trusts; give it with "
         "--client-cert and --client-key"
@@ -455,35 +455,35 @@ def _websocket_problem(
 def _http_problem(
     record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str:
-    status, said = record.status, record.error
-    if is_of_proxy(said):
-        return said or ""
-    if said is not None:
-        said = said.removesuffix(".")
+    status, error = record.status, record.error
+    if is_of_proxy(error):
+        return error or ""
+    if error is not None:
+        error = error.removesuffix(".")
     variable = used_by(options).key_variable
     only_socket = used_by(options).only_socket
     if (options.websocket or only_socket) and status in _NO_WEBSOCKET:
         return _websocket_problem(record, url, variable, listed, authorized, only_socket=only_socket)
     if status in (401, 403):
         if authorized:
-            return f"the server refuses this key (status {status}: {said}): check --api-key, {variable} and --header"
-        return f"the server needs a key (status {status}: {said}): give it with --api-key or {variable}"
-    if status == 400 and said is not None and "https" in said.lower():
-        return f"{url} wants TLS (status {status}: {said}): give its URL with https:// instead of http://"
+            return f"the server refuses this key (status {status}: {error}): check --api-key, {variable} and --header"
+        return f"the server needs a key (status {status}: {error}): give it with --api-key or {variable}"
+    if status == 400 and error is not None and "https" in error.lower():
+        return f"{url} wants TLS (status {status}: {error}): give its URL with https:// instead of http://"
     if status in (400, 404) and listed is not None and options.model is not None and options.model not in listed:
         return f"the server has no model {options.model!r} (status {status}): it lists {some_of(listed)}"
     if not used_by(options).counts_tokens:
         return (
-            f"{url} answers with status {status} ({said}): check the method and the body; "
+            f"{url} answers with status {status} ({error}): check the method and the body; "
             f"if this status is a success, write --expect status={status}"
         )
     if status in (404, 405):
         return (
-            f"{url} is not there (status {status}: {said}): check the path; "
+            f"{url} is not there (status {status}: {error}): check the path; "
             "--url takes the server's root, its /v1, or the whole path, which is used as it is"
         )
     if status in (429, 503, 529):
-        return f"the server is not taking requests (status {status}: {said}): wait until it is ready"
+        return f"the server is not taking requests (status {status}: {error}): wait until it is ready"
     if status is not None and status >= 500:
-        return f"the server failed (status {status}: {said}): its log may say why"
-    return f"the server refuses the request (status {status}: {said})"
+        return f"the server failed (status {status}: {error}): its log may say why"
+    return f"the server refuses the request (status {status}: {error})"

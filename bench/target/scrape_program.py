@@ -212,7 +212,7 @@ class Watch:
 
     def first(self) -> FirstScrape:
         """The scrapes before the load. Pages without metrics are dropped."""
-        kept: list[Source] = []
+        sources: list[Source] = []
         problems: list[str] = []
         found: set[tuple[str, str | None]] = set()
         for source in self._sources:
@@ -225,13 +225,13 @@ class Watch:
                 flag = "--gpu-metrics" if source.page.gpu else "--server-metrics"
                 problems.append(f"{flag}: {source.url} {lacks}")
             if scrape.error is None and (lacks is None or not source.page.looked_for):
-                kept.append(source)
+                sources.append(source)
                 found.add(place)
                 self._write(source, line)
-        self._sources = kept
-        if any(not source.page.gpu for source in kept):
+        self._sources = sources
+        if any(not source.page.gpu for source in sources):
             self._settle()
-        return FirstScrape(tuple(problems), bool(kept))
+        return FirstScrape(tuple(problems), bool(sources))
 
     def go_on(self) -> None:
         """Scrape until the load is over, and once more."""
@@ -258,7 +258,7 @@ def _last(series: ServerSeries, role: Role, at_ns: int) -> float | None:
 
 def _counts(series: ServerSeries) -> Mapping[Role, float]:
     """All counters of the servers so far."""
-    return {role: said for role in COUNTERS if (said := series.said(role)) is not None}
+    return {role: count for role in COUNTERS if (count := series.said(role)) is not None}
 
 
 def main(descriptor: int) -> int:

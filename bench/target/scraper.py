@@ -23,22 +23,22 @@ LAST_WITHIN_S = 10.0
 """How long the end of a run waits for the last scrape."""
 
 OFF, AUTO = "off", "auto"
-_HERE = ("localhost", "127.0.0.1", "::1")
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 def pages_of(server: Sequence[str], gpu: str, targets: Sequence[Target]) -> tuple[ScrapePage, ...]:
     """The pages of --server-metrics (by default each target's) and of --gpu-metrics (auto: this machine's GPUs, if a
     target is on it)."""
-    own = [target.without_credentials() for target in targets]
-    found: list[ScrapePage] = []
+    bare = [target.without_credentials() for target in targets]
+    pages: list[ScrapePage] = []
     if OFF not in server:
-        found += [_page(url, own) for url in server] or _own_pages(own)
+        pages += [_page(url, bare) for url in server] or _own_pages(bare)
     if gpu == AUTO:
-        if any(urlsplit(target.url).hostname in _HERE for target in own):
-            found += [ScrapePage(driver, looked_for=True, gpu=True) for driver in (NVML, AMDSMI)]
+        if any(urlsplit(target.url).hostname in _LOCAL_HOSTS for target in bare):
+            pages += [ScrapePage(driver, looked_for=True, gpu=True) for driver in (NVML, AMDSMI)]
     elif gpu != OFF:
-        found.append(replace(_page(gpu, own), gpu=True))
-    return tuple(found)
+        pages.append(replace(_page(gpu, bare), gpu=True))
+    return tuple(pages)
 
 
 def _own_pages(targets: Sequence[Target]) -> list[ScrapePage]:
@@ -86,16 +86,16 @@ class Scraper:
 
     def _read(self) -> None:
         try:
-            said = self._companion.connection.recv()
+            message = self._companion.connection.recv()
         except (EOFError, OSError):
             self.died = not self._last.is_set()
             self._companion.stop()
             self._last.set()
             return
-        if said is None:
+        if message is None:
             self._last.set()
         else:
-            self.now = said
+            self.now = message
 
     async def finish(self) -> None:
         """After the load: request the last scrape, and wait for it."""

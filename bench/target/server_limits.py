@@ -51,12 +51,12 @@ def limits_in(content: bytes, owner: str) -> dict[str, int]:
         page = orjson.loads(content)
     except ValueError:
         return {}
-    found: dict[str, int] = {}
+    limits: dict[str, int] = {}
     for key, value in _pairs(page):
         name = _NAMES[owner].get(key)
         if name is not None and type(value) is int and value > 0:
-            found.setdefault(name, value)
-    return found
+            limits.setdefault(name, value)
+    return limits
 
 
 def _pairs(value: object) -> Iterator[tuple[str, Any]]:

@@ -54,13 +54,13 @@ def subject_of(config: RunConfig, run_id: str, model: str | None, version: str) 
 
 
 def _request_attributes(body: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: body[key] for key, name in _OF_BODY.items() if type(body.get(key)) in (int, float)}
-    if found.get("gen_ai.request.choice.count") == 1:
-        del found["gen_ai.request.choice.count"]
+    attributes = {name: body[key] for key, name in _OF_BODY.items() if type(body.get(key)) in (int, float)}
+    if attributes.get("gen_ai.request.choice.count") == 1:
+        del attributes["gen_ai.request.choice.count"]
     stop = body.get("stop")
     if isinstance(stop, str | list):
-        found["gen_ai.request.stop_sequences"] = tuple([stop] if isinstance(stop, str) else map(str, stop))
-    return found
+        attributes["gen_ai.request.stop_sequences"] = tuple([stop] if isinstance(stop, str) else map(str, stop))
+    return attributes
 
 
 def _has_sdk() -> bool:

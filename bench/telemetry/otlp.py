@@ -125,13 +125,13 @@ class Otlp:
             endpoint=None if base is None else f"{base}/v1/metrics", session=self._session()
         )
         self._traces = OTLPSpanExporter(endpoint=None if base is None else f"{base}/v1/traces", session=self._session())
-        ours = {
+        attributes = {
             "service.name": "trueload",
             "service.version": subject.version,
             "service.instance.id": subject.run_id,
             "trueload.run.name": subject.name,
         }
-        self._resource = Resource(ours).merge(OTELResourceDetector().detect())
+        self._resource = Resource(attributes).merge(OTELResourceDetector().detect())
         self._scope = InstrumentationScope("trueload", subject.version)
         self._offset_ns, self._start_ns = offset_ns, start_ns
         self._points: tuple[int, Sequence[Point]] | None = None
@@ -219,7 +219,9 @@ class Otlp:
     def _send_metrics(self, at_ns: int, points: Sequence[Point]) -> bool:
         from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, ResourceMetrics, ScopeMetrics
 
-        metrics = [self._metric(name, [*own], at_ns) for name, own in groupby(points, lambda point: point.metric.name)]
+        metrics = [
+            self._metric(name, [*group], at_ns) for name, group in groupby(points, lambda point: point.metric.name)
+        ]
         scope = ScopeMetrics(self._scope, metrics, "")
         data = MetricsData([ResourceMetrics(self._resource, [scope], "")])
         self._refusal = None
@@ -265,8 +267,14 @@ class Otlp:
     def _exemplars(self, values: Distribution) -> Iterator[Any]:
         from opentelemetry.sdk.metrics import Exemplar as SdkExemplar
 
-        def made(one: Exemplar) -> Any:  # noqa: ANN401
-            return SdkExemplar({}, one.value, one.at_ns + self._offset_ns, int(one.span_id, 16), int(one.trace_id, 16))
+        def made(exemplar: Exemplar) -> Any:  # noqa: ANN401
+            return SdkExemplar(
+                {},
+                exemplar.value,
+                exemplar.at_ns + self._offset_ns,
+                int(exemplar.span_id, 16),
+                int(exemplar.trace_id, 16),
+            )
 
         return map(made, values.exemplars.values())
 

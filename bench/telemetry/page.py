@@ -29,8 +29,8 @@ class Families:
         """Converts a time of the records to Unix time."""
 
     def collect(self) -> Iterator[Family]:
-        for name, own in groupby(self.points, lambda point: point.metric.name):
-            yield self._family(METRICS[name], [*own])
+        for name, group in groupby(self.points, lambda point: point.metric.name):
+            yield self._family(METRICS[name], [*group])
 
     def _family(self, metric: Metric, points: Sequence[Point]) -> Family:
         names = [*dict.fromkeys(key for point in points for key, _ in point.attributes)]
@@ -50,18 +50,18 @@ class Families:
         return family
 
     def _buckets(self, metric: Metric, values: Distribution) -> Sequence[tuple[str, float, Exemplar]]:
-        found: list[Any] = []
+        buckets: list[Any] = []
         up_to = 0
         for number, bound in enumerate((*metric.bounds, None)):
             up_to += values.counts[number]
             chosen = values.exemplars.get(number)
             bucket = "+Inf" if bound is None else str(bound), float(up_to)
             if chosen is None:
-                found.append(bucket)
+                buckets.append(bucket)
             else:
                 ids = {"trace_id": chosen.trace_id, "span_id": chosen.span_id}
-                found.append((*bucket, Exemplar(ids, chosen.value, (chosen.at_ns + self.offset_ns) / NS_PER_S)))
-        return found
+                buckets.append((*bucket, Exemplar(ids, chosen.value, (chosen.at_ns + self.offset_ns) / NS_PER_S)))
+        return buckets
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -76,11 +76,11 @@ class Files:
 
 
 def _records(lines: list[bytes]) -> list[RequestRecord]:
-    found = []
+    records = []
     for line in lines:
         with suppress(RecordError):
-            found.append(from_line(line))
-    return found
+            records.append(from_line(line))
+    return records
 
 
 class Exporting:

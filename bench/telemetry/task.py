@@ -62,17 +62,17 @@ class Exported:
 
     def notes(self) -> tuple[str, ...]:
         """Sentences for the report; empty if everything was exported."""
-        found = []
+        sentences = []
         if self.failed:
             why = "" if self.error is None else f" ({self.error})"
-            found.append(f"--otlp: {self.failed} of {self.exports} exports failed{why}")
+            sentences.append(f"--otlp: {self.failed} of {self.exports} exports failed{why}")
         if self.unfinished:
-            found.append(f"--otlp: the last export was not done {FINISH_WITHIN_S:g} s after the load")
+            sentences.append(f"--otlp: the last export was not done {FINISH_WITHIN_S:g} s after the load")
         if self.lost_spans:
-            found.append(f"--otlp: {self.lost_spans} of {self.spans + self.lost_spans} spans were not exported")
+            sentences.append(f"--otlp: {self.lost_spans} of {self.spans + self.lost_spans} spans were not exported")
         if self.unread:
-            found.append(f"exported metrics lack {self.unread} bytes of records that could not be read in time")
-        return tuple(found)
+            sentences.append(f"exported metrics lack {self.unread} bytes of records that could not be read in time")
+        return tuple(sentences)
 
 
 NOTHING = Exported()

@@ -107,8 +107,8 @@ class Totals:
         for record in records:
             attributes = (*attributes_of(record, self._subject), ("trueload.phase", record.phase))
             groups.setdefault(attributes, []).append(record)
-        for attributes, own in groups.items():
-            self._add_group(attributes, RecordTable(own))
+        for attributes, group in groups.items():
+            self._add_group(attributes, RecordTable(group))
 
     def _add_group(self, attributes: Attributes, table: RecordTable) -> None:
         self._count(attributes, table.records)
@@ -140,10 +140,10 @@ class Totals:
             if record.sent_ns is not None:
                 by_error.setdefault(error_type(record), []).append(row)
         for error, rows in by_error.items():
-            own = attributes if error is None else (*attributes, ("error.type", error))
+            with_error = attributes if error is None else (*attributes, ("error.type", error))
             values = {row: duration_s(table.records[row]) for row in rows}
             exemplars = ((row, value) for row, value in values.items() if table.records[row].traceparent is not None)
-            self._observe(name, own, np.array([*values.values()]), exemplars, table)
+            self._observe(name, with_error, np.array([*values.values()]), exemplars, table)
         streams = {
             row: (record.chunk_ns[0] - record.sent_ns) / NS_PER_S
             for row, record in enumerate(table.records)
@@ -214,8 +214,8 @@ class Totals:
         bounds = METRICS[name].bounds
         series = self._series.setdefault((name, attributes), Distribution([0] * (len(bounds) + 1)))
         assert isinstance(series, Distribution)
-        found = np.bincount(np.searchsorted(bounds, values, side="left"), minlength=len(bounds) + 1)
-        series.counts = [had + new for had, new in zip(series.counts, found.tolist(), strict=True)]
+        counts = np.bincount(np.searchsorted(bounds, values, side="left"), minlength=len(bounds) + 1)
+        series.counts = [had + new for had, new in zip(series.counts, counts.tolist(), strict=True)]
         series.total += float(values.sum())
         series.least = min(series.least, float(values.min()))
         series.most = max(series.most, float(values.max()))

@@ -39,9 +39,9 @@ class CancelPlan:
 def parse(text: str) -> CancelPlan:
     """Parse a plan. Raises ValueError (SpecError is one) with a sentence on what is wrong."""
     # A distribution may contain commas: only these two words begin a part.
-    found = re.split(r"(?:^|,)\s*(share|after)\s*=", text.strip())
-    parts = dict(zip(found[1::2], found[2::2], strict=True))
-    if found[0].strip() or len(found) != 2 * len(parts) + 1 or "after" not in parts or "share" not in parts:
+    pieces = re.split(r"(?:^|,)\s*(share|after)\s*=", text.strip())
+    parts = dict(zip(pieces[1::2], pieces[2::2], strict=True))
+    if pieces[0].strip() or len(pieces) != 2 * len(parts) + 1 or "after" not in parts or "share" not in parts:
         raise ValueError(f"{text!r} is not of the form share=SHARE,after=DIST, {_EXAMPLE}")
     match = _SHARE.fullmatch(parts["share"].strip())
     if match is None:

@@ -72,12 +72,14 @@ class TrafficMix:
     @property
     def shares(self) -> Shares:
         """The shares from which the run draws, if there are no rates."""
-        return Shares(tuple(one.name for one in self.classes), tuple(one.weight for one in self.classes))
+        return Shares(
+            tuple(run_class.name for run_class in self.classes), tuple(run_class.weight for run_class in self.classes)
+        )
 
     @property
     def rate(self) -> float:
         """Requests per second of all classes together, if there are rates."""
-        return sum(one.weight for one in self.classes)
+        return sum(run_class.weight for run_class in self.classes)
 
 
 def mix_of(written: Mapping[str, Any] | None) -> TrafficMix | None:
@@ -134,8 +136,8 @@ def readable(value: object) -> list[tuple[str, dict[str, object]]]:
     except ValueError:
         return []
     rows = content.get("classes") if isinstance(content, Mapping) else None
-    found = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, Sequence) else []
-    return [(str(row.get("name")), {key: row[key] for key in CLASS_SETTINGS if key in row}) for row in found]
+    mappings = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, Sequence) else []
+    return [(str(row.get("name")), {key: row[key] for key in CLASS_SETTINGS if key in row}) for row in mappings]
 
 
 def _loaded(path: str) -> object:
@@ -162,8 +164,8 @@ def _checked(content: object) -> dict[str, object]:
         if not isinstance(row, Mapping):
             problems.append(f"class {number}: {row!r} has no keys: write name, share and what it sends")
             continue
-        found, wrong = _row(row, number)
-        checked.append(found)
+        settings, wrong = _row(row, number)
+        checked.append(settings)
         problems += wrong
     problems += _together(checked)
     if problems:
@@ -176,26 +178,26 @@ def _row(row: Mapping[Any, Any], number: int) -> tuple[dict[str, Any], list[str]
     name = row.get("name")
     place = f"class {name if isinstance(name, str) else number}"
     problems = []
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     if not isinstance(name, str) or _NAME.fullmatch(name) is None:
         problems.append(f"{place}: name: give letters, digits, dot, dash and underscore (given: {name!r})")
     for key, value in row.items():
         try:
-            found[key] = _CHECKS[key](value) if key in _CHECKS else value
+            settings[key] = _CHECKS[key](value) if key in _CHECKS else value
         except ValueError as e:
             problems.append(f"{place}: {key}: {e}")
         if key not in OWN_KEYS and key not in CLASS_SETTINGS:
             near = difflib.get_close_matches(str(key), [*OWN_KEYS, *CLASS_SETTINGS], n=1)
             hint = f": did you mean {near[0]}?" if near else f": a class has {', '.join((*OWN_KEYS, *CLASS_SETTINGS))}"
             problems.append(f"{place}: {key} is not known{hint}")
-            del found[key]
+            del settings[key]
     own = {key: row[key] for key in OF_A_ROW if key in row}
     problems += [f"{place}: {problem}" for problem in own_problems(own)]
     if isinstance(row.get("headers"), Mapping) and MASK in row["headers"].values():
         problems.append(f"{place}: headers: they were stored without their values ({MASK}): give them again")
     if ("share" in row) == ("rate" in row):
         problems.append(f"{place}: give either share (of the requests) or rate (requests per second)")
-    return found, problems
+    return settings, problems
 
 
 def _together(rows: Sequence[Mapping[str, object]]) -> list[str]:

@@ -38,15 +38,15 @@ def parse(text: str) -> Shares:
 
 def _of_json(text: str) -> Shares:
     try:
-        given = orjson.loads(text)
+        weights = orjson.loads(text)
     except orjson.JSONDecodeError as e:
         raise ValueError(f'not JSON ({e}): write {{"NAME": WEIGHT}}') from e
-    numbers = isinstance(given, dict) and all(
-        isinstance(weight, int | float) and not isinstance(weight, bool) for weight in given.values()
+    numbers = isinstance(weights, dict) and all(
+        isinstance(weight, int | float) and not isinstance(weight, bool) for weight in weights.values()
     )
-    if not numbers or not given or "" in given:
+    if not numbers or not weights or "" in weights:
         raise ValueError('an object of names and weights is expected, such as {"a": 3, "b": 1}')
-    return _checked([(name, float(weight)) for name, weight in given.items()])
+    return _checked([(name, float(weight)) for name, weight in weights.items()])
 
 
 def _checked(shares: list[tuple[str, float]]) -> Shares:

@@ -61,8 +61,8 @@ def seats(weights: Sequence[float], total: int) -> list[int]:
     # since rounding adds at most one half to each (the extra 1 covers floating-point rounding). The few remaining ones
     # are assigned one by one.
     sure = max(0.0, total - len(weights) / 2 - 1) / math.fsum(weights)
-    given = [max(0, math.ceil(weight * sure - 0.5)) for weight in weights]
-    for _ in range(total - sum(given)):
-        most = max(range(len(weights)), key=lambda which: weights[which] / (2 * given[which] + 1))
-        given[most] += 1
-    return given
+    counts = [max(0, math.ceil(weight * sure - 0.5)) for weight in weights]
+    for _ in range(total - sum(counts)):
+        most = max(range(len(weights)), key=lambda which: weights[which] / (2 * counts[which] + 1))
+        counts[most] += 1
+    return counts

@@ -372,8 +372,8 @@ class Connection(ABC):
     def _replica(self, headers: Mapping[bytes, bytes]) -> str | None:
         """The replica that answered, from the first header that names it."""
         for name in self._engine.replica_headers:
-            if (said := headers.get(name)) is not None:
-                return said.decode("latin-1")
+            if (value := headers.get(name)) is not None:
+                return value.decode("latin-1")
         return None
 
     def _complete(self, job: Job, parser: Parser) -> None:

@@ -53,25 +53,25 @@ class HeadReader:
         ProtocolError and HeadTooLarge."""
         searched = max(0, len(self._held) - 2)
         self._held += data
-        held = self._held
+        buffer = self._held
         while True:
-            if not held.startswith(_START[: len(held)]):
-                raise ProtocolError(_shown(held))
-            end = _END.search(held, searched)
-            size = self._bytes + (len(held) if end is None else end.end())
+            if not buffer.startswith(_START[: len(buffer)]):
+                raise ProtocolError(_shown(buffer))
+            end = _END.search(buffer, searched)
+            size = self._bytes + (len(buffer) if end is None else end.end())
             if size > MAX_HEAD_BYTES:
                 raise HeadTooLarge(f"the response head is larger than the limit of {MAX_HEAD_BYTES} bytes")
             if end is None:
                 return b""
-            head = bytes(held[: end.start()])
-            del held[: end.end()]
+            head = bytes(buffer[: end.start()])
+            del buffer[: end.end()]
             searched = 0
             if not _is_interim(head):
                 self.complete = True
-                return checked(head, to_head=self._to_head) + bytes(held)
+                return checked(head, to_head=self._to_head) + bytes(buffer)
             checked(head)
             self._bytes += end.end()
-            if not held:
+            if not buffer:
                 return b""
 
 

@@ -88,8 +88,8 @@ class Target:
         """The destination of requests with this route. A header of the route replaces the target's headers of the same
         name."""
         whole = self.usual if route.endpoint is None else self.others[route.endpoint]
-        own = {name.lower() for name, _ in route.headers}
-        shared = tuple((name, value) for name, value in whole.headers if name.lower() not in own)
+        names = {name.lower() for name, _ in route.headers}
+        shared = tuple((name, value) for name, value in whole.headers if name.lower() not in names)
         url = whole.url
         if route.path is not None:
             scheme, host = urlsplit(url)[:2]

@@ -132,21 +132,21 @@ class PolledConnection(Connection):
         """Read all pending data, each chunk with its own stamp; first the head of the response, if this is its length."""
         # Data that an earlier turn left was there before this poll, so it has no lower bound.
         poll_ns = 0 if self._more else self._engine.last_poll_ns
-        taken = read_chunkwise(self.sock.recvmsg, _CONTROL_SIZE, _PUT_BY, head, self._left_of)
-        self._more = taken.more
-        if taken.reads:
-            self.reads += len(taken.reads)
+        batch = read_chunkwise(self.sock.recvmsg, _CONTROL_SIZE, _PUT_BY, head, self._left_of)
+        self._more = batch.more
+        if batch.reads:
+            self.reads += len(batch.reads)
             before = len(self._put_by)
-            self._put_by += [(data, stamp, poll_ns) for data, stamp in taken.reads]
-            self._put_by_bytes += sum(len(data) for data, _ in taken.reads)
+            self._put_by += [(data, stamp, poll_ns) for data, stamp in batch.reads]
+            self._put_by_bytes += sum(len(data) for data, _ in batch.reads)
             heavy = self._put_by_bytes > _PUT_BY * _BUFFER_SIZE
-            if heavy or any(self._may_end(data) for data, _ in taken.reads):
+            if heavy or any(self._may_end(data) for data, _ in batch.reads):
                 self.parse()
             elif before < _PUT_BY <= len(self._put_by):
                 self._engine.later(self.catch_up)
-        if taken.broken is not None:
-            self._lost(f"the connection was reset: {taken.broken.strerror}")
-        elif taken.ended:
+        if batch.broken is not None:
+            self._lost(f"the connection was reset: {batch.broken.strerror}")
+        elif batch.ended:
             self._ended()
 
     _left_of = staticmethod(left_of_chunk)
@@ -203,7 +203,7 @@ class PolledConnection(Connection):
                 exchange.first_byte_ns = stamp_ns
             pieces = parser.feed(data)
             if parser.beside:
-                self.reads -= 1  # A ping is no sign of the response.
+                self.reads -= 1  # A ping is not part of the response.
                 if is_first:
                     exchange.first_byte_ns = None
             if exchange.status is None and parser.status is not None:

@@ -66,7 +66,7 @@ class ReceivedConnection(Connection):
         """Does nothing: the receiver reads the connection, whatever woke the sending."""
         del events
 
-    def attend(self, what: int) -> None:
+    def attend(self, event: int) -> None:
         """Handle a notification of the receiver: a response may have ended, much is buffered, or the connection has
         ended."""
         stream = self._stream
@@ -81,7 +81,7 @@ class ReceivedConnection(Connection):
                     self._lost(f"the connection was reset: {os.strerror(error)}")
             else:
                 self._ended()
-        elif core is not None and what == core.CATCH_UP:
+        elif core is not None and event == core.CATCH_UP:
             self._engine.later(self.catch_up)
         elif stream.waiting or stream.holds:
             self.parse()
@@ -127,10 +127,10 @@ class ReceivedConnection(Connection):
                 if plain_events is not None:
                     events, stamps, bounds, size, exchange.last_read_ns = plain_events
                     exchange.feed_events(events, stamps, bounds, size)
-            taken = stream.take(offset_ns, exchange.first_byte_ns is None)
-            if taken is None:
+            chunk = stream.take(offset_ns, exchange.first_byte_ns is None)
+            if chunk is None:
                 break
-            data, stamp_ns, bound_ns = taken
+            data, stamp_ns, bound_ns = chunk
             if parser.complete:
                 parser.behind(data)
                 continue

@@ -81,14 +81,14 @@ class SeveralTargets:
 
     def read_replies(self, then: Callable[[Iterable[ReplyInFlight]], None]) -> None:
         waiting = len(self.transports)
-        found: list[ReplyInFlight] = []
+        in_flight: list[ReplyInFlight] = []
 
         def add(replies: Iterable[ReplyInFlight]) -> None:
             nonlocal waiting
-            found.extend(replies)
+            in_flight.extend(replies)
             waiting -= 1
             if not waiting:
-                then(found)
+                then(in_flight)
 
         for transport in self.transports:
             transport.read_replies(add)

@@ -225,11 +225,11 @@ class SocketTransport(WireTransport):
 
     def _take_idle(self, request: Request) -> Connection | None:
         goes_on = request.continuation
-        own = None if goes_on is None else self._sockets.pop(goes_on.conversation, None)
-        if own is not None and own.alive():
-            return own
-        if own is not None:
-            own.close()
+        connection = None if goes_on is None else self._sockets.pop(goes_on.conversation, None)
+        if connection is not None and connection.alive():
+            return connection
+        if connection is not None:
+            connection.close()
         # A socket made in advance has only the run's headers.
         return None if request.route is not None or self._one_each else super()._take_idle(request)
 
@@ -247,7 +247,7 @@ class SocketTransport(WireTransport):
 
     def forget_idle(self, connection: Connection) -> None:
         super().forget_idle(connection)
-        for name in [name for name, own in self._sockets.items() if own is connection]:
+        for name in [name for name, entry in self._sockets.items() if entry is connection]:
             del self._sockets[name]
 
     def refused(self, connection: Connection, sent_ns: int, answer: Refused) -> None:

@@ -60,7 +60,7 @@ def worse_than_default(folder: Path, turns: Sequence[TuneTurn], arm: int, arms: 
     for number in rounds:
         mine = [turn for turn in turns if turn.round == number and turn.arm in sides]
         directories = [RunDirectory(folder / row.name) for turn in mine for row in turn.loads]
-        of_round = next((found for directory in directories if (found := read_probes(directory))), [])
+        of_round = next((stored for directory in directories if (stored := read_probes(directory))), [])
         for probe in of_round:
             if (key := orjson.dumps(probe)) not in places:
                 places[key] = len(probes)
@@ -81,6 +81,6 @@ def worse_than_default(folder: Path, turns: Sequence[TuneTurn], arm: int, arms: 
 def _answers(folder: Path, turn: TuneTurn, places: Sequence[int]) -> Iterator[KeptAnswer]:
     """The answers of a turn. `places`: for each probe of its round, its position among the probes of the race."""
     for row in turn.loads:
-        for kept in read_answers(RunDirectory(folder / row.name), max(len(places), 1)).answers:
-            if kept.probe is not None and places:
-                yield replace(kept, probe=places[kept.probe])
+        for answer in read_answers(RunDirectory(folder / row.name), max(len(places), 1)).answers:
+            if answer.probe is not None and places:
+                yield replace(answer, probe=places[answer.probe])

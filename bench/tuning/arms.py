@@ -25,8 +25,8 @@ class Arm:
     @property
     def name(self) -> str:
         """Its varied flags in short, without omitted flags: `max-num-seqs=16 block-size=32`."""
-        given = [flag for flag in self.varied if self.flags.get(flag) is not None]
-        return " ".join(f"{flag}={written(self.flags[flag])}" for flag in given) or "the default"
+        names = [flag for flag in self.varied if self.flags.get(flag) is not None]
+        return " ".join(f"{flag}={written(self.flags[flag])}" for flag in names) or "the default"
 
     def words(self, template: str, port: int) -> list[str]:
         """Its command line."""
@@ -50,28 +50,30 @@ class Choices:
 def arms_of(choices: Choices) -> list[Arm]:
     """All arms, without duplicates, the default first. Raises ValueError if there are fewer than two, or too many."""
     first = {flag: values[0] for flag, values in choices.values.items()} | dict(choices.default)
-    found = [first, *_combinations(choices, first), *({**first, **listed} for listed in choices.listed)]
-    kept: list[dict[str, Value]] = []
-    seen: set[tuple[tuple[str, str, bool], ...]] = set()
-    for flags in found:
+    combinations = [first, *_combinations(choices, first), *({**first, **listed} for listed in choices.listed)]
+    selected: list[dict[str, Value]] = []
+    keys: set[tuple[tuple[str, str, bool], ...]] = set()
+    for flags in combinations:
         whole = {flag: value for flag, value in flags.items() if _needed(choices, flag, flags)}
         # In their written form: 0 differs from false, and 1 from true, which are equal in Python.
         key = tuple(sorted((flag, written(value), isinstance(value, str | int | float) and not isinstance(value, bool))
                            for flag, value in whole.items()))  # fmt: skip
-        if key not in seen and not any(condition.holds(whole) for condition in choices.exclude):
-            seen.add(key)
-            kept.append(whole)
+        if key not in keys and not any(condition.holds(whole) for condition in choices.exclude):
+            keys.add(key)
+            selected.append(whole)
         elif flags is first and any(condition.holds(whole) for condition in choices.exclude):
             raise ValueError("the default is an excluded combination: change `default` or `exclude`")
-    if len(kept) < 2:
+    if len(selected) < 2:
         raise ValueError("there is only one combination of flags: give a flag two values or more")
-    if len(kept) > MOST_ARMS:
-        raise ValueError(f"these are {len(kept):,} combinations: give fewer values, exclude some, or write vary: one")
-    names = dict.fromkeys(flag for flags in kept for flag in flags)
-    varied = tuple(name for name in names if len({written(flags.get(name)) for flags in kept}) > 1)
+    if len(selected) > MOST_ARMS:
+        raise ValueError(
+            f"these are {len(selected):,} combinations: give fewer values, exclude some, or write vary: one"
+        )
+    names = dict.fromkeys(flag for flags in selected for flag in flags)
+    varied = tuple(name for name in names if len({written(flags.get(name)) for flags in selected}) > 1)
     if choices.vary == "grid":
-        return [Arm(flags, varied, gpus_of(choices.gpus, flags)) for flags in kept]
-    return [Arm(flags, _differing(flags, kept[0]), gpus_of(choices.gpus, flags)) for flags in kept]
+        return [Arm(flags, varied, gpus_of(choices.gpus, flags)) for flags in selected]
+    return [Arm(flags, _differing(flags, selected[0]), gpus_of(choices.gpus, flags)) for flags in selected]
 
 
 def _differing(flags: Flags, default: Flags) -> tuple[str, ...]:

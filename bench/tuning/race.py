@@ -269,12 +269,12 @@ class Race:
         places = {arm: place for leaving in self._leaving for arm, place in leaving.items()}
         rounds = max((turn.round for turn in self.turns), default=0)
         values, spread = _table(self.turns, rounds), self._noise(rounds)
-        seen = {arm for row in values for arm in row}
+        measured = {arm for row in values for arm in row}
         # If all remaining arms fail in the end, the best of the others is the best.
         places |= {turn.arm: Place.WORSE_ANSWERS for turn in self.turns if turn.worse_answers}
         out = (Place.FAILED, Place.WORSE_ANSWERS)
-        valued = [arm for arm in self._alive if arm in seen and places.get(arm) not in out]
-        valued = valued or [arm for arm in seen if places.get(arm) not in out]
+        valued = [arm for arm in self._alive if arm in measured and places.get(arm) not in out]
+        valued = valued or [arm for arm in measured if places.get(arm) not in out]
         best = max(valued, key=lambda arm: _mean(values, arm), default=None)
         standings = []
         for arm in range(self.settings.arms):
@@ -287,7 +287,7 @@ class Race:
                 # Later rounds may have shown more noise, or another best.
                 place = Place.WORSE if proven else Place.NOT_TOLD_APART if place is Place.WORSE else place
             if place is None:
-                place = Place.NOT_TOLD_APART if arm in seen else Place.FAILED if mine else Place.UNTRIED
+                place = Place.NOT_TOLD_APART if arm in measured else Place.FAILED if mine else Place.UNTRIED
             standings.append(
                 Standing(
                     arm, place, len(mine), _value(mine),

@@ -89,9 +89,9 @@ def start(spec: ServerSpec, words: list[str], port: int, log: Path) -> Server:
 
 def free_port() -> int:
     """A free port of the loopback."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
     return port
 
 

@@ -215,12 +215,12 @@ def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) ->
 
 def _sentences(errors: Sequence[ErrorDetails]) -> list[str]:
     """The problems of the file's structure, one per place: pydantic reports every alternative of a choice."""
-    found: dict[str, list[ErrorDetails]] = {}
+    groups: dict[str, list[ErrorDetails]] = {}
     for error in errors:
         loc, scalar = error["loc"], error["type"].startswith(_SCALARS)
         # The last part is the alternative.
-        found.setdefault(".".join(map(str, loc[:-1] if scalar and loc[-1] in _TYPES else loc)), []).append(error)
-    return [_sentence(place, its) for place, its in found.items()]
+        groups.setdefault(".".join(map(str, loc[:-1] if scalar and loc[-1] in _TYPES else loc)), []).append(error)
+    return [_sentence(place, its) for place, its in groups.items()]
 
 
 def _meant(place: str) -> list[str]:
@@ -232,8 +232,8 @@ def _rest(content: Mapping[object, object], errors: Sequence[ErrorDetails]) -> t
     keys."""
     places = [str(error["loc"][1 if error["loc"][0] == "server" and len(error["loc"]) > 1 else 0]) for error in errors]
     lost = frozenset([*places, *(name for place in places for name in _meant(place))])
-    given = content.get("server")
-    server = {k: v for k, v in given.items() if k in ServerPart.model_fields} if isinstance(given, Mapping) else {}
+    section = content.get("server")
+    server = {k: v for k, v in section.items() if k in ServerPart.model_fields} if isinstance(section, Mapping) else {}
     server = {k: v for k, v in server.items() if k not in lost}
     if lost & (_NAMES | {"command", "server"}):
         server["command"] = "{port} {flags}"  # Not all of its flags are known.
@@ -258,7 +258,7 @@ def _sentence(place: str, errors: Sequence[ErrorDetails]) -> str:
 
 def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
     part = file.server
-    found, command = len(wrong), part.command
+    before, command = len(wrong), part.command
     try:
         if not shlex.split(command):
             wrong.append("server.command is empty: give the command that starts the server")
@@ -291,7 +291,7 @@ def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
         wrong.append("server.together: servers that run together need two server.ports or more")
     start_s = _seconds("server.start_within", part.start_within, wrong)
     stop_s = _seconds("server.stop_within", part.stop_within, wrong)
-    if len(wrong) > found or start_s is None or stop_s is None:
+    if len(wrong) > before or start_s is None or stop_s is None:
         return None
     environment = {name: str(value) for name, value in part.environment.items()}
     return ServerSpec(
@@ -311,8 +311,8 @@ def _names(file: SpecFile) -> list[str]:
 
 
 def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | None:
-    found, names = len(wrong), _names(file)
-    wrong += [f"flags.{name} has no value: give a list of them" for name, given in file.flags.items() if not given]
+    before, names = len(wrong), _names(file)
+    wrong += [f"flags.{name} has no value: give a list of them" for name, options in file.flags.items() if not options]
     wrong += [f"needs.{name}: not a flag of this file" for name in file.needs if name not in names]
     wrong += [
         f"flags: {{{name}}} is something else in server.command: write the flag with its dashes, --{name}"
@@ -333,11 +333,11 @@ def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | No
 
     exclude = [condition("exclude", text) for text in file.exclude]
     needs = {name: condition(f"needs.{name}", text) for name, text in file.needs.items()}
-    if len(wrong) > found or not complete:
+    if len(wrong) > before or not complete:
         return None
-    given: dict[str, Sequence[Value]] = dict(file.flags)
+    options: dict[str, Sequence[Value]] = dict(file.flags)
     choices = Choices(
-        given, file.arms, file.default, exclude, needs, "grid" if file.vary == "grid" else "one at a time", file.gpus
+        options, file.arms, file.default, exclude, needs, "grid" if file.vary == "grid" else "one at a time", file.gpus
     )
     try:
         arms = arms_of(choices)
@@ -357,10 +357,10 @@ def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | No
 
 def _of_gpus(gpus: int | str, arms: Sequence[Arm]) -> list[str]:
     """The problems with the values of the flag that sets the number of GPUs of an arm. If omitted, it is one."""
-    given = dict.fromkeys(conditions.written(arm.flags.get(str(gpus))) for arm in arms)
+    counts = dict.fromkeys(conditions.written(arm.flags.get(str(gpus))) for arm in arms)
     return [
         f"gpus: {gpus}={value} is no number of GPUs: give whole numbers from 1, or leave gpus out"
-        for value in given
+        for value in counts
         if value != "null" and not (value.isdecimal() and int(value) > 0)
     ]
 

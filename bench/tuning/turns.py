@@ -15,7 +15,7 @@ from bench.config import RunConfig
 from bench.errors import Interrupted, TargetError
 from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Ending
-from bench.load_search.driver import Ended, Follower
+from bench.load_search.driver import Follower, SearchEnd
 from bench.load_search.whole import carry_out, new_directory
 from bench.load_search.whole import plan as search_plan
 from bench.load_sweep.points import run_of
@@ -85,7 +85,7 @@ class Turns:
         series: RunSeries,
         resolved: Resolve,
         observer: Observer,
-        carry_out: Callable[..., tuple[Ended, object]] = carry_out,
+        carry_out: Callable[..., tuple[SearchEnd, object]] = carry_out,
     ) -> None:
         self.spec = spec
         self.lengths = lengths_of(spec)
@@ -218,14 +218,14 @@ class Turns:
         plan = search_plan(settings, of_search, lambda amount: self._resolved({**settings, **amount}))
         directory = new_directory(plan.base, self._series.command)
         runs = RunSeries(path, command=self._series.command, observer=LoadOnly(self._observer))
-        ended, _ = self._carry_out(plan.search, plan.wanted, plan.base, directory, runs, Follower())
-        if ended.stopped_by is Ending.INTERRUPTED:
+        end, _ = self._carry_out(plan.search, plan.wanted, plan.base, directory, runs, Follower())
+        if end.stopped_by is Ending.INTERRUPTED:
             raise Interrupted(f"interrupted: {path} is not complete")
-        if ended.error is not None and not plan.search.results:
-            raise ended.error
-        found = conclude(plan.search)
-        load = found.at_least if found.known is None else found.known.estimate
-        return TuneLoad(name=name, load=load or 0.0, status=str(found.kind), held=load is not None)
+        if end.error is not None and not plan.search.results:
+            raise end.error
+        conclusion = conclude(plan.search)
+        load = conclusion.at_least if conclusion.known is None else conclusion.known.estimate
+        return TuneLoad(name=name, load=load or 0.0, status=str(conclusion.kind), held=load is not None)
 
     def _why_no_value(self, made: Sequence[TuneLoad]) -> str:
         if self.spec.goal == "held_load":

@@ -45,4 +45,4 @@ def imported(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if evidence.imported_from is None:
         return []
     sentence = f"imported from {evidence.imported_from}: its error is unknown, since Trueload took none of its times"
-    return [Finding("imported", Status.SUSPECT, 1.0, said) for said in (sentence, *evidence.not_in_file)]
+    return [Finding("imported", Status.SUSPECT, 1.0, text) for text in (sentence, *evidence.not_in_file)]

@@ -13,36 +13,36 @@ from bench.verdict.limits import Limits
 
 def calibration(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """A calibration found an error, of this run or of an earlier one at such a load on this machine."""
-    found = evidence.calibration
-    if isinstance(found, LedgerCalibration):
-        return [*_of_ledger(found, limits), *_problems(found, "", Status.INVALID)]
-    if isinstance(found, KnownCalibration):
-        return [*_of_earlier(found, limits), *_problems(found, f" of {found.date[:10]}", Status.SUSPECT)]
+    result = evidence.calibration
+    if isinstance(result, LedgerCalibration):
+        return [*_of_ledger(result, limits), *_problems(result, "", Status.INVALID)]
+    if isinstance(result, KnownCalibration):
+        return [*_of_earlier(result, limits), *_problems(result, f" of {result.date[:10]}", Status.SUSPECT)]
     return []
 
 
-def _of_ledger(found: LedgerCalibration, limits: Limits) -> list[Finding]:
+def _of_ledger(result: LedgerCalibration, limits: Limits) -> list[Finding]:
     findings = []
-    targets = () if found.per_target is UNSET else found.per_target
+    targets = () if result.per_target is UNSET else result.per_target
     of_targets = ((f" of replica {target.name}", row) for target in targets for row in target.metrics)
-    said = set()
-    for whose, row in (*(("", row) for row in found.metrics), *of_targets):
-        off_ms = _off_ms(row, found.network_ms)
+    reported = set()
+    for whose, row in (*(("", row) for row in result.metrics), *of_targets):
+        off_ms = _off_ms(row, result.network_ms)
         # Without reasoning and with one token a chunk, TTFO equals TTFT and the chunk gap equals ITL: report an error
         # once.
         same = (whose, row.stat, row.measured, row.true)
-        if same in said or _said_to_be_open(row) or (status := _status(row, off_ms, limits)) is None:
+        if same in reported or _said_to_be_open(row) or (status := _status(row, off_ms, limits)) is None:
             continue
-        said.add(same)
+        reported.add(same)
         unit = f" {row.unit}" if row.unit else ""
         sentence = (
             f"calibration: {_named(row)}{whose} reads {row.measured:.3f}{unit}; "
             f"the true value is {row.true:.3f}{unit} ({row.error:+.3f}{unit})"
         )
         findings.append(Finding("calibration", status, off_ms, sentence))
-    findings += _way_in(found, limits)
-    findings += _seen_before_written(found, limits)
-    for row in found.throughput:
+    findings += _way_in(result, limits)
+    findings += _seen_before_written(result, limits)
+    for row in result.throughput:
         share = abs(row.error_share or 0.0)
         status = limits.calibration_throughput_share.of(share)
         sentence = (
@@ -52,13 +52,13 @@ def _of_ledger(found: LedgerCalibration, limits: Limits) -> list[Finding]:
     return findings
 
 
-def _of_earlier(found: KnownCalibration, limits: Limits) -> list[Finding]:
+def _of_earlier(result: KnownCalibration, limits: Limits) -> list[Finding]:
     findings = []
-    for row in found.metrics:
+    for row in result.metrics:
         off_ms = abs(float(row.error))
         if (status := _status(row, off_ms, limits)) is not None:
             sentence = (
-                f"calibration: on {found.date[:10]}, at this load, {_named(row)} was {row.error:+.3f} {row.unit} off on "
+                f"calibration: on {result.date[:10]}, at this load, {_named(row)} was {row.error:+.3f} {row.unit} off on "
                 f"this machine ({_share(row, off_ms):.1%} of what it reads now)"
             )
             findings.append(Finding("calibration", status, off_ms, sentence))
@@ -69,8 +69,8 @@ def _named(row: NumberRow | KnownErrorRow) -> str:
     return f"{'median' if row.stat == 'p50' else row.stat} of {in_sentence(row.metric)}"
 
 
-def _problems(found: LedgerCalibration | KnownCalibration, when: str, status: Status) -> list[Finding]:
-    return [Finding("calibration", status, 1.0, f"calibration{when}: {problem}") for problem in found.problems]
+def _problems(result: LedgerCalibration | KnownCalibration, when: str, status: Status) -> list[Finding]:
+    return [Finding("calibration", status, 1.0, f"calibration{when}: {problem}") for problem in result.problems]
 
 
 def _share(row: NumberRow | KnownErrorRow, off_ms: float) -> float:
@@ -102,11 +102,11 @@ def _said_to_be_open(row: NumberRow) -> bool:
     return greatest - least > row.measured and row.true <= greatest
 
 
-def _way_in(found: LedgerCalibration, limits: Limits) -> list[Finding]:
+def _way_in(result: LedgerCalibration, limits: Limits) -> list[Finding]:
     """When requests were sent, against when the mock received them. The true TTFT starts with the client's own `sent`:
     if that were stamped too early (before a connection is made) or too late, no other comparison would notice."""
-    ttft = [row.true for row in found.metrics if row.metric.startswith(("ttft", "e2el")) and row.stat == "p50"]
-    way_in = found.way_in_ms
+    ttft = [row.true for row in result.metrics if row.metric.startswith(("ttft", "e2el")) and row.stat == "p50"]
+    way_in = result.way_in_ms
     if not ttft or not way_in.n:
         return []
     findings = []
@@ -125,9 +125,9 @@ def _way_in(found: LedgerCalibration, limits: Limits) -> list[Finding]:
     return findings
 
 
-def _seen_before_written(found: LedgerCalibration, limits: Limits) -> list[Finding]:
+def _seen_before_written(result: LedgerCalibration, limits: Limits) -> list[Finding]:
     """A chunk arrives after it was written. An earlier arrival is an error, however small relative to its latency."""
-    early_ms = -(found.observation_lag_ms.min or 0.0)
+    early_ms = -(result.observation_lag_ms.min or 0.0)
     if early_ms <= 0:
         return []
     sentence = (

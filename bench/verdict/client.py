@@ -76,9 +76,9 @@ def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     share = row.mean
     sends = _sends_harmed(evidence, limits)
     harm = worst((user_stamps(evidence, limits), sends))
-    what = "what it sent" if harm is sends else "its time stamps"
+    subject = "what it sent" if harm is sends else "its time stamps"
     sentence = (
-        f"the client waited for a processor {share:.1%} of the time, and {what} can be late: other programs "
+        f"the client waited for a processor {share:.1%} of the time, and {subject} can be late: other programs "
         "keep this machine busy"
     )
     if evidence.cpu_limit is not None:

@@ -168,12 +168,12 @@ class Limits(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _complete(cls, given: object) -> object:
+    def _complete(cls, content: object) -> object:
         """A file may give one limit of a band: the others keep their defaults."""
-        if not isinstance(given, Mapping):
-            return given
+        if not isinstance(content, Mapping):
+            return content
         bands = {name: field.default.model_dump() for name, field in cls.model_fields.items()}
         return {
             name: {**bands[name], **band} if name in bands and isinstance(band, Mapping) else band
-            for name, band in given.items()
+            for name, band in content.items()
         }

@@ -82,8 +82,8 @@ def replica_share(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     def look(part: TargetNumbers) -> Iterable[_Row]:
         if part.share is None or part.share_p is None or part.share_p >= CHANCE:
             return
-        got = f"replica {part.name} got {part.share:.1%} of the requests from the router"
-        yield part.share / equal - 1, f"{got}, where {equal:.1%} is an equal share"
+        sentence = f"replica {part.name} got {part.share:.1%} of the requests from the router"
+        yield part.share / equal - 1, f"{sentence}, where {equal:.1%} is an equal share"
 
     return _findings("replica_share", evidence, look, limits.replica_share.of)
 

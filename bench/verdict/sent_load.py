@@ -32,10 +32,10 @@ def nothing_measured(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def cut_requests(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Requests that were cut when the run was stopped have no latency, and those in flight are mostly long ones."""
     counts = evidence.summary.counts
-    ended = counts.succeeded + counts.failed
-    if not ended:
+    completed = counts.succeeded + counts.failed
+    if not completed:
         return []
-    cut, of = counts.interrupted, ended + counts.interrupted
+    cut, of = counts.interrupted, completed + counts.interrupted
     sentence = (
         f"{cut:,} of {of:,} requests were cut when the run stopped: their latencies are missing and may be the longest"
     )
@@ -77,10 +77,10 @@ def never_sent(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     row = evidence.summary.load.never_sent
     if row is None:
         return []
-    what = "sessions" if evidence.open_loop and evidence.summary.load.mode == "sessions" else "requests"
+    unit = "sessions" if evidence.open_loop and evidence.summary.load.mode == "sessions" else "requests"
     of = "of all that were due" if evidence.open_loop else "of the users' time was spent waiting for them"
     sentence = (
-        f"{row.n:,} {what} were due and never sent, {row.share:.1%} {of}: the process that makes the prompts had not made "
+        f"{row.n:,} {unit} were due and never sent, {row.share:.1%} {of}: the process that makes the prompts had not made "
         "them when the sending stopped"
     )
     return [Finding("never_sent", limits.never_sent.of(row.share), row.share, sentence)]
@@ -127,7 +127,7 @@ def _plans(evidence: RunEvidence, limits: Limits) -> Iterator[tuple[PlanAgainstS
     sign checks whether requests left as soon as there was a slot."""
     summary = evidence.summary
     plan = summary.load.plan
-    if plan is None or any(found.status is not Status.VALID for found in waited_at_cap(evidence, limits)):
+    if plan is None or any(finding.status is not Status.VALID for finding in waited_at_cap(evidence, limits)):
         return
     yield plan, "", sum(summary.counts.by_outcome.values())
     for segment in summary.segments or ():

@@ -14,9 +14,10 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Requests failed. They have no latency, so a server that sheds load looks fast."""
     summary = evidence.summary
     counts = summary.counts
-    found = errors_of(counts.succeeded, counts.failed, counts.failed_unsent, limits)
+    findings = errors_of(counts.succeeded, counts.failed, counts.failed_unsent, limits)
     return [
-        replace(row, sentence=row.sentence + _not_sent(summary) + _how_long(summary) + _when(summary)) for row in found
+        replace(row, sentence=row.sentence + _not_sent(summary) + _how_long(summary) + _when(summary))
+        for row in findings
     ]
 
 

@@ -50,9 +50,9 @@ def wide_stamps(evidence: RunEvidence, limits: Limits) -> list[Finding]:
             absolute, relative = limits.wide_stamps_p99_ms, limits.wide_stamps_p99
         width_ms = greatest - least
         share = width_ms / value if value > 0 else float(width_ms > 0)
-        name, what = in_sentence(key), "average" if stat == "mean" else stat
+        name, label = in_sentence(key), "average" if stat == "mean" else stat
         sentence = (
-            f"{what} of {name} is only known to lie between {least:.2f} and {greatest:.2f} ms: tokens shared reads"
+            f"{label} of {name} is only known to lie between {least:.2f} and {greatest:.2f} ms: tokens shared reads"
         )
         findings.append(Finding("wide_stamps", milder(absolute.of(width_ms), relative.of(share)), share, sentence))
     return [max(findings, key=lambda f: (badness(f.status), f.value))] if findings else []

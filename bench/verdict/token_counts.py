@@ -19,14 +19,14 @@ def output_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def input_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """By the server's count the prompts have far fewer tokens than were sent: tokenizers differ less than that."""
     tokens = evidence.summary.tokens
-    asked, said = tokens.asked.input, tokens.usage.input
+    asked, counted = tokens.asked.input, tokens.usage.input
     compared = tokens.asked_against_got.input.compared
-    if not asked or said is None or not compared or compared != evidence.summary.counts.succeeded:
+    if not asked or counted is None or not compared or compared != evidence.summary.counts.succeeded:
         return []
-    missing, each = max(0.0, 1 - said / asked), max(0.0, (asked - said) / compared)
+    missing, each = max(0.0, 1 - counted / asked), max(0.0, (asked - counted) / compared)
     status = milder(limits.input_tokens_missing.of(missing), limits.input_tokens_missing_each.of(each))
     sentence = (
-        f"the server counts {said:,} input tokens where {asked:,} were sent: it cuts the prompts, or leaves tokens out of "
+        f"the server counts {counted:,} input tokens where {asked:,} were sent: it cuts the prompts, or leaves tokens out of "
         "its count"
     )
     return [Finding("input_tokens", status, missing, sentence)]
@@ -40,8 +40,8 @@ def usage(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     only counts that are far apart are a sign.
     """
     tokens = evidence.summary.tokens
-    found, prompts = tokens.mismatch, tokens.asked_against_got.input
-    share, times = found.share, found.usage_over_counted
+    mismatch, prompts = tokens.mismatch, tokens.asked_against_got.input
+    share, times = mismatch.share, mismatch.usage_over_counted
     if share is None:
         return []
     sentence = f"the server's usage differs from our count of the text in {share:.1%} of the replies"

@@ -223,16 +223,16 @@ class RequestDraft:
         owned = [self.route, self.model, self.audio, self.media]
         while owned and owned[-1] is None:
             owned.pop()
-        own = orjson.dumps(owned) if owned else b""
+        encoded = orjson.dumps(owned) if owned else b""
         head = _DRAFT.pack(
             -1 if session is None else len(session),
-            len(own),
+            len(encoded),
             -1 if self.input_tokens_asked is None else self.input_tokens_asked,
             -1 if self.output_tokens_asked is None else self.output_tokens_asked,
             self.stream,
             *_packed(self.batch),
         )
-        return b"".join((head, session or b"", own, self.body))
+        return b"".join((head, session or b"", encoded, self.body))
 
     @classmethod
     def unpack(cls, packed: bytes) -> RequestDraft:

@@ -79,13 +79,13 @@ def without_doubles(drawn: Sequence[tuple[int, int]], lasts_ns: Sequence[int]) -
     taken = {number for number, _ in drawn}
     free = sorted((number for number in range(len(lasts_ns)) if number not in taken), key=lambda n: (lasts_ns[n], n))
     placed: list[tuple[int, int]] = []
-    seen: set[int] = set()
+    visited: set[int] = set()
     for number, at_ns in drawn:
-        if number in seen and free:
+        if number in visited and free:
             other = free.pop()
             at_ns = at_ns * lasts_ns[other] // lasts_ns[number]
             number = other
-        seen.add(number)
+        visited.add(number)
         placed.append((number, at_ns))
     return placed
 

@@ -35,12 +35,12 @@ class Answer:
 
     def message(self, *, reasoning: bool = False) -> Message:
         """The answer as a message in OpenAI's chat format, with its reasoning if `reasoning`."""
-        said: Message = {"role": "assistant", "content": self.content}
+        result: Message = {"role": "assistant", "content": self.content}
         if reasoning:
-            said |= self.reasoning
+            result |= self.reasoning
         if self.tool_calls:
-            said["tool_calls"] = [
+            result["tool_calls"] = [
                 {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
                 for call in self.tool_calls
             ]
-        return said
+        return result

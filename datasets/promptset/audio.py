@@ -64,12 +64,12 @@ def wav_length_ns(content: bytes) -> int | None:
     source = io.BytesIO(content)
     try:
         with wave.open(source) as file:
-            frame, rate, said = file.getsampwidth() * file.getnchannels(), file.getframerate(), file.getnframes()
+            frame, rate, frames = file.getsampwidth() * file.getnchannels(), file.getframerate(), file.getnframes()
             there = (len(content) - source.tell()) // frame  # The file is positioned at its first sample.
     except (wave.Error, EOFError, ZeroDivisionError, struct.error):
         return None
     # The header of a truncated recording states more samples than it has.
-    return round(min(said, there) * NS_PER_S / rate) if rate > 0 else None
+    return round(min(frames, there) * NS_PER_S / rate) if rate > 0 else None
 
 
 def samples_of(content: bytes, rate: int, name: str) -> bytes:
@@ -100,23 +100,23 @@ def parse(text: str, only_rate: int | None = None) -> AudioPlan:
     """Parse an audio spec. `only_rate` is the only accepted sample rate; None accepts any. Raises SpecError with a
     sentence for each problem."""
     # Distributions contain commas too: only our own keys begin a new part.
-    found = re.split(rf"(?:^|,)\s*({'|'.join(_KEYS)})\s*=", text.strip())
-    given = {key: value.strip() for key, value in zip(found[1::2], found[2::2], strict=True)}
-    if found[0].strip() or len(found) != 2 * len(given) + 1 or not given:
+    pieces = re.split(rf"(?:^|,)\s*({'|'.join(_KEYS)})\s*=", text.strip())
+    values = {key: value.strip() for key, value in zip(pieces[1::2], pieces[2::2], strict=True)}
+    if pieces[0].strip() or len(pieces) != 2 * len(values) + 1 or not values:
         example = f"{DEFAULT},rate={DEFAULT_RATE}"
         raise SpecError(f"audio {text!r}: write some of {', '.join(_KEYS)} once each, for example {example}")
     problems = []
-    rate = given.get("rate", str(DEFAULT_RATE if only_rate is None else only_rate))
+    rate = values.get("rate", str(DEFAULT_RATE if only_rate is None else only_rate))
     if not rate.isdecimal() or not LEAST_RATE <= int(rate) <= MOST_RATE:
         problems.append(f"audio, rate: {rate!r} is not a number of samples a second from {LEAST_RATE} to {MOST_RATE}")
     elif only_rate is not None and int(rate) != only_rate:
         problems.append(f"audio, rate: this endpoint takes clips of {only_rate} samples a second, and not of {rate}")
     length = None
     try:
-        length = parse_distribution(given.get("length", "5s"), "time")
+        length = parse_distribution(values.get("length", "5s"), "time")
         if length.share_below(MOST_S * NS_PER_S + 1) < 1 - 1e-6 or length.share_below(NS_PER_S // 100) > 1e-6:
             problems.append(
-                f"audio, length: {given.get('length')!r} draws lengths outside 10ms to {MOST_S}s: limit it with min and max"
+                f"audio, length: {values.get('length')!r} draws lengths outside 10ms to {MOST_S}s: limit it with min and max"
             )
     except SpecError as e:
         problems += [f"audio, length: {problem}" for problem in e.problems]

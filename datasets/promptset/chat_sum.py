@@ -55,8 +55,8 @@ class ChatSum:
             raise ValueError("a chat must have one more user message than answers")
         if system is not None and self.system is None:
             raise ValueError("this template takes no system prompt")
-        own = 0 if system is None else (self.system or 0) + system
-        return own + self.opening + self.turn * len(answers) + sum(users) + sum(answers)
+        base = 0 if system is None else (self.system or 0) + system
+        return base + self.opening + self.turn * len(answers) + sum(users) + sum(answers)
 
 
 @functools.lru_cache(maxsize=8)
@@ -78,12 +78,12 @@ def chat_sum(tokenizer: Tokenizer) -> ChatSum:
     system, head = _system(tokenizer, bank, first)
     if system is None:
         return plain
-    found = dataclasses.replace(plain, system=system, head=head)
+    full = dataclasses.replace(plain, system=system, head=head)
     try:
-        _try(tokenizer, bank, found, with_system=True)
+        _try(tokenizer, bank, full, with_system=True)
     except NotASum:
         return plain
-    return found
+    return full
 
 
 def bank_of_chats(tokenizer: Tokenizer) -> SentenceBank:
@@ -96,7 +96,8 @@ def bank_of_chats(tokenizer: Tokenizer) -> SentenceBank:
     for role in ("user", "assistant", "system"):
         begun = [{"role": role, "content": opener.removeprefix(" ") + bank.enders[0]} for opener in cheap]
         chats = [
-            [user, one, user] if role == "assistant" else [one, user] if role == "system" else [one] for one in begun
+            [user, message, user] if role == "assistant" else [message, user] if role == "system" else [message]
+            for message in begun
         ]
         try:
             counts = tokenizer.count_chats(chats)
@@ -111,14 +112,14 @@ def bank_of_chats(tokenizer: Tokenizer) -> SentenceBank:
 def _chat(
     bank: SentenceBank, users: Sequence[int], answers: Sequence[int], system: int | None, rng: Random
 ) -> list[Message]:
-    said: list[Message] = [] if system is None else [{"role": "system", "content": bank.text(system, rng)}]
+    messages: list[Message] = [] if system is None else [{"role": "system", "content": bank.text(system, rng)}]
     for user, answer in zip(users, answers, strict=False):
-        said.append({"role": "user", "content": bank.text(user, rng)})
-        said.append({"role": "assistant", "content": bank.text(answer, rng)})
-    return [*said, {"role": "user", "content": bank.text(users[-1], rng)}]
+        messages.append({"role": "user", "content": bank.text(user, rng)})
+        messages.append({"role": "assistant", "content": bank.text(answer, rng)})
+    return [*messages, {"role": "user", "content": bank.text(users[-1], rng)}]
 
 
-def _try(tokenizer: Tokenizer, bank: SentenceBank, found: ChatSum, *, with_system: bool) -> None:
+def _try(tokenizer: Tokenizer, bank: SentenceBank, candidate: ChatSum, *, with_system: bool) -> None:
     """Count whole chats of many shapes. Raises NotASum if a count differs from the sum."""
     chance = stream(0, "chats", with_system)
 
@@ -131,7 +132,7 @@ def _try(tokenizer: Tokenizer, bank: SentenceBank, found: ChatSum, *, with_syste
         users, answers = [drawn() for _ in range(turns)], [drawn() for _ in range(turns - 1)]
         system = drawn() if with_system else None
         chats.append(_chat(bank, users, answers, system, chance))
-        sums.append(found.tokens(users, answers, system))
+        sums.append(candidate.tokens(users, answers, system))
     counts = tokenizer.count_chats(chats)
     wrong = next(((chat, n, a) for chat, n, a in zip(chats, counts, sums, strict=True) if n != a), None)
     if wrong is not None:
@@ -169,6 +170,6 @@ def _lost(tokenizer: Tokenizer, bank: SentenceBank) -> int:
     return len(before) - common(before, after)
 
 
-def common(one: Sequence[int], other: Sequence[int]) -> int:
+def common(first: Sequence[int], other: Sequence[int]) -> int:
     """The length of the common prefix of two prompts."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return next((i for i, (a, b) in enumerate(zip(first, other, strict=False)) if a != b), min(len(first), len(other)))

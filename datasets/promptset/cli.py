@@ -137,8 +137,8 @@ def _closing_lines(job: Job, summary: FileSummary) -> Iterator[str]:
             yield note
     where = "" if job.out is None else f" in {job.out}"
     tokenizer = job.maker.tokenizer
-    what = "sessions" if isinstance(samples, SimulatedSessions | AgentSessions) else "prompts"
-    yield f"{summary.rows} {what}{where} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})"
+    unit = "sessions" if isinstance(samples, SimulatedSessions | AgentSessions) else "prompts"
+    yield f"{summary.rows} {unit}{where} (tokenizer {tokenizer.name}, fingerprint {tokenizer.fingerprint})"
 
 
 def _recipe_list() -> str:

@@ -225,8 +225,8 @@ def _exact(
     least = own + len(prefix) + 1
     if n < least:
         parts = [f"{own} of its own"] * (own > 0) + [f"{len(prefix)} of the prefix"] * bool(prefix) + ["1 of text"]
-        what = f"{n} tokens are too few for {name}: the shortest prompt has {least} ({', '.join(parts)})"
-        raise ImpossibleLength(what, least)
+        problem = f"{n} tokens are too few for {name}: the shortest prompt has {least} ({', '.join(parts)})"
+        raise ImpossibleLength(problem, least)
     # Some kinds have no text of so few tokens (Chinese may have none of 1); words nearly always do.
     styles = (
         [target.style] if target.style.kind == WORDS else [target.style, dataclasses.replace(target.style, kind=WORDS)]
@@ -243,8 +243,8 @@ def _exact(
         )
         if target.known is not None and target.known(text := made.text()):
             return text
-        if (found := _fitted(made, n, count)) is not None:
-            return found
+        if (result := _fitted(made, n, count)) is not None:
+            return result
     why = "use another n" if render is None else _wrong_template(render, made.text())
     raise SpecError(f"{name}: no text of exactly {n} tokens was found; {why}")
 

@@ -9,14 +9,16 @@ SET_BY_HTTP = frozenset(["content-length", "transfer-encoding", "host", "connect
 """Headers that are set for each request."""
 
 
-def header_value(text: str, what: str) -> str:
-    """The value without surrounding white space. Raises ValueError, which names `what` and never shows the value, if no
+def header_value(text: str, label: str) -> str:
+    """The value without surrounding white space. Raises ValueError, which names `label` and never shows the value, if no
     header can carry it: non-ASCII characters, or control characters, which would begin another header."""
     value = text.strip()
     if not value.isascii():
-        raise ValueError(f"{what} has characters that a header cannot carry: it is not ASCII")
+        raise ValueError(f"{label} has characters that a header cannot carry: it is not ASCII")
     if any(ord(character) < 32 or ord(character) == 127 for character in value):
-        raise ValueError(f"{what} has characters that a header cannot carry: a line break or another control character")
+        raise ValueError(
+            f"{label} has characters that a header cannot carry: a line break or another control character"
+        )
     return value
 
 

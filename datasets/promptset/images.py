@@ -40,13 +40,13 @@ class ImagePlan:
     def urls(self, seed: int, salt: str | None, number: int) -> list[str]:
         """The images of the request with this number, as data URLs."""
         chance = stream(seed, "images", number)
-        found = []
+        images = []
         for place in range(int(self.n.sample(chance))):
             width = int(self.width.sample(chance))
             height = width if self.height is None else int(self.height.sample(chance))
             image = soft_image(repr((seed, salt, "image", number, place)), width, height, self.format)
-            found.append(data_url(image, f"image/{self.format}"))
-        return found
+            images.append(data_url(image, f"image/{self.format}"))
+        return images
 
 
 def soft_image(key: str, width: int, height: int, kind: str) -> bytes:
@@ -69,18 +69,18 @@ def data_url(content: bytes, media_type: str) -> str:
 def parse(text: str) -> ImagePlan:
     """Parse an image spec. Raises SpecError with a sentence for each problem."""
     # Distributions contain commas too: only our own keys begin a new part.
-    found = re.split(rf"(?:^|,)\s*({'|'.join(_KEYS)})\s*=", text.strip())
-    given = {key: value.strip() for key, value in zip(found[1::2], found[2::2], strict=True)}
-    if found[0].strip() or len(found) != 2 * len(given) + 1 or not given:
+    pieces = re.split(rf"(?:^|,)\s*({'|'.join(_KEYS)})\s*=", text.strip())
+    values = {key: value.strip() for key, value in zip(pieces[1::2], pieces[2::2], strict=True)}
+    if pieces[0].strip() or len(pieces) != 2 * len(values) + 1 or not values:
         raise SpecError(f"images {text!r}: write some of {', '.join(_KEYS)} once each, for example {_EXAMPLE}")
     problems = []
-    if "size" in given and ("width" in given or "height" in given):
+    if "size" in values and ("width" in values or "height" in values):
         problems.append(f"images {text!r}: size sets width and height: leave them out")
-    pair = re.fullmatch(r"([0-9]+)x([0-9]+)", given.get("size", "1024x768"))
-    texts = {"n": given.get("n", "1"), "width": given.get("width", pair[1] if pair else given.get("size", ""))}
-    if "height" in given or (pair and "width" not in given):
-        texts["height"] = given.get("height", pair[2] if pair else "")
-    kind = {"jpg": "jpeg"}.get(given.get("format", "jpeg"), given.get("format", "jpeg"))
+    pair = re.fullmatch(r"([0-9]+)x([0-9]+)", values.get("size", "1024x768"))
+    texts = {"n": values.get("n", "1"), "width": values.get("width", pair[1] if pair else values.get("size", ""))}
+    if "height" in values or (pair and "width" not in values):
+        texts["height"] = values.get("height", pair[2] if pair else "")
+    kind = {"jpg": "jpeg"}.get(values.get("format", "jpeg"), values.get("format", "jpeg"))
     if kind not in FORMATS:
         problems.append(f"images {text!r}: the format {kind!r} is not one of {', '.join(FORMATS)}")
     drawn: dict[str, Distribution] = {}

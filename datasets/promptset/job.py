@@ -213,14 +213,14 @@ def _manifest_options(
         return {**shared, "from": Path(spec.source).name, "columns": spec.columns, "bad_rows": spec.bad_rows}
     named = {"recipe": options.recipe} if options.recipe is not None else {}
     # The folder of a recipe's table differs between machines, so only its name is shown.
-    said = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
+    distributions = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
     if spec.sessions_of is not None:
         limited = {} if spec.context_limit is None else {"context_limit": spec.context_limit}
         return {**shared, "recipe": Path(spec.sessions_of).name, **limited}
     if spec.turns is not None:
-        return {**shared, **named, **said, "turns": spec.turns, "think_time": spec.think_time}
+        return {**shared, **named, **distributions, "turns": spec.turns, "think_time": spec.think_time}
     offered = {} if spec.tools is None else {"tools": [tool["function"]["name"] for tool in spec.tools]}
-    return {**shared, **named, **said, "text": spec.text, "repeat": spec.repeat, **offered}
+    return {**shared, **named, **distributions, "text": spec.text, "repeat": spec.repeat, **offered}
 
 
 def _whole(flag: str, text: str, least: int | None, problems: list[str], most: int | None = None) -> int | None:

@@ -82,13 +82,13 @@ class FileSummary:
 
 def _versions() -> dict[str, str | None]:
     """Versions of everything that affects the bytes."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for name in ("trueload", "tokenizers"):
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            versions[name] = None
+    return versions
 
 
 def _describe(lengths: Sequence[int]) -> dict[str, Any] | None:

@@ -39,26 +39,26 @@ def media_bytes(messages: object) -> int | None:
 
 def without_media(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages with only their text."""
-    kept = []
+    result = []
     for message in messages:
         content = message.get("content")
         if isinstance(content, list):
             parts = [part for part in content if kind_of(part) is None]
             message = message if len(parts) == len(content) else {**message, "content": parts if parts else ""}
-        kept.append(message)
-    return kept
+        result.append(message)
+    return result
 
 
 def encoded_in(part: Mapping[str, Any]) -> str | None:
     """The Base64 data of a part. None if the part is a URL, or has neither."""
-    held = next((part[key] for key in (str(part.get("type")), "image_url", "source") if key in part), None)
-    if isinstance(held, dict):
-        if isinstance(data := held.get("data"), str):
+    content = next((part[key] for key in (str(part.get("type")), "image_url", "source") if key in part), None)
+    if isinstance(content, dict):
+        if isinstance(data := content.get("data"), str):
             return data
-        held = held.get("url")
-    if not isinstance(held, str) or not held.startswith("data:"):
+        content = content.get("url")
+    if not isinstance(content, str) or not content.startswith("data:"):
         return None
-    return held.partition(",")[2]
+    return content.partition(",")[2]
 
 
 def _size(part: Mapping[str, Any]) -> int:

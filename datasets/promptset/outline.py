@@ -87,9 +87,9 @@ class PromptMaker:
         """
         first, *rest = self._bank.fresh(_TRIED_PIECES, stream(0, "head"))
         tried = (self._ids("".join(without_leading_space([first, last]))) for last in dict.fromkeys(rest))
-        one = next(tried)
+        reference = next(tried)
         for other in tried:
-            differ = [i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
+            differ = [i for i, (a, b) in enumerate(zip(reference, other, strict=False)) if a != b]
             if differ:
                 return differ[0] - 1
         template = ", or its chat template leaves the words out" if self.chat else ""
@@ -106,8 +106,8 @@ class PromptMaker:
 
     def different(self, tokens: int) -> int | None:
         """A lower bound for the number of different prompts of this length. None if there are plenty."""
-        own = tokens - self.least + 1
-        return different_texts(self.tokenizer, self._style, self._bank, own) if own in (1, 2) else None
+        free = tokens - self.least + 1
+        return different_texts(self.tokenizer, self._style, self._bank, free) if free in (1, 2) else None
 
     def room(self, tokens: int) -> Room:
         """The room for shared text in a prompt of this length."""
@@ -142,19 +142,19 @@ class PromptMaker:
 
     def _first_number(self, tokens: int) -> int:
         """The first number of prompts of this length."""
-        kept = self._first_numbers
-        if tokens not in kept:
-            if len(kept) >= _KEPT_NUMBERS:
-                kept.clear()
-            kept[tokens] = int(text_stream(self._seed, self._salt, "first number", tokens).random() * _NUMBERS)
-        return kept[tokens]
+        cache = self._first_numbers
+        if tokens not in cache:
+            if len(cache) >= _KEPT_NUMBERS:
+                cache.clear()
+            cache[tokens] = int(text_stream(self._seed, self._salt, "first number", tokens).random() * _NUMBERS)
+        return cache[tokens]
 
     def _text(self, name: str | int, length: int) -> list[str]:
         """The first pieces of a segment."""
-        kept = self._segments
-        if name not in kept or len(kept[name]) < length:
-            kept[name] = self._bank.fresh(length, text_stream(self._seed, self._salt, "prefix", name))
-            if len(kept) > _KEPT_SEGMENTS:
-                kept.popitem(last=False)
-        kept.move_to_end(name)
-        return kept[name][:length]
+        cache = self._segments
+        if name not in cache or len(cache[name]) < length:
+            cache[name] = self._bank.fresh(length, text_stream(self._seed, self._salt, "prefix", name))
+            if len(cache) > _KEPT_SEGMENTS:
+                cache.popitem(last=False)
+        cache.move_to_end(name)
+        return cache[name][:length]

@@ -131,8 +131,8 @@ def lines_of_sessions(sessions: Sequence[Session], tokenizer: Tokenizer) -> list
         counted = list(range(len(inputs)))
         if sum(tokens or 0 for tokens in inputs) > _MOST_COUNTED:
             counted = [max(counted, key=lambda number: inputs[number] or 0)]
-        found = tokenizer.count_chats([session.conversation(number) for number in counted])
-        counts = dict(zip(counted, found, strict=True))
+        lengths = tokenizer.count_chats([session.conversation(number) for number in counted])
+        counts = dict(zip(counted, lengths, strict=True))
         facts = [
             RequestFacts(turn.input_tokens, counts.get(number), turn.output_tokens)
             for number, turn in enumerate(session.turns)

@@ -55,16 +55,16 @@ class SentenceBank:
         if tokens < LEAST_TOKENS:
             raise ValueError(f"a text has at least {LEAST_TOKENS} tokens, not {tokens}")
         random, long, n = rng.random, self.long, len(self.long)
-        found: list[str] = []
+        sentences: list[str] = []
         left, most = tokens, 2 * _LONG[-1]
         while left > most:
             length, sentence = long[int(random() * n)]
             left -= length
-            found.append(sentence)
+            sentences.append(sentence)
         for length in (left,) if left <= _LONG[-1] else (left // 2, left - left // 2):
             same = self.by_length[length]
-            found.append(same[int(random() * len(same))])
-        return "".join(found)
+            sentences.append(same[int(random() * len(same))])
+        return "".join(sentences)
 
     def text(self, tokens: int, rng: Random) -> str:
         """A text of exactly `tokens` tokens, at least 2, that begins a message: without a leading space."""
@@ -88,10 +88,10 @@ class SentenceBank:
         for tokens in (*_SHORT, *_LONG):
             drawn = []
             for sentence in self.by_length[tokens][:: 1 if tokens in _SHORT else 8]:
-                opener = next(one for one in self.openers if sentence.startswith(one))
+                opener = next(candidate for candidate in self.openers if sentence.startswith(candidate))
                 drawn.append(openers[int(chance.random() * len(openers))] + sentence[len(opener) :])
-            kept = _exact(tokenizer, drawn, tokens, self.openers[0], self.enders[0])
-            first.append(tuple(sentence.removeprefix(" ") for sentence in _enough(tokenizer, kept, tokens)))
+            exact = _exact(tokenizer, drawn, tokens, self.openers[0], self.enders[0])
+            first.append(tuple(sentence.removeprefix(" ") for sentence in _enough(tokenizer, exact, tokens)))
         return dataclasses.replace(self, first=tuple(first))
 
 
@@ -138,16 +138,16 @@ def _joinable(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The openers that add one token after every ender that is kept, and these enders."""
     first = openers[0].removeprefix(" ")
-    kept_enders, kept = [], list(openers)
+    kept_enders, remaining = [], list(openers)
     for ender in enders:
-        counts = tokenizer.count_plain([f"{first}{ender}{opener}{ender}" for opener in kept])
-        behind = [opener for opener, count in zip(kept, counts, strict=True) if count == 4]
-        if 2 * len(behind) > len(kept):
+        counts = tokenizer.count_plain([f"{first}{ender}{opener}{ender}" for opener in remaining])
+        behind = [opener for opener, count in zip(remaining, counts, strict=True) if count == 4]
+        if 2 * len(behind) > len(remaining):
             kept_enders.append(ender)
-            kept = behind
+            remaining = behind
     if not kept_enders:
         raise SpecError(f"{tokenizer.name}: words of one token each do not add up between sentences")
-    return tuple(kept), tuple(kept_enders)
+    return tuple(remaining), tuple(kept_enders)
 
 
 def _drawn(tokens: int, openers: Sequence[str], words: Sequence[str], enders: Sequence[str], rng: Random) -> str:

@@ -140,9 +140,9 @@ def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
 
     The default key is OPENAI_API_KEY of the environment. Raises SpecError.
     """
-    given = (os.environ.get("OPENAI_API_KEY") or None) if api_key is None else api_key
+    raw_key = (os.environ.get("OPENAI_API_KEY") or None) if api_key is None else api_key
     try:
-        key = None if given is None else checked_key(given)
+        key = None if raw_key is None else checked_key(raw_key)
     except ValueError as e:
         raise SpecError(f"the API key of {_base(url)}{' (OPENAI_API_KEY)' if api_key is None else ''}: {e}") from None
     server = _Server(_base(url), key)

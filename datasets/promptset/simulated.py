@@ -64,16 +64,16 @@ class SimulatedPrompts(Iterator[Sample]):
 
     def repeats(self, count: int) -> list[str]:
         """A sentence for each length that is too short for all prompts of `count` samples to differ."""
-        found = []
+        sentences = []
         for tokens in (self.least_tokens, self.least_tokens + 1):
             share = self.input_tokens.share_below(tokens + 1) - self.input_tokens.share_below(tokens)
             different = self.maker.different(tokens - self.prefix.least)
             if different is not None and different < count and share * count >= 1:
-                found.append(
+                sentences.append(
                     f"some of the prompts of {tokens} tokens are the same: of {round(share * count)} such prompts at most "
                     f"{different} differ"
                 )
-        return found
+        return sentences
 
     def sample_at(self, index: int) -> Sample:
         outline = self.outline_at(index)

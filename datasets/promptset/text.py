@@ -175,10 +175,10 @@ def script_bank(tokenizer: Tokenizer, texts: Sequence[str]) -> WordBank | None:
     characters = sorted({character for text in texts for character in text if character.isalpha()})
     for pieces in ([f" {word}" for word in words], characters):
         # A character may merge with many others: try several anchors, and keep the one that merges with the fewest.
-        kept = max((additive(tokenizer, pieces, anchor) for anchor in _some(pieces)), key=len, default=[])
-        openers = bare(tokenizer, kept)
-        if len(kept) >= _LEAST_WORDS and openers:
-            return WordBank(tuple(kept), tuple(openers), None)
+        fitting = max((additive(tokenizer, pieces, anchor) for anchor in _some(pieces)), key=len, default=[])
+        openers = bare(tokenizer, fitting)
+        if len(fitting) >= _LEAST_WORDS and openers:
+            return WordBank(tuple(fitting), tuple(openers), None)
     return None
 
 
@@ -201,21 +201,21 @@ def additive(tokenizer: Tokenizer, pieces: list[str], anchor: str) -> list[str]:
     """The pieces that add one token after a word (the anchor), and one between two. No two of them add the same token,
     as all words unknown to the tokenizer would."""
     first = anchor.removeprefix(" ")
-    one, pair = tokenizer.count_plain([first, first + anchor])
+    single, pair = tokenizer.count_plain([first, first + anchor])
     behind = tokenizer.count_plain([first + piece for piece in pieces])
-    likely = [piece for piece, count in zip(pieces, behind, strict=True) if count == one + 1]
+    likely = [piece for piece, count in zip(pieces, behind, strict=True) if count == single + 1]
     between = tokenizer.count_plain([first + piece + anchor for piece in likely])
-    kept = [piece for piece, count in zip(likely, between, strict=True) if count == pair + 1]
+    fitting = [piece for piece, count in zip(likely, between, strict=True) if count == pair + 1]
     # Encode all of them between anchors in one text, so that a server is asked once.
-    ids: Sequence[object] = tokenizer.encode("".join([first, *(piece + anchor for piece in kept)]))[
-        one :: pair - one + 1
+    ids: Sequence[object] = tokenizer.encode("".join([first, *(piece + anchor for piece in fitting)]))[
+        single :: pair - single + 1
     ]
-    if len(ids) != len(kept):  # A token may span several pieces.
+    if len(ids) != len(fitting):  # A token may span several pieces.
         if tokenizer.is_remote:
-            return kept
-        ids = [tuple(tokenizer.encode(first + piece)) for piece in kept]
+            return fitting
+        ids = [tuple(tokenizer.encode(first + piece)) for piece in fitting]
     different: dict[object, str] = {}
-    for token, piece in zip(ids, kept, strict=True):
+    for token, piece in zip(ids, fitting, strict=True):
         different.setdefault(token, piece)
     return list(different.values())
 
@@ -229,8 +229,8 @@ def bare(tokenizer: Tokenizer, pieces: list[str]) -> list[str]:
 def _stop(tokenizer: Tokenizer, words: list[str], openers: list[str]) -> str | None:
     """The full stop, if it adds one token after each word and before some opener."""
     counts = tokenizer.count_plain([_ANCHOR + word + _STOP + openers[0] for word in words])
-    one = tokenizer.count_plain([_ANCHOR])[0]
-    return _STOP if all(count == one + 3 for count in counts) else None
+    base = tokenizer.count_plain([_ANCHOR])[0]
+    return _STOP if all(count == base + 3 for count in counts) else None
 
 
 class TokenText:
@@ -249,11 +249,11 @@ class TokenText:
             return []
         ring = self._ring
         start = self._starts[int(rng.random() * len(self._starts))]
-        taken = ring[start : start + n]
-        while len(taken) < n:
-            taken += ring[: n - len(taken)]
-        taken[0] = taken[0].removeprefix(" ")
-        return taken
+        words = ring[start : start + n]
+        while len(words) < n:
+            words += ring[: n - len(words)]
+        words[0] = words[0].removeprefix(" ")
+        return words
 
 
 @functools.lru_cache(maxsize=8)
@@ -281,11 +281,13 @@ def _joinable(tokenizer: Tokenizer, sentences: list[list[str]]) -> list[list[str
     """The sentences with exactly one token per piece, both alone and after the previous one: a tokenizer with a small
     vocabulary may merge two pieces."""
     alone = tokenizer.count_plain(["".join(without_leading_space(sentence)) for sentence in sentences])
-    kept = [sentence for sentence, count in zip(sentences, alone, strict=True) if count == len(sentence)]
+    remaining = [sentence for sentence, count in zip(sentences, alone, strict=True) if count == len(sentence)]
     while True:
-        pairs = list(pairwise(kept))
-        counts = tokenizer.count_plain(["".join(without_leading_space([*one, *other])) for one, other in pairs])
-        fitting = [other for (one, other), count in zip(pairs, counts, strict=True) if count == len(one) + len(other)]
+        pairs = list(pairwise(remaining))
+        counts = tokenizer.count_plain(["".join(without_leading_space([*first, *other])) for first, other in pairs])
+        fitting = [
+            other for (first, other), count in zip(pairs, counts, strict=True) if count == len(first) + len(other)
+        ]
         if len(fitting) == len(pairs):
-            return kept
-        kept = [*kept[:1], *fitting]
+            return remaining
+        remaining = [*remaining[:1], *fitting]

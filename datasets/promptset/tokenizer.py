@@ -106,10 +106,10 @@ class LocalTokenizer(Tokenizer):
         self.fingerprint = fingerprint
         self._backend = backend
         used = _special_tokens_of(chat_template)
-        given = {**_extra_tokens(config), **config}
+        settings = {**_extra_tokens(config), **config}
         names = dict.fromkeys([*SPECIAL_TOKENS, *sorted(used)])
-        special = {key: text for key in names if (text := _token_text(given.get(key))) is not None}
-        self._unknown_tokens = sorted(name for name in used if name not in given)
+        special = {key: text for key in names if (text := _token_text(settings.get(key))) is not None}
+        self._unknown_tokens = sorted(name for name in used if name not in settings)
         # A template may use special tokens that only the configuration names. Each is one token, as in transformers.
         backend.add_special_tokens(list(special.values()))
         self._special_tokens = special

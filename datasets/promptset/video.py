@@ -39,15 +39,15 @@ class VideoPlan:
     def urls(self, seed: int, salt: str | None, number: int) -> list[str]:
         """The videos of the request with this number, as data URLs."""
         chance = stream(seed, "video", number)
-        found = []
+        videos = []
         for place in range(int(self.n.sample(chance))):
             frames = max(1, round(self.length.sample(chance) * self.fps / NS_PER_S))
             pictures = [
                 soft_image(repr((seed, salt, "video", number, place, frame)), self.width, self.height, "jpeg")
                 for frame in range(frames)
             ]
-            found.append(data_url(avi_file(pictures, self.fps, self.width, self.height), "video/x-msvideo"))
-        return found
+            videos.append(data_url(avi_file(pictures, self.fps, self.width, self.height), "video/x-msvideo"))
+        return videos
 
 
 def avi_file(frames: list[bytes], fps: int, width: int, height: int) -> bytes:
@@ -80,24 +80,24 @@ def _list(kind: bytes, data: bytes, name: bytes = b"LIST") -> bytes:
 
 def parse(text: str) -> VideoPlan:
     """Parse a video spec. Raises SpecError with a sentence for each problem."""
-    found = re.split(rf"(?:^|,)\s*({'|'.join(_USUAL)})\s*=", text.strip())
-    own = {key: value.strip() for key, value in zip(found[1::2], found[2::2], strict=True)}
-    if found[0].strip() or len(found) != 2 * len(own) + 1 or not own:
+    pieces = re.split(rf"(?:^|,)\s*({'|'.join(_USUAL)})\s*=", text.strip())
+    parts = {key: value.strip() for key, value in zip(pieces[1::2], pieces[2::2], strict=True)}
+    if pieces[0].strip() or len(pieces) != 2 * len(parts) + 1 or not parts:
         raise SpecError(f"video {text!r}: write some of {', '.join(_USUAL)} once each, for example {EXAMPLE}")
-    given, problems = {**_USUAL, **own}, []
-    size = re.fullmatch(r"([0-9]+)x([0-9]+)", given["size"])
+    settings, problems = {**_USUAL, **parts}, []
+    size = re.fullmatch(r"([0-9]+)x([0-9]+)", settings["size"])
     edges = (0, 0) if size is None else (int(size[1]), int(size[2]))
     if not all(1 <= edge <= MOST_EDGE for edge in edges):
-        problems.append(f"video, size: {given['size']!r} is not WIDTHxHEIGHT, each from 1 to {MOST_EDGE}")
-    if not given["fps"].isdecimal() or not 1 <= int(given["fps"]) <= MOST_FPS:
-        problems.append(f"video, fps: {given['fps']!r} is not a whole number from 1 to {MOST_FPS}")
-    n = _drawn(given["n"], "n", 1, MOST_VIDEOS, problems)
-    length = _drawn(given["length"], "length", NS_PER_S // 100, MOST_S * NS_PER_S, problems)
+        problems.append(f"video, size: {settings['size']!r} is not WIDTHxHEIGHT, each from 1 to {MOST_EDGE}")
+    if not settings["fps"].isdecimal() or not 1 <= int(settings["fps"]) <= MOST_FPS:
+        problems.append(f"video, fps: {settings['fps']!r} is not a whole number from 1 to {MOST_FPS}")
+    n = _drawn(settings["n"], "n", 1, MOST_VIDEOS, problems)
+    length = _drawn(settings["length"], "length", NS_PER_S // 100, MOST_S * NS_PER_S, problems)
     if problems or n is None or length is None:
         raise SpecError(problems)
     if find_spec("PIL") is None:
         raise SpecError("videos need the package Pillow: pip install pillow")
-    return VideoPlan(n, length, int(given["fps"]), *edges)
+    return VideoPlan(n, length, int(settings["fps"]), *edges)
 
 
 def _drawn(text: str, key: str, least: int, most: int, problems: list[str]) -> Distribution | None:

@@ -37,8 +37,8 @@ def read_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(MOST_OF_A_STREAM + 1)
     if len(content) > MOST_OF_A_STREAM:
-        told = f"it is not a plain file, and has no end within {MOST_OF_A_STREAM >> 20} MiB: save it to a file"
-        raise UnreadableFile(errno.EINVAL, told, path)
+        reason = f"it is not a plain file, and has no end within {MOST_OF_A_STREAM >> 20} MiB: save it to a file"
+        raise UnreadableFile(errno.EINVAL, reason, path)
     return content
 
 
@@ -82,15 +82,15 @@ def parse_yaml(text: str) -> object:
 def yaml_problem(error: Exception) -> str:
     """Where and why a file is not valid YAML, in one line to append to its name."""
     mark = getattr(error, "problem_mark", None)
-    said = getattr(error, "problem", None) or " ".join(str(error).split())[:200]
+    reason = getattr(error, "problem", None) or " ".join(str(error).split())[:200]
     place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
     # The parser's messages do not name the two most common mistakes.
     hint = (
         " (a line that is indented too far, or a value with a colon and without quotes?)"
-        if "mapping values" in said
+        if "mapping values" in reason
         else ""
     )
-    return f"{place}: not YAML: {said}{hint}"
+    return f"{place}: not YAML: {reason}{hint}"
 
 
 def refuse_encoded(begin: bytes, path: Path) -> None:

@@ -20,11 +20,14 @@ def require_key(request: Request, config: MockConfig, key_header: str | None = N
     nor in `key_header`."""
     if not config.api_key:
         return
-    given = [request.headers.get("authorization", "")]
+    tokens = [request.headers.get("authorization", "")]
     if key_header is not None:
-        given.append("Bearer " + request.headers.get(key_header, ""))
+        tokens.append("Bearer " + request.headers.get(key_header, ""))
     # Compare with every key, so that the time taken reveals nothing.
-    if sum(hmac.compare_digest(one.encode(), f"Bearer {key}".encode()) for key in config.api_key for one in given) == 0:
+    if (
+        sum(hmac.compare_digest(token.encode(), f"Bearer {key}".encode()) for key in config.api_key for token in tokens)
+        == 0
+    ):
         raise Refusal(401, refusals.UNAUTHORIZED, message="Unauthorized")
 
 

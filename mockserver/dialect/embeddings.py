@@ -42,7 +42,7 @@ class EmbeddingParams:
     @property
     def inputs(self) -> list[list[str | list[int]]]:
         """Each input as a list of one part."""
-        return [[given] for given in self.given]
+        return [[item] for item in self.given]
 
     async def answer(self, seed: int, identity: Identity) -> MakeBody:
         return partial(embedding_body, await embedding_data(self, seed), identity)
@@ -78,9 +78,9 @@ def parse_embedding(row: dict[str, Any], size: int) -> EmbeddingParams:
     return EmbeddingParams(inputs, dimensions, encoding == "base64")
 
 
-def vector(seed: int, given: str | list[int], dimensions: int) -> list[float]:
+def vector(seed: int, item: str | list[int], dimensions: int) -> list[float]:
     """A vector of float32 precision whose squares sum to 1."""
-    digest = hashlib.shake_256(repr((seed, given)).encode("utf-8", "surrogatepass")).digest(4 * dimensions)
+    digest = hashlib.shake_256(repr((seed, item)).encode("utf-8", "surrogatepass")).digest(4 * dimensions)
     raw = [number / 2**31 - 1.0 for number in struct.unpack(f"<{dimensions}I", digest)]
     # Not 0: no known digest is all zeros.
     length = math.sqrt(math.fsum(number * number for number in raw))
@@ -91,12 +91,12 @@ async def embedding_data(params: EmbeddingParams, seed: int) -> bytes:
     """The vectors as JSON, in vLLM's format. Yields to the streams between batches of vectors."""
     data: list[bytes] = []
     made = 0
-    for index, given in enumerate(params.given):
+    for index, item in enumerate(params.given):
         if made >= _AT_ONCE:
             await give_way()
             made = 0
         made += params.dimensions
-        numbers = vector(seed, given, params.dimensions)
+        numbers = vector(seed, item, params.dimensions)
         packed = (
             base64.b64encode(struct.pack(f"<{params.dimensions}f", *numbers)).decode() if params.base64 else numbers
         )

@@ -50,17 +50,17 @@ def parse_tool_choice(row: dict[str, Any], tools: list[dict[str, Any]] | None) -
 
 def parse_document(row: dict[str, Any]) -> DocumentFormat | None:
     """`response_format`, or vLLM's own equivalent fields. Raises Refusal (400)."""
-    given = row.get("response_format")
-    if given is None:
+    form = row.get("response_format")
+    if form is None:
         return _own_fields(row)
-    kind = given.get("type") if isinstance(given, dict) else None
+    kind = form.get("type") if isinstance(form, dict) else None
     if kind == "text":
         return None
     if kind == "json_object":
         return DocumentFormat()
     if kind != "json_schema":
         refuse("response_format must be an object whose type is text, json_object or json_schema.", "response_format")
-    inner = given.get("json_schema")
+    inner = form.get("json_schema")
     schema = inner.get("schema") if isinstance(inner, dict) else None
     if not isinstance(schema, dict):
         refuse("response_format.json_schema.schema must be a JSON schema, which is an object.", "response_format")

@@ -113,8 +113,8 @@ def parse(row: dict[str, Any]) -> RequestParams:
         refuse("A stream has one image: leave n out.", "n")
     size = row.get("size")
     size = _USUAL_SIZE if size in (None, "auto") else size
-    found = _SIZE.fullmatch(size) if isinstance(size, str) else None
-    if found is None or max(int(found[1]), int(found[2])) > MOST_EDGE:
+    match = _SIZE.fullmatch(size) if isinstance(size, str) else None
+    if match is None or max(int(match[1]), int(match[2])) > MOST_EDGE:
         refuse(f"size must be auto or WIDTHxHEIGHT, at most {MOST_EDGE} each.", "size")
     if row.get("output_format", "png") != "png":
         refuse("This mock makes PNG alone: leave output_format out.", "output_format")

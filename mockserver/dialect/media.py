@@ -37,18 +37,18 @@ def check_media(messages: list[dict[str, Any]]) -> None:
             _check_url(part["type"], part.get(part["type"]))
 
 
-def _check_audio(given: object) -> None:
-    given = given if isinstance(given, dict) else {}
-    begins = _FORMATS.get(str(given.get("format")))
+def _check_audio(audio: object) -> None:
+    audio = audio if isinstance(audio, dict) else {}
+    begins = _FORMATS.get(str(audio.get("format")))
     if begins is None:
         refuse("input_audio.format must be wav or mp3.", "messages")
-    data = given.get("data")
+    data = audio.get("data")
     if not isinstance(data, str) or not _decoded(data).startswith(begins):
-        refuse(f"input_audio.data must be the Base64 of a {given['format']} file.", "messages")
+        refuse(f"input_audio.data must be the Base64 of a {audio['format']} file.", "messages")
 
 
-def _check_url(name: str, given: object) -> None:
-    url = given.get("url") if isinstance(given, dict) else None
+def _check_url(name: str, value: object) -> None:
+    url = value.get("url") if isinstance(value, dict) else None
     if not isinstance(url, str) or not url.startswith(("http://", "https://", "data:")):
         refuse(f"{name}.url must be an address, or data: with the file in it.", "messages")
     kind, head, data = name.removesuffix("_url"), *url.partition(",")[::2]

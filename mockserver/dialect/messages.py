@@ -176,16 +176,16 @@ class MessagesFrames(ReplyFrames):
         return Event(named_event(b"content_block_delta", data), "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        said = choices[0]
-        content = [self._block(index, block) for index, block in enumerate(said.blocks) if block.text or block.call]
+        choice = choices[0]
+        content = [self._block(index, block) for index, block in enumerate(choice.blocks) if block.text or block.call]
         rest: dict[str, Any] = {
             # Anthropic's form of an empty reply, as in vLLM.
             "content": content or [{"type": "text", "text": ""}],
             "model": self._identity.model,
-            "stop_reason": _stop_reason(said.end),
+            "stop_reason": _stop_reason(choice.end),
         }
-        if said.end.stop is not None:
-            rest["stop_sequence"] = said.end.stop
+        if choice.end.stop is not None:
+            rest["stop_sequence"] = choice.end.stop
         return orjson.dumps(self._message(usage, **rest))
 
     def _block(self, index: int, block: SaidBlock) -> dict[str, Any]:

@@ -59,25 +59,25 @@ def parse_prompt(row: Row) -> RequestParams:
     """The fields of a body that form the prompt. Raises Refusal (400)."""
     if not isinstance(row.get("model"), str) or not row["model"]:
         _wrong("model", "Field required" if row.get("model") is None else "Input should be a valid string")
-    given = row.get("messages")
-    if given is None:
+    entries = row.get("messages")
+    if entries is None:
         _wrong("messages", "Field required")
-    if not isinstance(given, list):
+    if not isinstance(entries, list):
         _wrong("messages", "Input should be a valid list")
-    if not given:
+    if not entries:
         _wrong("messages", "at least one message is required")
     messages: list[Row] = []
     if system := _system(row.get("system"), "system"):
         messages.append({"role": "system", "content": system})
-    for i, message in enumerate(given):
+    for i, message in enumerate(entries):
         messages += _message(message, f"messages.{i}")
     if all(message["role"] == "system" for message in messages):
         _wrong("messages", "at least one message is required")
     return RequestParams(stream=False, messages=messages, tools=_tools(row.get("tools")))
 
 
-def _wrong(where: str, what: str) -> NoReturn:
-    refuse(f"{where}: {what}", where)
+def _wrong(where: str, problem: str) -> NoReturn:
+    refuse(f"{where}: {problem}", where)
 
 
 def _object(value: object, where: str) -> Row:
@@ -115,14 +115,14 @@ def _stops(value: object) -> tuple[str, ...]:
 
 def _document(value: object) -> DocumentFormat | None:
     """`output_config.format`: the schema of a JSON reply."""
-    given = None if value is None else _object(value, "output_config").get("format")
-    if given is None:
+    form = None if value is None else _object(value, "output_config").get("format")
+    if form is None:
         return None
     where = "output_config.format"
-    kind = _object(given, where).get("type")
+    kind = _object(form, where).get("type")
     if kind != "json_schema":
         _wrong(f"{where}.type", "Input should be 'json_schema'")
-    return DocumentFormat(_object(given.get("schema"), f"{where}.schema"))
+    return DocumentFormat(_object(form.get("schema"), f"{where}.schema"))
 
 
 def _check_thinking(value: object, asked: int) -> None:
@@ -146,9 +146,9 @@ def _tools(value: object) -> list[Row] | None:
     if value is None:
         return None
     tools = []
-    for i, given in enumerate(_list(value, "tools")):
+    for i, entry in enumerate(_list(value, "tools")):
         where = f"tools.{i}"
-        tool = _object(given, where)
+        tool = _object(entry, where)
         function: Row = {"name": _text(tool.get("name"), f"{where}.name")}
         if tool.get("description") is not None:
             function["description"] = _text(tool["description"], f"{where}.description")
@@ -186,15 +186,15 @@ def _system(value: object, where: str) -> str:
     if value is None or isinstance(value, str):
         return "" if value is None or value.startswith(_BILLING) else value
     texts = []
-    for i, given in enumerate(_list(value, where)):
-        block = _block(given, f"{where}.{i}")
+    for i, entry in enumerate(_list(value, where)):
+        block = _block(entry, f"{where}.{i}")
         if block["type"] == "text" and not block["text"].startswith(_BILLING):
             texts.append(block["text"])
     return "".join(texts)
 
 
-def _block(given: object, where: str) -> Row:
-    block = _object(given, where)
+def _block(value: object, where: str) -> Row:
+    block = _object(value, where)
     if block.get("type") not in _BLOCKS:
         _wrong(f"{where}.type", f"Input should be one of {', '.join(map(repr, _BLOCKS))}")
     for kind, field in (("text", "text"), ("thinking", "thinking"), ("tool_use", "name"), ("tool_use", "id")):
@@ -220,8 +220,8 @@ def _image(block: Row, where: str) -> Row:
     return {"type": "image_url", "image_url": {"url": url}}
 
 
-def _message(given: object, where: str) -> list[Row]:
-    message = _object(given, where)
+def _message(value: object, where: str) -> list[Row]:
+    message = _object(value, where)
     role, content = message.get("role"), message.get("content")
     if role not in ("user", "assistant", "system"):
         _wrong(f"{where}.role", "Input should be 'user', 'assistant' or 'system'")
@@ -234,10 +234,10 @@ def _message(given: object, where: str) -> list[Row]:
         return [{"role": role, "content": content}]
     blocks = [_block(block, f"{where}.content.{i}") for i, block in enumerate(_list(content, f"{where}.content"))]
     results = [
-        one
+        result
         for i, block in enumerate(blocks)
         if block["type"] == "tool_result"
-        for one in _tool_result(block, f"{where}.content.{i}.content")
+        for result in _tool_result(block, f"{where}.content.{i}.content")
     ]
     rest = _from_blocks(role, blocks, where)
     # As in vLLM: tool results come before the rest of the user's message.
@@ -272,8 +272,8 @@ def _tool_result(block: Row, where: str) -> list[Row]:
     content = block.get("content")
     texts, images = [content] if isinstance(content, str) else [], []
     if content is not None and not isinstance(content, str):
-        for i, given in enumerate(_list(content, where)):
-            part = _block(given, f"{where}.{i}")
+        for i, entry in enumerate(_list(content, where)):
+            part = _block(entry, f"{where}.{i}")
             if part["type"] == "text":
                 texts.append(part["text"])
             elif part["type"] == "image":

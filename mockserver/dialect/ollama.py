@@ -73,10 +73,10 @@ class OllamaFrames(ReplyFrames):
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
         (choice,) = choices
-        said = self._said(choice.text_of("text"))
+        row = self._said(choice.text_of("text"))
         if thought := choice.text_of("reasoning"):
-            (said["message"] if self._chat else said)["thinking"] = thought
-        return self._head + b"," + orjson.dumps({**said, **self._end(choice.end, usage)})[1:]
+            (row["message"] if self._chat else row)["thinking"] = thought
+        return self._head + b"," + orjson.dumps({**row, **self._end(choice.end, usage)})[1:]
 
     def failure_body(self) -> bytes:
         return _ERROR

@@ -57,12 +57,12 @@ class _OpenAIFrames(ReplyFrames):
         self,
         kind: str,
         choice: int,
-        said: dict[str, Any],
+        fields: dict[str, Any],
         end: FinishReason | None,
         usage: UsageCounts | None,
         logprobs: dict[str, Any] | None = None,
     ) -> Event:
-        row = {"index": choice, **said, "logprobs": logprobs, "finish_reason": None}
+        row = {"index": choice, **fields, "logprobs": logprobs, "finish_reason": None}
         if end is not None:
             row |= {"finish_reason": end.reason, "stop_reason": end.stop}
         return Event(b"%b%b%b\n\n" % (self._head, orjson.dumps(row), _tail(usage)), kind)
@@ -138,19 +138,19 @@ class ChatFrames(_OpenAIFrames):
         return [self._chunk("o", choice, {"delta": {}}, end, usage)]
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        return self._whole([self._choice(i, said) for i, said in enumerate(choices)], usage)
+        return self._whole([self._choice(i, choice) for i, choice in enumerate(choices)], usage)
 
-    def _choice(self, index: int, said: SaidChoice) -> dict[str, Any]:
-        calls = [_whole_call(block) for block in said.blocks if block.kind == "tool"]
+    def _choice(self, index: int, choice: SaidChoice) -> dict[str, Any]:
+        calls = [_whole_call(block) for block in choice.blocks if block.kind == "tool"]
         # As with OpenAI and vLLM: a message with only tool calls has null content.
-        text = None if calls and not said.text_of("text") else said.text_of("text")
+        text = None if calls and not choice.text_of("text") else choice.text_of("text")
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._identity.reasons:
-            message[self._identity.reasoning_field] = said.text_of("reasoning")
+            message[self._identity.reasoning_field] = choice.text_of("reasoning")
         if calls:
             message["tool_calls"] = calls
-        logprobs = None if said.logprobs is None else _chat_logprobs(said.logprobs)
-        return _choice(index, {"message": message}, said.end, logprobs)
+        logprobs = None if choice.logprobs is None else _chat_logprobs(choice.logprobs)
+        return _choice(index, {"message": message}, choice.end, logprobs)
 
 
 class CompletionFrames(_OpenAIFrames):
@@ -168,9 +168,9 @@ class CompletionFrames(_OpenAIFrames):
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         if piece.logprobs is None:
             return [self._text_chunk(piece, usage)]
-        start = self._offsets.get(piece.choice, len(piece.text) - sum(len(one.text) for one in piece.logprobs))
+        start = self._offsets.get(piece.choice, len(piece.text) - sum(len(token.text) for token in piece.logprobs))
         logprobs = _completion_logprobs(piece.logprobs, max(start, 0))
-        self._offsets[piece.choice] = max(start, 0) + sum(len(one.text) for one in piece.logprobs)
+        self._offsets[piece.choice] = max(start, 0) + sum(len(token.text) for token in piece.logprobs)
         kind = "c" if piece.text else "o"
         return [self._chunk(kind, piece.choice, {"text": piece.text}, piece.end, usage, logprobs)]
 
@@ -183,12 +183,12 @@ class CompletionFrames(_OpenAIFrames):
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
         rows = []
-        for i, said in enumerate(choices):
-            text, logprobs = said.text_of("text"), None
-            if said.logprobs is not None:
-                start = len(text) - sum(len(one.text) for one in said.logprobs)
-                logprobs = _completion_logprobs(said.logprobs, max(start, 0))
-            rows.append(_choice(i, {"text": text}, said.end, logprobs))
+        for i, choice in enumerate(choices):
+            text, logprobs = choice.text_of("text"), None
+            if choice.logprobs is not None:
+                start = len(text) - sum(len(token.text) for token in choice.logprobs)
+                logprobs = _completion_logprobs(choice.logprobs, max(start, 0))
+            rows.append(_choice(i, {"text": text}, choice.end, logprobs))
         return self._whole(rows, usage)
 
 
@@ -200,9 +200,9 @@ def _whole_call(block: SaidBlock) -> dict[str, Any]:
 
 def _chat_logprobs(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:
     rows = []
-    for one in tokens:
-        top = [_token_row(text, logprob) for text, logprob in one.top]
-        rows.append({**_token_row(one.text, one.logprob), "top_logprobs": top})
+    for token in tokens:
+        top = [_token_row(text, logprob) for text, logprob in token.top]
+        rows.append({**_token_row(token.text, token.logprob), "top_logprobs": top})
     return {"content": rows}
 
 
@@ -212,18 +212,18 @@ def _token_row(text: str, logprob: float) -> dict[str, Any]:
 
 def _completion_logprobs(tokens: Sequence[TokenLogprob], start: int) -> dict[str, Any]:
     """`start` is the offset of the first token in the text of the choice."""
-    offsets = [*accumulate((len(one.text) for one in tokens[:-1]), initial=start)]
+    offsets = [*accumulate((len(token.text) for token in tokens[:-1]), initial=start)]
     return {
         "text_offset": offsets,
-        "token_logprobs": [one.logprob for one in tokens],
-        "tokens": [one.text for one in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
+        "tokens": [token.text for token in tokens],
         # The token itself is always included, as in vLLM.
-        "top_logprobs": [dict(one.top) | {one.text: one.logprob} for one in tokens],
+        "top_logprobs": [dict(token.top) | {token.text: token.logprob} for token in tokens],
     }
 
 
-def _choice(index: int, said: dict[str, Any], end: FinishReason, logprobs: dict[str, Any] | None) -> dict[str, Any]:
-    return {"index": index, **said, "logprobs": logprobs, "finish_reason": end.reason, "stop_reason": end.stop}
+def _choice(index: int, fields: dict[str, Any], end: FinishReason, logprobs: dict[str, Any] | None) -> dict[str, Any]:
+    return {"index": index, **fields, "logprobs": logprobs, "finish_reason": end.reason, "stop_reason": end.stop}
 
 
 def _finish(end: FinishReason | None) -> bytes:

@@ -20,7 +20,7 @@ from mockserver.plans.plan import Latencies
 from promptset.distributions import Dimension, Distribution, parse
 from promptset.errors import SpecError
 
-_OURS = b"x-mock-"
+_PREFIX = b"x-mock-"
 FAULT = "x-mock-fault"
 TOOL_CALLS = "x-mock-tool-calls"
 _MOST_CALLS = 128
@@ -63,9 +63,9 @@ NO_OVERRIDES = Overrides()
 
 def read_overrides(headers: Headers) -> Overrides:
     """The overrides in the headers. Raises Refusal (400) that names every problem."""
-    if not any(name.startswith(_OURS) for name, _ in headers.raw):
+    if not any(name.startswith(_PREFIX) for name, _ in headers.raw):
         return NO_OVERRIDES
-    given = {name: headers[name] for name in DISTRIBUTIONS if name in headers}
+    texts = {name: headers[name] for name in DISTRIBUTIONS if name in headers}
     demands = headers.getlist(FAULT)
     problems: list[str] = []
     faults: tuple[Fault, ...] | None = None
@@ -75,7 +75,7 @@ def read_overrides(headers: Headers) -> Overrides:
         except ValueError as e:
             problems.append(f"{FAULT}: {e}")
     drawn: dict[str, Distribution] = {}
-    for name, text in given.items():
+    for name, text in texts.items():
         try:
             drawn[name.removeprefix("x-mock-").replace("-", "_")] = parse(text, DISTRIBUTIONS[name])
         except SpecError as e:

@@ -98,10 +98,10 @@ class RealtimeTalk:
         return orjson.dumps({"type": kind, "event_id": f"event_{self._events}", **fields})
 
     def _update(self, row: Row) -> Sequence[bytes]:
-        given = row.get("session")
-        if not isinstance(given, dict) or given.get("type") != "realtime":
+        changes = row.get("session")
+        if not isinstance(changes, dict) or changes.get("type") != "realtime":
             refuse("session.type must be realtime.", "session.type")
-        session = _merged(self._session, given)
+        session = _merged(self._session, changes)
         _speaks(session, "session")
         audio = session["audio"]
         if not all(isinstance(audio, dict) and isinstance(audio.get(way), dict) for way in ("input", "output")):
@@ -133,8 +133,8 @@ class RealtimeTalk:
         item = self._kept({"role": "user", "content": [{"type": "input_audio", "bytes": self._buffered}]})
         self._buffered = 0
         before = None if len(self._items) < 2 else self._items[-2]["id"]
-        said = self._event("input_audio_buffer.committed", item_id=item["id"], previous_item_id=before)
-        return [said, *self._added(item)]
+        event = self._event("input_audio_buffer.committed", item_id=item["id"], previous_item_id=before)
+        return [event, *self._added(item)]
 
     def _create_item(self, row: Row) -> Sequence[bytes]:
         item = row.get("item")
@@ -155,7 +155,8 @@ class RealtimeTalk:
         shown = {**item, "content": parts} if content is not None else item
         before = self._items[-2]["id"] if len(self._items) > 1 else None
         return [
-            self._event(f"conversation.item.{what}", item=shown, previous_item_id=before) for what in ("added", "done")
+            self._event(f"conversation.item.{state}", item=shown, previous_item_id=before)
+            for state in ("added", "done")
         ]
 
     def _create_response(self, row: Row) -> Ask:
@@ -224,17 +225,17 @@ def parse_realtime(row: Row) -> RequestParams:
     items = asked.get("input", items)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         refuse("response.input must be a list of items.", "response.input")
-    said = [_message_of(item) for item in items]
+    pairs = [_message_of(item) for item in items]
     speaks = _speaks(asked, "response")
     most = asked.get("max_output_tokens", "inf")
     if most != "inf" and not (type(most) is int and 1 <= most <= 4096):
         refuse("max_output_tokens must be inf, or a whole number from 1 to 4096.", "response.max_output_tokens")
-    sound = sum(size for _, size in said)
+    sound = sum(size for _, size in pairs)
     return RequestParams(
         stream=True,
         # Text and audio tokens both count.
         asked_tokens=None if most == "inf" else max(1, most // 2) if speaks else most,
-        messages=[{"role": "system", "content": str(asked.get("instructions"))}, *(message for message, _ in said)],
+        messages=[{"role": "system", "content": str(asked.get("instructions"))}, *(message for message, _ in pairs)],
         audio_ns=round(sound * 1_000_000_000 / BYTES_PER_S) or None,
         speech=Speech("pcm", events=True, media=None, has_text=True) if speaks else None,
         echo={

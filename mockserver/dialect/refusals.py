@@ -87,13 +87,13 @@ def lost_response(response_id: str, style: str) -> Refusal:
     """The refusal for a response that is not stored, in the format of `vllm` (0.32) or `openai`."""
     if style == "openai":
         message = f"Previous response with id '{response_id}' not found."
-        said: dict[str, object] = {"param": "previous_response_id", "code": LOST_RESPONSE}
+        details: dict[str, object] = {"param": "previous_response_id", "code": LOST_RESPONSE}
         status = 400
     else:
         message = f"Response with id '{response_id}' not found."
-        said = {"param": "response_id", "code": 404}
+        details = {"param": "response_id", "code": 404}
         status = 404
-    error = {"message": message, "type": "invalid_request_error", **said}
+    error = {"message": message, "type": "invalid_request_error", **details}
     return Refusal(status, orjson.dumps({"error": error}), message=message)
 
 

@@ -36,8 +36,8 @@ def root_details(usage: UsageCounts, details: Set[str]) -> dict[str, Any]:
     metrics: dict[str, Any] = _vllm_times(work, usage.output_tokens) if "metrics" in details else {}
     if "speculative_decoding" in details and work.drafts is not None:
         metrics["speculative_decoding"] = _vllm_drafts(work.drafts)
-    found = {"metrics": metrics} if metrics else {}
-    return {**found, "timings": _llama_timings(work, usage)} if "timings" in details else found
+    extra = {"metrics": metrics} if metrics else {}
+    return {**extra, "timings": _llama_timings(work, usage)} if "timings" in details else extra
 
 
 def root_metrics(usage: UsageCounts | None, details: Set[str]) -> dict[str, Any]:

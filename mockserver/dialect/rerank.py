@@ -45,12 +45,12 @@ class _Pairs:
 
     async def scores(self, seed: int) -> list[float]:
         """The scores, in the order of the pairs."""
-        found = []
+        results = []
         for number, (first, second) in enumerate(self.inputs):
             if number % _AT_ONCE == _AT_ONCE - 1:
                 await give_way()
-            found.append(score(seed, first, second))
-        return found
+            results.append(score(seed, first, second))
+        return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +84,21 @@ class RerankRequest(_Pairs):
     async def answer(self, seed: int, identity: Identity) -> MakeBody:
         """The best `top_n` documents, best first."""
         reply_id, _, model = identity
-        found = await self.scores(seed)
-        order = sorted(range(len(found)), key=lambda i: found[i], reverse=True)[: self.top_n]
+        scores = await self.scores(seed)
+        order = sorted(range(len(scores)), key=lambda i: scores[i], reverse=True)[: self.top_n]
         if self.bare:
             texts = [{"text": self.seconds[i]} if self.with_documents else {} for i in order]
             ranks = orjson.dumps(
-                [{"index": i, **text, "score": found[i]} for i, text in zip(order, texts, strict=True)]
+                [{"index": i, **text, "score": scores[i]} for i, text in zip(order, texts, strict=True)]
             )
             return lambda _: ranks
         results: list[dict[str, Any]] = []
         for i in order:
             document = {"document": {"text": self.seconds[i]}} if self.with_documents else {}
-            results.append({"index": i, **document, "relevance_score": found[i]})
+            results.append({"index": i, **document, "relevance_score": scores[i]})
         body: dict[str, Any] = {"id": reply_id, "model": model, "results": results}
         if self.bills:
-            units = -(-len(found) // _DOCUMENTS_PER_UNIT)
+            units = -(-len(scores) // _DOCUMENTS_PER_UNIT)
             body["meta"] = {"api_version": {"version": "2"}, "billed_units": {"search_units": units}}
 
         def make(usage: UsageCounts | None) -> bytes:
@@ -113,16 +113,16 @@ def _tokens(usage: UsageCounts) -> dict[str, Any]:
 
 def _texts(row: dict[str, Any], name: str) -> list[str]:
     """A text or a list of texts; each may be an object with the text in `text`. Raises Refusal."""
-    given = row.get(name)
-    entries = given if isinstance(given, list) else [given]
+    value = row.get(name)
+    entries = value if isinstance(value, list) else [value]
     texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in entries]
-    found = [text for text in texts if isinstance(text, str)]
-    if not texts or len(found) < len(texts):
+    strings = [text for text in texts if isinstance(text, str)]
+    if not texts or len(strings) < len(texts):
         must = "must be a text or a list of texts, and not empty; a text may stand in an object as `text`"
         refuse(f"{name} {must}.", name)
     if len(texts) > MOST_DOCUMENTS:
         refuse(f"{name} has {len(texts)} entries; the limit is {MOST_DOCUMENTS}.", name)
-    return found
+    return strings
 
 
 def parse_rerank(row: dict[str, Any], size: int, *, bills: bool = False) -> RerankRequest:

@@ -231,9 +231,9 @@ class ResponsesFrames(ReplyFrames):
 
     def failure(self) -> list[Event]:
         error = {"code": "server_error", "message": PLANNED_FAILURE}
-        said = self._event("error", "o", **error, param=None)
+        event = self._event("error", "o", **error, param=None)
         response = self._response("failed", self._output, None, error=error)
-        return [said, self._event("response.failed", "o", response=response)]
+        return [event, self._event("response.failed", "o", response=response)]
 
     def broken(self) -> Event:
         self._number += 1
@@ -241,14 +241,14 @@ class ResponsesFrames(ReplyFrames):
         return Event(self._frame(b"response.output_text.delta", data), "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        said = choices[0]
+        choice = choices[0]
         output: list[Row] = []
-        for block in said.blocks:
+        for block in choice.blocks:
             if block.text or block.call is not None:
                 item = _Item(self._identity.id, len(output), block)
                 item.text = block.text
                 output.append(item.row("completed"))
-        response = self._response(_status(said.end), output, usage)
+        response = self._response(_status(choice.end), output, usage)
         if self._keep is not None:
             self._keep(response)
         return orjson.dumps(response)

@@ -41,12 +41,12 @@ def parse_responses(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
         messages.append({"role": "system", "content": instructions})
     own = len(messages)
     messages += earlier
-    given = row.get("input")
-    if isinstance(given, str):
-        messages.append({"role": "user", "content": given})
-    elif isinstance(given, list):
-        add_items(messages, given, "input")
-        if not given:
+    content = row.get("input")
+    if isinstance(content, str):
+        messages.append({"role": "user", "content": content})
+    elif isinstance(content, list):
+        add_items(messages, content, "input")
+        if not content:
             refuse("input must not be empty.", "input")
     else:
         refuse("input must be a text or a list of items.", "input")
@@ -83,15 +83,15 @@ def _document(row: Row) -> DocumentFormat | None:
     text = row.get("text")
     if text is not None and not isinstance(text, dict):
         refuse("text must be an object.", "text")
-    given = None if text is None else text.get("format")
-    if given is None:
+    form = None if text is None else text.get("format")
+    if form is None:
         return parse_document({"structured_outputs": row.get("structured_outputs")})
-    kind = given.get("type") if isinstance(given, dict) else None
+    kind = form.get("type") if isinstance(form, dict) else None
     if kind not in ("text", "json_object", "json_schema"):
         refuse("text.format must be an object whose type is text, json_object or json_schema.", "text")
-    if kind == "json_schema" and not isinstance(given.get("schema"), dict):
+    if kind == "json_schema" and not isinstance(form.get("schema"), dict):
         refuse("text.format.schema must be a JSON schema, which is an object.", "text")
-    return parse_document({"response_format": {"type": kind, "json_schema": {"schema": given.get("schema")}}})
+    return parse_document({"response_format": {"type": kind, "json_schema": {"schema": form.get("schema")}}})
 
 
 def _echo(row: Row, asked: int | None) -> Row:
@@ -232,10 +232,10 @@ def _add_output(messages: list[Row], item: Row, where: str) -> None:
 def _add_reasoning(messages: list[Row], item: Row, where: str) -> None:
     if item.get("encrypted_content"):
         refuse("Encrypted content is not supported.", "input")
-    given = item.get("content") or item.get("summary") or []
-    if not isinstance(given, list):
+    parts = item.get("content") or item.get("summary") or []
+    if not isinstance(parts, list):
         refuse(f"{where}.content must be a list of parts.", "input")
-    texts = [part.get("text") for part in given if isinstance(part, dict)]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
     _assistant(messages, "reasoning")["reasoning"] = next((text for text in texts if isinstance(text, str)), "")
 
 

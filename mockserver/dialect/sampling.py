@@ -119,9 +119,9 @@ def _check_integers(integers: dict[str, int], asked_tokens: int | None) -> None:
 def own_length(row: dict[str, Any]) -> dict[str, Any]:
     """The length fields of a body as fields of RequestParams. An invalid value counts as absent: `check_sampling` has
     refused it if the dialect knows the field."""
-    given = row.get("min_tokens")
+    value = row.get("min_tokens")
     try:
-        least = 0 if given is None else whole_number("min_tokens", given)
+        least = 0 if value is None else whole_number("min_tokens", value)
     except Refusal:
         least = 0
     return {"ignore_eos": row.get("ignore_eos") is True, "least_tokens": max(0, least)}

@@ -9,7 +9,7 @@ from mockserver.dialect.endpoint import Endpoint
 
 Header = tuple[bytes, bytes]
 
-_OWN = ("x-request-id", "traceparent")
+_REQUEST_HEADERS = ("x-request-id", "traceparent")
 _MOCK = "x-mock-"
 
 
@@ -44,13 +44,15 @@ class SocketTalk(Protocol):
 def headers_of(metadata: object, handshake: Sequence[Header]) -> list[Header]:
     """The headers of a message: `x-request-id`, `traceparent` and `x-mock-...` of its metadata, and the handshake's
     headers except its ids, which identify one request."""
-    given = {name.lower(): value for name, value in metadata.items()} if isinstance(metadata, dict) else {}
+    fields = {name.lower(): value for name, value in metadata.items()} if isinstance(metadata, dict) else {}
     own = {
         name: value
-        for name, value in given.items()
-        if isinstance(value, str) and (name in _OWN or name.startswith(_MOCK))
+        for name, value in fields.items()
+        if isinstance(value, str) and (name in _REQUEST_HEADERS or name.startswith(_MOCK))
     }
-    headers = [pair for pair in handshake if (name := pair[0].decode("latin-1")) not in _OWN and name not in own]
+    headers = [
+        pair for pair in handshake if (name := pair[0].decode("latin-1")) not in _REQUEST_HEADERS and name not in own
+    ]
     return headers + [
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in own.items()
     ]

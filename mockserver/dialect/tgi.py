@@ -79,10 +79,10 @@ def parse(row: dict[str, Any], *, stream: bool) -> RequestParams:
     """A body of either path. Raises Refusal (400)."""
     if not isinstance(row.get("inputs"), str):
         refuse("inputs must be a text.", "inputs")
-    given = row.get("parameters")
-    if given is not None and not isinstance(given, dict):
+    value = row.get("parameters")
+    if value is not None and not isinstance(value, dict):
         refuse("parameters must be an object.", "parameters")
-    parameters: dict[str, Any] = given or {}
+    parameters: dict[str, Any] = value or {}
     asked = parameters.get("max_new_tokens")
     if asked is not None and (type(asked) is not int or asked < 1):
         refuse("max_new_tokens must be a whole number of at least 1.", "max_new_tokens")

@@ -53,8 +53,8 @@ class TranscriptFrames(ReplyFrames):
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         """The whole text with the usage."""
-        said: dict[str, Any] = {"type": "transcript.text.done", "text": "".join(self._texts), **_usage(usage)}
-        return [Event(_event(**said), "o" if usage is None else "u")]
+        fields: dict[str, Any] = {"type": "transcript.text.done", "text": "".join(self._texts), **_usage(usage)}
+        return [Event(_event(**fields), "o" if usage is None else "u")]
 
     def failure(self) -> list[Event]:
         error = {"message": PLANNED_FAILURE, "type": "server_error", "code": None, "param": None}

@@ -45,7 +45,7 @@ class DocumentMaker:
     def make(self, schema: dict[str, Any], tokens: int, rng: Random) -> str:
         """A document that satisfies the schema, of `tokens` tokens if it has a string that may be that long. Otherwise
         it is shorter, or as short as possible. Raises Impossible."""
-        found: list[tuple[bool, int, str]] = []
+        candidates: list[tuple[bool, int, str]] = []
         why = Impossible("")
         for tried, rich in ((ANY_OBJECT if _is_open(schema) else schema, True), (schema, True), (schema, False)):
             try:
@@ -58,10 +58,10 @@ class DocumentMaker:
             if length == tokens or longer is not None:
                 return text if longer is None else longer
             # Prefer documents that fit: the longest of them, else the shortest of the others.
-            found.append((length > tokens, length if length > tokens else -length, text))
-        if not found:
+            candidates.append((length > tokens, length if length > tokens else -length, text))
+        if not candidates:
             raise why
-        return min(found)[2]
+        return min(candidates)[2]
 
     def count(self, text: str) -> int:
         """The number of tokens of a text."""
@@ -71,19 +71,19 @@ class DocumentMaker:
         document = orjson.loads(text)
         # Try the last strings first: that looks most like an answer that continues.
         for place in [*_strings(document)][: -_STRINGS_TRIED - 1 : -1]:
-            told = place.read()
-            if not accepts(schema, place.write(document, f"{told} more")):
-                place.write(document, told)
+            original = place.read()
+            if not accepts(schema, place.write(document, f"{original} more")):
+                place.write(document, original)
                 continue
             added = tokens - self.count(text)
             for _ in range(_ADJUSTMENTS):
                 more = self._words(added, rng)
-                longer = orjson.dumps(place.write(document, f"{told} {more}" if told else more)).decode()
+                longer = orjson.dumps(place.write(document, f"{original} {more}" if original else more)).decode()
                 miss = tokens - self.count(longer)
                 if miss == 0 and accepts(schema, orjson.loads(longer)):
                     return longer
                 added = max(1, added + miss)
-            place.write(document, told)
+            place.write(document, original)
         return None
 
 

@@ -249,17 +249,17 @@ class BatchingEngine:
         while waiting and budget > 0 and len(self._running) < most:
             sequence = waiting[0]
             # The last token is always computed, because its logits are needed.
-            found = pool.find(sequence.chain[: (sequence.tokens - 1) // BLOCK_TOKENS])
-            cached = len(found) * BLOCK_TOKENS
+            hits = pool.find(sequence.chain[: (sequence.tokens - 1) // BLOCK_TOKENS])
+            cached = len(hits) * BLOCK_TOKENS
             tokens = min(sequence.tokens - cached, budget)
-            fresh = _blocks(cached + tokens) - len(found)
-            if fresh > pool.free_beside(found):
+            fresh = _blocks(cached + tokens) - len(hits)
+            if fresh > pool.free_beside(hits):
                 break
             waiting.popleft()
-            pool.hold(found)
-            sequence.blocks = [*found, *pool.take(fresh)]
+            pool.hold(hits)
+            sequence.blocks = [*hits, *pool.take(fresh)]
             sequence.computed = cached
-            sequence.remembered = len(found)
+            sequence.remembered = len(hits)
             self._remember(sequence, cached + tokens)
             if sequence.scheduled_ns is None:
                 sequence.scheduled_ns = start_ns

@@ -33,28 +33,28 @@ class BlockPool:
 
     def find(self, chain: Iterable[int]) -> list[int]:
         """The cached blocks of the leading hashes of a chain."""
-        found: list[int] = []
+        hits: list[int] = []
         for link in chain:
             blocks = self._blocks_of.get(link)
             if blocks is None:
                 break
-            found.append(blocks[0])
-        return found
+            hits.append(blocks[0])
+        return hits
 
-    def free_beside(self, found: Sequence[int]) -> int:
+    def free_beside(self, blocks: Sequence[int]) -> int:
         """The number of blocks that stay free once the found ones are held."""
-        return len(self._free) - sum(self._references[block] == 0 for block in found)
+        return len(self._free) - sum(self._references[block] == 0 for block in blocks)
 
-    def hold(self, found: Sequence[int]) -> None:
+    def hold(self, blocks: Sequence[int]) -> None:
         """Add a reference to each block found."""
-        for block in found:
+        for block in blocks:
             if self._references[block] == 0:
                 del self._free[block]
             self._references[block] += 1
 
     def take(self, number: int) -> list[int]:
         """Take this many fresh blocks. Raises KeyError if fewer are free; the caller must check first."""
-        taken = []
+        fresh = []
         for _ in range(number):
             block, _ = self._free.popitem(last=False)
             link = self._hash_of.pop(block, None)
@@ -64,8 +64,8 @@ class BlockPool:
                 if not same:
                     del self._blocks_of[link]
             self._references[block] = 1
-            taken.append(block)
-        return taken
+            fresh.append(block)
+        return fresh
 
     def remember(self, block: int, link: int) -> None:
         """Enter a full block into the cache, under the hash of the chain that it ends."""

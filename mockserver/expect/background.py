@@ -80,12 +80,12 @@ async def _compute(config: MockConfig, request: RequestLengths) -> dict[str, Any
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        answer, said = await process.communicate(question)
+        answer, errors = await process.communicate(question)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode != 0:
-        raise MockError(f"cannot compute the expectation (status {process.returncode}): {said.decode()}")
+        raise MockError(f"cannot compute the expectation (status {process.returncode}): {errors.decode()}")
     numbers: dict[str, Any] = orjson.loads(answer)
     return numbers

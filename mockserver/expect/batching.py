@@ -27,8 +27,8 @@ def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
     cost = step_cost_of(config)
     form = ClosedForm(cost, inputs, outputs, speculation_of(config))
     needed = -(-(inputs + outputs) // BLOCK_TOKENS)
-    held = int(cost.kv_blocks // needed)
-    most = min(cost.max_num_seqs, held)
+    capacity = int(cost.kv_blocks // needed)
+    most = min(cost.max_num_seqs, capacity)
     return {
         "input_tokens": inputs,
         "output_tokens": outputs,

@@ -105,9 +105,9 @@ def product_sum(first: Points, counts: Points, each: Points) -> Grid:
     low = first[0][0] + min(value for value, _ in products)
     high = first[-1][0] + max(value for value, _ in products)
     step = _step(low, high)
-    one = transform(spread(first, first[0][0], step, CELLS))
+    first_transform = transform(spread(first, first[0][0], step, CELLS))
     other = transform(spread(products, low - first[0][0], step, CELLS))
-    return Grid(low, step, inverse([a * b for a, b in zip(one, other, strict=True)]))
+    return Grid(low, step, inverse([a * b for a, b in zip(first_transform, other, strict=True)]))
 
 
 def repeated_sum(first: Points, counts: Points, each: Points, cells: int = CELLS) -> Grid:

@@ -22,7 +22,7 @@ _POINTS = 512
 def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
     """The expectation for the `sampled` engine, and for `replay` with a profile."""
     if config.sampled_times is not None:
-        return _seen(config.sampled_times, request)
+        return _factors(config.sampled_times, request)
     if config.load_slowdown > 0:
         return _slowed(config)
     if config.num_speculative_tokens > 0:
@@ -55,7 +55,7 @@ def _slowed(config: MockConfig) -> dict[str, Any]:
     }
 
 
-def _seen(times: SampledTimes, request: RequestLengths) -> dict[str, Any]:
+def _factors(times: SampledTimes, request: RequestLengths) -> dict[str, Any]:
     inputs = 0 if request.input_tokens is None else request.input_tokens
     rows = []
     for users in USERS:

@@ -119,14 +119,14 @@ def parse_demand(spec: str) -> tuple[Fault, ...]:
     if spec.strip() == "none":
         return ()
     faults: list[Fault] = []
-    for one in spec.split(";"):
-        rule = parse_rule(one)
+    for text in spec.split(";"):
+        rule = parse_rule(text)
         if rule != Rule(rule.spec, rule.fault):
             keys = ", ".join(_SELECTORS)
-            raise ValueError(f"{one.strip()!r}: {keys} select requests, but a header applies only to its own request")
+            raise ValueError(f"{text.strip()!r}: {keys} select requests, but a header applies only to its own request")
         if rule.fault.name in CONNECTION_FAULTS:
             raise ValueError(
-                f"{one.strip()!r}: this fault happens before a request is read, so no request can ask for it"
+                f"{text.strip()!r}: this fault happens before a request is read, so no request can ask for it"
             )
         if (other := _conflicting(rule.fault, faults)) is not None:
             raise ValueError(f"{other.name} and {rule.fault.name} cannot be combined")

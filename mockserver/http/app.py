@@ -210,10 +210,10 @@ def routes_of_responses() -> list[Route]:
 
 async def _show(request: Request) -> Response:
     response_id = request.path_params["response_id"]
-    found = _admitted(request).shared.responses.get(response_id)
-    if found is None:
+    stored = _admitted(request).shared.responses.get(response_id)
+    if stored is None:
         raise refusals.lost_response(response_id, "vllm")
-    return Response(found.body, media_type=JSON)
+    return Response(stored.body, media_type=JSON)
 
 
 async def _remove(request: Request) -> Response:

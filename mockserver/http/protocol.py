@@ -125,8 +125,8 @@ class MockProtocol(asyncio.Protocol):
 
     def _let_in(self) -> None:
         assert self._held is not None
-        held, self._held = self._held, None
-        for data, read_ns, clock in held:
+        arrivals, self._held = self._held, None
+        for data, read_ns, clock in arrivals:
             if not self.transport.is_closing():
                 self.feed(data, read_ns, clock)
 

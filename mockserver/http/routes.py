@@ -39,15 +39,15 @@ def numbers_of_query(request: Request, **least: int) -> dict[str, int | None]:
 
     Raises Refusal (422) with every problem.
     """
-    found: dict[str, int | None] = {}
+    numbers: dict[str, int | None] = {}
     wrong: list[dict[str, Any]] = []
     for name, at_least in least.items():
         text = request.query_params.get(name)
         number: TypeAdapter[int] = TypeAdapter(Annotated[int, Field(ge=at_least)])
         try:
-            found[name] = None if text is None else number.validate_python(text)
+            numbers[name] = None if text is None else number.validate_python(text)
         except ValidationError as e:
             wrong += [{**row, "loc": ["query", name]} for row in e.errors(include_url=False)]
     if wrong:
         raise Refusal(422, orjson.dumps({"detail": wrong}))
-    return found
+    return numbers

@@ -178,8 +178,8 @@ def _serve_replicas(config: MockConfig) -> None:
         for number in numbers
     ]
     ledger_file = LedgerFile(open_file(config.ledger), shared=True)
-    resources = [make_resources(one, ledger_file) for one in configs]
-    listeners = [listen(one)[0] for one in configs]
+    resources = [make_resources(variant, ledger_file) for variant in configs]
+    listeners = [listen(variant)[0] for variant in configs]
     addresses = [_address(listener) for listener in listeners]
 
     def work(number: int, pipes: WorkerPipes) -> None:

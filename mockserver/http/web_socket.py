@@ -199,14 +199,14 @@ class WebSocket:
             if had_enough and not self._has_enough():
                 self.transport.resume_reading()
             self._since_last += len(message)
-            taken = self._talk.take(message)
-            if not isinstance(taken, Ask):
-                self._say(taken)
+            result = self._talk.take(message)
+            if not isinstance(result, Ask):
+                self._say(result)
                 continue
             self._busy = True
             self.bytes_in, self._since_last = self._since_last, 0
             self.received_ns, self.clock = max(read_ns, not_before_ns), clock if read_ns >= not_before_ns else "user"
-            task = asyncio.get_running_loop().create_task(self._serve(taken, SocketWire(self)))
+            task = asyncio.get_running_loop().create_task(self._serve(result, SocketWire(self)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

@@ -21,7 +21,7 @@ _DECIDES = frozenset(
      b"origin", b"content-encoding", b"traceparent")
 )  # fmt: skip
 """Headers that change how a request is read, answered or recorded."""
-_OURS = b"x-mock-"
+_PREFIX = b"x-mock-"
 _MOST_DIGITS = 8
 _REMEMBERED = 4
 _LINE_END = b"\r\n"
@@ -89,11 +89,11 @@ class PlainHeads:
 
 def read_head(data: bytes) -> PlainHead | None:
     """Like `PlainHeads.read`, without remembered shapes."""
-    found = _HEAD.match(data)
-    if found is None:
+    match = _HEAD.match(data)
+    if match is None:
         return None
     length = request_id = None
-    for line in found[2].split(_LINE_END):
+    for line in match[2].split(_LINE_END):
         name, _, value = line.partition(b": ")
         name = name.lower()
         if name == b"content-length":
@@ -103,11 +103,11 @@ def read_head(data: bytes) -> PlainHead | None:
         elif name == b"x-request-id":
             if request_id is None:  # The first one counts.
                 request_id = value.decode("ascii")
-        elif (name in _DECIDES and not (name == b"connection" and value == b"keep-alive")) or name.startswith(_OURS):
+        elif (name in _DECIDES and not (name == b"connection" and value == b"keep-alive")) or name.startswith(_PREFIX):
             return None
-    if length is None or len(data) - found.end() != length:
+    if length is None or len(data) - match.end() != length:
         return None
-    return PlainHead(found[1], request_id, found.end())
+    return PlainHead(match[1], request_id, match.end())
 
 
 def _shape_of(head: PlainHead, data: bytes) -> _Shape:

@@ -88,7 +88,7 @@ class Latencies:
         """Whether no time is random, so that all replies of one length have the same times."""
         drawn = (self.recording, self.seen, self.speculation, self.ttft_per_input_token)
         gaps = self.tpot if self.itl is None else self.itl
-        return all(one is None for one in drawn) and type(self.ttft.law) is type(gaps.law) is Constant
+        return all(source is None for source in drawn) and type(self.ttft.law) is type(gaps.law) is Constant
 
     def length(self, seed: int, key: StreamKey) -> int:
         """The number of tokens of a reply that ends by itself."""
@@ -173,9 +173,9 @@ class ReplyLength(NamedTuple):
             longer = sum(fault.number("more") for fault in faults if fault.name == "length")
             most = min(self.asked + longer, self.limit)
         if self.asked is None or self.ends_itself:
-            own = latencies.length(seed, key)
-            if own < most or (self.asked is None and own == most):
-                return max(1, own), "stop"
+            length = latencies.length(seed, key)
+            if length < most or (self.asked is None and length == most):
+                return max(1, length), "stop"
         return max(1, most), "length"
 
 

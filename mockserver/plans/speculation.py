@@ -45,9 +45,9 @@ class Speculation:
         steps = [1]
         left = tokens - 1
         while left > 0:
-            given = 1
-            while given <= self.draft_tokens and rng.random() < self.acceptance_rate:
-                given += 1
-            steps.append(min(given, left))
+            count = 1
+            while count <= self.draft_tokens and rng.random() < self.acceptance_rate:
+                count += 1
+            steps.append(min(count, left))
             left -= steps[-1]
         return tuple(steps)

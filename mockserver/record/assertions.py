@@ -48,15 +48,15 @@ def _holds(wanted: object, value: object) -> bool:
     return bool(wanted(value)) if callable(wanted) else wanted == value
 
 
-def report(lines: Sequence[Line], found: Sequence[Line], requests: int | None, fields: Mapping[str, object]) -> str:
+def report(lines: Sequence[Line], matches: Sequence[Line], requests: int | None, fields: Mapping[str, object]) -> str:
     """The failure message: the expectation, the result, and every line. `>` marks the lines that match."""
     wanted = "at least 1 request" if requests is None else f"{requests} request{'' if requests == 1 else 's'}"
-    those = ", ".join(f"{name}={_written(value)}" for name, value in fields.items())
-    head = f"expected {wanted}{' with ' if those else ''}{those}, found {len(found)} (of {len(lines)} in the ledger)"
+    terms = ", ".join(f"{name}={_written(value)}" for name, value in fields.items())
+    head = f"expected {wanted}{' with ' if terms else ''}{terms}, found {len(matches)} (of {len(lines)} in the ledger)"
     if not lines:
         return f"{head}: no request has ended yet"
     rows: list[tuple[str, ...]] = [("", "id", "status", "fault", "in", "out", "ttft ms", "total ms", "cut")]
-    marked = {id(line) for line in found}
+    marked = {id(line) for line in matches}
     for line in lines:
         first = next((at for at, kind in zip(line["write_ns"], line["chunk_kind"], strict=True) if kind in "ct"), None)
         rows.append(

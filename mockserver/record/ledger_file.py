@@ -132,13 +132,13 @@ class LedgerFile:
     def _cut_to_whole_lines(self, start: int, batch: list[bytes]) -> list[bytes]:
         """The lines that were completely written. The file is truncated after them."""
         end, whole = start, []
-        taken = self._file.seek(0, os.SEEK_END)
+        size = self._file.seek(0, os.SEEK_END)
         for line in batch:
-            if end + len(line) > taken:
+            if end + len(line) > size:
                 break
             whole.append(line)
             end += len(line)
-        if taken > end:
+        if size > end:
             with contextlib.suppress(OSError):
                 self._file.truncate(end)
         return whole
@@ -175,11 +175,11 @@ class LedgerFile:
     def read(self, since: int = 0) -> bytes:
         """The lines from number `since` on (the first is 0). Unwritten lines of this process come last."""
         lines = self.lines
-        kept = list(self._unwritten)[max(since - lines, 0) :]
+        pending = list(self._unwritten)[max(since - lines, 0) :]
         if since >= lines:
-            return b"".join(kept)
+            return b"".join(pending)
         start = self._starts[max(since, 0)]
-        return b"".join((self._read_at(start, self._starts[-1] - start), *kept))
+        return b"".join((self._read_at(start, self._starts[-1] - start), *pending))
 
     def _read_at(self, offset: int, size: int) -> bytes:
         """At most `size` bytes from `offset`. Writes go to the end of the file regardless of its position."""

@@ -33,20 +33,22 @@ class ReplyBlocks:
             return ()
         return prompt.extended([*map(self._id_of, pieces), *ids], self._block_tokens).links
 
-    def ids_of(self, params: RequestParams, said: Scripted) -> list[int]:
+    def ids_of(self, params: RequestParams, scripted: Scripted) -> list[int]:
         """The tokens of documents and calls, as the next turn repeats them. Empty if its template does not repeat the
         text before them."""
         if self._block_tokens == 0:
             return []
-        calls = [block for block in said.blocks if block.kind == "tool"]
-        text = "".join("".join(said.texts[block.start : block.stop]) for block in said.blocks if block.kind == "text")
+        calls = [block for block in scripted.blocks if block.kind == "tool"]
+        text = "".join(
+            "".join(scripted.texts[block.start : block.stop]) for block in scripted.blocks if block.kind == "text"
+        )
         if calls and params.messages is not None:
             messages = without_media(params.messages)
             before = self._tokenizer.render_chat(messages, params.tools)
             message: dict[str, Any] = {"role": "assistant", "content": text, "tool_calls": []}
             for block in calls:
                 assert block.call is not None
-                arguments = "".join(said.texts[block.start : block.stop])
+                arguments = "".join(scripted.texts[block.start : block.stop])
                 function = {"name": block.call.name, "arguments": arguments}
                 message["tool_calls"].append({"id": block.call.id, "type": "function", "function": function})
             try:

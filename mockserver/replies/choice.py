@@ -50,8 +50,8 @@ def text_choice(params: RequestParams, plan: Plan, pieces: list[str]) -> Choice:
     border = plan.reasoning_tokens
     texts, stop = pieces, None
     if params.stop and border < plan.output_tokens:
-        said, stop = cut_at_stop(pieces[border:], params.stop, params.keep_stop)
-        texts = [*pieces[:border], *said]
+        cut, stop = cut_at_stop(pieces[border:], params.stop, params.keep_stop)
+        texts = [*pieces[:border], *cut]
         if stop is not None:
             plan = plan.ending_at(len(texts))
     blocks = [Block("reasoning", 0, border)] if border else []
@@ -60,16 +60,16 @@ def text_choice(params: RequestParams, plan: Plan, pieces: list[str]) -> Choice:
     return Choice(plan, texts, tuple(blocks), FinishReason(plan.finish, stop))
 
 
-def scripted_choice(plan: Plan, reasoning: list[str], said: Scripted) -> Choice:
+def scripted_choice(plan: Plan, reasoning: list[str], scripted: Scripted) -> Choice:
     """A choice of reasoning, and then tool calls or a document."""
     border = len(reasoning)
     blocks = [Block("reasoning", 0, border)] if border else []
-    blocks += [block._replace(start=block.start + border, stop=block.stop + border) for block in said.blocks]
+    blocks += [block._replace(start=block.start + border, stop=block.stop + border) for block in scripted.blocks]
     calls = any(block.kind == "tool" for block in blocks)
-    finish: Literal["stop", "length"] = "stop" if said.is_whole else "length"
+    finish: Literal["stop", "length"] = "stop" if scripted.is_whole else "length"
     plan = replace(plan, finish=finish, reasoning_tokens=border)
-    end = FinishReason("tool_calls" if calls and said.is_whole else finish, None)
-    return Choice(plan, [*reasoning, *said.texts], tuple(blocks), end, is_document=True)
+    end = FinishReason("tool_calls" if calls and scripted.is_whole else finish, None)
+    return Choice(plan, [*reasoning, *scripted.texts], tuple(blocks), end, is_document=True)
 
 
 def writer_of(content: Content, now_ns: Callable[[], int]) -> ScriptWriter:

@@ -85,9 +85,9 @@ class Choice(NamedTuple):
         ]
         if more and blocks[-1].kind == "text" and not self.is_document:
             blocks[-1] = SaidBlock("text", blocks[-1].text + more)
-        found = [(block.start, min(block.stop, tokens)) for block in self.blocks if block.kind == "text"]
+        spans = [(block.start, min(block.stop, tokens)) for block in self.blocks if block.kind == "text"]
         logprobs = (
-            None if self.logprobs is None else self.logprobs.take([t for a, b in found for t in self.tokens[a:b]])
+            None if self.logprobs is None else self.logprobs.take([t for a, b in spans for t in self.tokens[a:b]])
         )
         return SaidChoice(tuple(blocks), self.end, logprobs)
 

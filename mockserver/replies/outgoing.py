@@ -18,7 +18,7 @@ from mockserver.faults import BYTE_FAULTS, FAULTS, Fault
 from mockserver.replies.script import Act, LedgerChunk, Line
 from mockserver.replies.wire import Headers
 
-_HERE = frozenset(name for name in BYTE_FAULTS if not FAULTS[name].strikes) - {"keepalive"}
+_RECEIVED = frozenset(name for name in BYTE_FAULTS if not FAULTS[name].strikes) - {"keepalive"}
 """The faults that apply to every write. A keep-alive strikes when it is sent."""
 
 
@@ -45,7 +45,7 @@ class Outgoing:
         if self._is_plain:  # The usual case.
             return
         self._now_ns = now_ns
-        self.names = tuple(name for name in faults if name in _HERE)
+        self.names = tuple(name for name in faults if name in _RECEIVED)
         self._line_end = b"\r\n" if "crlf" in faults else b"\r" if "cr" in faults else b"\n"
         if comment is not None:
             self._comment = self._keep_alive = comment.frame
@@ -83,7 +83,7 @@ class Outgoing:
             if len(self._held) < self._together and not final:
                 return
             frame = b"".join(frame for frame, _ in self._held)
-            chunks = tuple(chunk for _, held in self._held for chunk in held)
+            chunks = tuple(chunk for _, group in self._held for chunk in group)
             self._held = []
         self._queue(self.encode(frame, final), chunks, final, cut)
 
@@ -93,9 +93,9 @@ class Outgoing:
 
     def close(self) -> None:
         """End the stream without another event."""
-        held, self._held = self._held, []
-        data = self.encode(b"".join(frame for frame, _ in held), final=True)
-        self._queue(data, tuple(chunk for _, chunks in held for chunk in chunks), final=True, cut=None)
+        events, self._held = self._held, []
+        data = self.encode(b"".join(frame for frame, _ in events), final=True)
+        self._queue(data, tuple(chunk for _, chunks in events for chunk in chunks), final=True, cut=None)
 
     def break_off(self, act: Act, data: bytes = b"", keep: int = 0) -> None:
         """End the stream abnormally."""

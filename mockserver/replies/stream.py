@@ -101,9 +101,9 @@ class ScriptWriter(ABC):
     def striking(self, start: int, stop: int) -> list[Fault]:
         """The faults that strike in the tokens from `start` to `stop`, in token order."""
         due = sorted((at, n) for n, (_, at) in enumerate(self._due) if start <= at < stop)
-        found = [self._due[n][0] for _, n in due]
+        faults = [self._due[n][0] for _, n in due]
         self._due = [(fault, at) for fault, at in self._due if not start <= at < stop]
-        return found
+        return faults
 
     def _garble_preempted(self, start: int) -> None:
         """Garble the tokens from `start` on, if the engine has preempted the request."""
@@ -197,21 +197,21 @@ class StreamWriter(ScriptWriter):
         if self.has_ended(choice):
             return ()
         start, stop = self._given[choice], self._given[choice] + tokens
-        taken = False
+        handled = False
         if choice == 0 and self._faults:
             self._garble_preempted(start)
             for fault in self.striking(start, stop):
-                taken |= STRIKES[fault.name](self, fault, stop)
+                handled |= STRIKES[fault.name](self, fault, stop)
                 if self.is_over:
                     return self._lines()
         self._given[choice] = stop
         self.tokens_out += tokens
-        if not taken:
+        if not handled:
             self._give(choice, start, stop)
-        said = self.content.choices[choice]
-        if stop >= said.plan.output_tokens:
+        reply = self.content.choices[choice]
+        if stop >= reply.plan.output_tokens:
             if self.content.separate_finish:
-                for event in self.content.frames.finish(choice, said.end, self._running(self._given)):
+                for event in self.content.frames.finish(choice, reply.end, self._running(self._given)):
                     self._send(event, LedgerChunk("o", 0, choice))
             if self._all_given:
                 self._close()

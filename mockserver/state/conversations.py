@@ -45,23 +45,23 @@ def with_history(
         lost = tuple(fault for fault in faults if fault.name == LOST)
         if lost:
             store.remove(previous)
-        found = _find(previous, store, context.last)
-        if lost or found is None:
+        stored = _find(previous, store, context.last)
+        if lost or stored is None:
             if context.last is not None:
                 context.last.forget(previous)
             context.plan = Plan(None, (), 0, lost) if lost else None
             context.previous = "lost"
             raise refusals.lost_response(previous, config.lost_response)
         context.previous = "found"
-        params = endpoint.parse_behind(row, orjson.loads(found.conversation))
+        params = endpoint.parse_behind(row, orjson.loads(stored.conversation))
     if not params.stores and context.last is None:
         return params
     return replace(params, keep=lambda response: _keep(response, params, store, context.last))
 
 
 def _find(response_id: str, store: ResponseStore, last: LastResponse | None) -> StoredResponse | None:
-    found = None if last is None else last.get(response_id)
-    return store.get(response_id) if found is None else found
+    stored = None if last is None else last.get(response_id)
+    return store.get(response_id) if stored is None else stored
 
 
 def _keep(response: Row, params: RequestParams, store: ResponseStore, last: LastResponse | None) -> None:
@@ -69,8 +69,8 @@ def _keep(response: Row, params: RequestParams, store: ResponseStore, last: Last
     messages = params.messages[params.own_messages :]
     # The output may join the last message, as it does when a client sends it back. Nothing reads that message any more.
     add_items(messages, response["output"], "output")
-    kept = StoredResponse(orjson.dumps(messages), orjson.dumps(response))
+    stored = StoredResponse(orjson.dumps(messages), orjson.dumps(response))
     if params.stores:
-        store.add(response["id"], kept)
+        store.add(response["id"], stored)
     if last is not None:
-        last.keep(response["id"], kept)
+        last.keep(response["id"], stored)

@@ -36,19 +36,19 @@ class ScaleSpec:
 
 def parse_scale(text: str) -> ScaleSpec:
     """Parse a spec such as FORM. Raises ValueError."""
-    given: dict[str, str] = {}
+    values: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = part.strip().partition("=")
-        if not equals or name not in ("start", "replicas", *_OF_MORE) or name in given:
+        if not equals or name not in ("start", "replicas", *_OF_MORE) or name in values:
             raise ValueError(f"{part.strip()!r}: write start=TIME,replicas=N,above=N,delay=TIME, for example {FORM}")
-        given[name] = value
-    counts = {name: given.get(name, "1") for name in ("replicas", "above")}
+        values[name] = value
+    counts = {name: values.get(name, "1") for name in ("replicas", "above")}
     for name, value in counts.items():
         if not value.isdecimal() or not 1 <= int(value) <= 1000:
             raise ValueError(f"{name}={value}: give a whole number from 1 to 1000")
-    if int(counts["replicas"]) > 1 and not given.keys() >= _OF_MORE:
+    if int(counts["replicas"]) > 1 and not values.keys() >= _OF_MORE:
         raise ValueError("replicas needs above and delay: when another replica is asked for, and how long it takes")
-    start_ns, delay_ns = (instant_ns(given.get(name, "0s")) for name in ("start", "delay"))
+    start_ns, delay_ns = (instant_ns(values.get(name, "0s")) for name in ("start", "delay"))
     return ScaleSpec(start_ns, int(counts["replicas"]), int(counts["above"]), delay_ns, text)
 
 

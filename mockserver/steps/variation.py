@@ -53,7 +53,7 @@ class StepVariation:
         if place == 0 or place == len(self.levels):
             nearest = min(place, len(self.levels) - 1)
             return nearest, nearest, 0.0
-        low, high = (math.log1p(self.levels[place - one].decodes) for one in (1, 0))
+        low, high = (math.log1p(self.levels[place - offset].decodes) for offset in (1, 0))
         return place - 1, place, (math.log1p(decodes) - low) / (high - low)
 
 

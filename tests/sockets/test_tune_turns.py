@@ -15,7 +15,7 @@ import pytest
 
 from bench.config import RunConfig, resolve
 from bench.errors import Interrupted, TargetError
-from bench.load_search.driver import Ended, drive
+from bench.load_search.driver import SearchEnd, drive
 from bench.load_search.files import config_sha256
 from bench.observer import SILENT
 from bench.results.summary import RunSummary
@@ -251,7 +251,7 @@ def test_of_servers_that_run_together_the_one_used_longest_ago_makes_room(tmp_pa
 SEARCHED = {"goal": "held_load", "objectives": ["ttft:p99<500ms"], "budget": "30m", "flags": {"seqs": [64, 16]}}
 
 
-def searched(plans: list[Any], visits: FormulaVisits, *given: Any) -> tuple[Ended, None]:
+def searched(plans: list[Any], visits: FormulaVisits, *given: Any) -> tuple[SearchEnd, None]:
     """Carries out a search over a formula."""
     search, _, base, directory, runs, _ = given
     plans.append((search.settings, base, runs))

@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Our own modules outside its own folder. The closest entry counts: bench.transport applies to everything below it.
     # Values, and modules that everything builds on:
     "bench": frozenset(
-        {"bench.answer_quality.measure", "bench.api", "bench.lazy_exports", "bench.load_search.found",
+        {"bench.answer_quality.measure", "bench.api", "bench.lazy_exports", "bench.load_search.search_result",
          "bench.load_sweep.measure", "bench.observer", "bench.tuning.measure"}
     ),
     "bench.lazy_exports": frozenset(),
@@ -122,7 +122,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.documents", "bench.errors", "bench.load_search", "bench.loads"}
     ),
     "bench.load_search.render": frozenset({"bench.documents", "bench.errors", "bench.load_search", "bench.report"}),
-    "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
+    "bench.load_search.search_result": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.whole": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_test", "bench.loads",
          "bench.machine.identity", "bench.metrics", "bench.secrets", "bench.series.runs"}

@@ -188,7 +188,7 @@ def token_coverage(load: Load, seconds: float, runs: int, truth_runs: int = 40) 
 
 
 @dataclass(frozen=True, slots=True)
-class Sought:
+class SearchObjective:
     """What a search looks for, and its true value."""
 
     name: str
@@ -204,7 +204,7 @@ def capacity_by_bisection(server: Server, value: Callable[[Served], Array], limi
     """The load at which exactly the allowed share of requests is over a limit, from runs of an hour with common random
     numbers.
 
-    `Sought.capacity` comes from here (`scripts/simulate-statistics capacities`).
+    `SearchObjective.capacity` comes from here (`scripts/simulate-statistics capacities`).
     """
     low, high = 1.0, 2_000.0
     while high / low > 1.003:
@@ -220,7 +220,7 @@ def capacity_by_bisection(server: Server, value: Callable[[Served], Array], limi
     return math.sqrt(low * high)
 
 
-def searches(sought: Sought, budget_s: float, n: int, precision: float = 0.02) -> tuple[Grade, list[Found]]:
+def searches(sought: SearchObjective, budget_s: float, n: int, precision: float = 0.02) -> tuple[Grade, list[Found]]:
     """`n` graded searches. An unreachable precision makes each spend its budget."""
     settings = Settings(
         "rate" if sought.load_kind == "rate" else "concurrency", tuple(limit.goal for limit in sought.limits),
@@ -230,53 +230,55 @@ def searches(sought: Sought, budget_s: float, n: int, precision: float = 0.02) -
     return grade(found, sought.capacity), found
 
 
-def seek_ttft() -> Sought:
-    return Sought("S1 ttft:p99<500ms", S1, (ttft("p99", 500, 0.01),), 38.2)
+def seek_ttft() -> SearchObjective:
+    return SearchObjective("S1 ttft:p99<500ms", S1, (ttft("p99", 500, 0.01),), 38.2)
 
 
-def seek_tpot() -> Sought:
-    return Sought("S2 tpot:p99<50ms", S2, (tpot("p99", 50, 0.01),), 29.6)
+def seek_tpot() -> SearchObjective:
+    return SearchObjective("S2 tpot:p99<50ms", S2, (tpot("p99", 50, 0.01),), 29.6)
 
 
-def seek_own() -> Sought:
+def seek_own() -> SearchObjective:
     """On our own server: a queue behind a cap on sequences."""
     limit = ttft("p99", 800, 0.01)
-    return Sought("S3 ttft:p99<800ms", S3, (limit,), 13.45)
+    return SearchObjective("S3 ttft:p99<800ms", S3, (limit,), 13.45)
 
 
-def seek_goodput() -> Sought:
+def seek_goodput() -> SearchObjective:
     limit = goodput(400, 40, 0.95)
-    return Sought("S2 goodput>=95%", S2, (limit,), 30.04)
+    return SearchObjective("S2 goodput>=95%", S2, (limit,), 30.04)
 
 
-def seek_both() -> Sought:
+def seek_both() -> SearchObjective:
     """Two objectives, of which TPOT binds."""
-    return Sought("S2 ttft:p99<900ms, tpot:p99<50ms", S2, (ttft("p99", 900, 0.01), tpot("p99", 50, 0.01)), 29.6)
+    return SearchObjective(
+        "S2 ttft:p99<900ms, tpot:p99<50ms", S2, (ttft("p99", 900, 0.01), tpot("p99", 50, 0.01)), 29.6
+    )
 
 
-def seek_fast() -> Sought:
+def seek_fast() -> SearchObjective:
     limit = ttft("p99", 60, 0.01)
-    return Sought("fast ttft:p99<60ms", FAST, (limit,), 247.7)
+    return SearchObjective("fast ttft:p99<60ms", FAST, (limit,), 247.7)
 
 
-def seek_backlog() -> Sought:
+def seek_backlog() -> SearchObjective:
     """A limit on TPOT that no load breaks: only the backlog does. The capacity is what the server serves when flooded."""
-    return Sought("S3 tpot:p99<100ms (keeps up)", S3, (tpot("p99", 100, 0.01),), flooded(S3))
+    return SearchObjective("S3 tpot:p99<100ms (keeps up)", S3, (tpot("p99", 100, 0.01),), flooded(S3))
 
 
-def seek_mean(server: Server, load: float, metric: str, truth_runs: int = 24) -> Sought:
+def seek_mean(server: Server, load: float, metric: str, truth_runs: int = 24) -> SearchObjective:
     """A limit on a mean, set to the mean at a known load."""
     name = next(name for name in ("S1", "S2", "S3") if globals()[name] is server)
     level = truth(Load("", server, rate=load), truth_runs)[f"{metric}_ms:mean"]
     limit = (ttft if metric == "ttft" else tpot)("mean", level, None)
-    return Sought(f"{name} {metric}:mean", server, (limit,), load)
+    return SearchObjective(f"{name} {metric}:mean", server, (limit,), load)
 
 
-def seek_users(server: Server, users: int) -> Sought:
+def seek_users(server: Server, users: int) -> SearchObjective:
     """A closed loop: the limit on TPOT p90 set to where this many users reach it."""
     served = closed_loop(server, users, 660, np.random.default_rng(5), ramp_s=5.0).between(60, 660)
     limit = Limit(Goal("tpot:p90", 0.1), lambda served: served.tpot_ms, float(np.quantile(served.tpot_ms, 0.9)) * 1.002)
-    return Sought(f"closed loop, {users} users", server, (limit,), users, load_kind="concurrency")
+    return SearchObjective(f"closed loop, {users} users", server, (limit,), users, load_kind="concurrency")
 
 
 @lru_cache(maxsize=8)

@@ -41,5 +41,5 @@ def test_a_stale_part_is_left_aside(part: str, monkeypatch: pytest.MonkeyPatch) 
         pytest.skip("no C compiler was there, or TRUELOAD_PURE is set")
     module = "bench.native" if part == "bench" else "mockserver.native"
     monkeypatch.setattr(f"{module}.is_stale", lambda source, made_of: source.is_file() and made_of != 0)
-    assert (bench.native._found() is None) is (part == "bench")
+    assert (bench.native._load() is None) is (part == "bench")
     assert (mockserver.native.sender() is None) is (part == "mock")

@@ -142,7 +142,7 @@ def _with_data(console: Console, form: Form, fields: Mapping[str, str]) -> Mappi
         case "url" | "body":
             field = {"url": "data_url", "body": "one_body"}[form.data]
             try:
-                names = _kept(console, form.data, fields.get(field, ""))
+                names = _saved_data(console, form.data, fields.get(field, ""))
             except ConsoleError as e:
                 raise Refused([(field, str(e))]) from e
             return {**without, "dataset": names[0]}
@@ -151,12 +151,15 @@ def _with_data(console: Console, form: Form, fields: Mapping[str, str]) -> Mappi
 
 def _refuse(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
     """Raises Refused with any other problems, if the data or a header is invalid."""
-    given = {"url": "http://127.0.0.1:1", **{name: value for name, value in form.values.items() if name != "dataset"}}
-    settings_form.check(given, {}, site.console.files, form.kind)
+    settings = {
+        "url": "http://127.0.0.1:1",
+        **{name: value for name, value in form.values.items() if name != "dataset"},
+    }
+    settings_form.check(settings, {}, site.console.files, form.kind)
     raise Refused(())
 
 
-def _kept(console: Console, kind: str, text: str) -> list[str]:
+def _saved_data(console: Console, kind: str, text: str) -> list[str]:
     if not text:
         raise ConsoleError(tr("type it, or choose other data"))
     if kind == "url":
@@ -213,8 +216,8 @@ def _copy_of(task: Task, console: Console) -> Form:
 def _page(site: Site, form: Form, status: int = 200) -> HTMLResponse:
     console, problems = site.console, dict[str, list[str]]()
     for name, sentence in form.problems:
-        said = phrase_of(plain(sentence, name, lambda name: str(shown(label_of(name)))))
-        problems.setdefault(name or "", []).append(said)
+        message = phrase_of(plain(sentence, name, lambda name: str(shown(label_of(name)))))
+        problems.setdefault(name or "", []).append(message)
     complete = bool(form.values) and not problems
     fields = settings_form.fields(form.kind)
     has_mode = any(field.name == "mode" for field in fields)

@@ -58,8 +58,8 @@ def load(text: str) -> str:
     return re.sub(r"(?<=\d) (?=\w)", "\N{NO-BREAK SPACE}", text)
 
 
-def _in_words(message: str, found: re.Match[str]) -> str:
-    return shown(Phrase(message, {"n": found[1]} if found.re.groups else {}))
+def _in_words(message: str, match: re.Match[str]) -> str:
+    return shown(Phrase(message, {"n": match[1]} if match.re.groups else {}))
 
 
 def spark(values: tuple[float, ...]) -> str:

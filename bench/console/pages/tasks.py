@@ -55,8 +55,8 @@ def home(request: Request, site: TheSite) -> HTMLResponse:
 
 def _address(query: Mapping[str, str], page: int) -> str:
     """The address of a page of the list, with its filters."""
-    kept = {name: query[name] for name in ("search", "state", "label") if query.get(name)}
-    return f"/?{urlencode({**kept, 'page': page})}"
+    filters = {name: query[name] for name in ("search", "state", "label") if query.get(name)}
+    return f"/?{urlencode({**filters, 'page': page})}"
 
 
 def in_turn(tasks: Sequence[Task], order: Sequence[str]) -> tuple[list[Task], list[Task]]:

@@ -27,11 +27,11 @@ def numbers_of_tools(
 ) -> dict[str, ToolColumn]:
     """`compat` of a summary. `between_tokens` contains the gaps between token chunks of the same requests, `ours` our
     own numbers."""
-    found = ToolNumbers(readings, between_tokens)
+    tool_numbers = ToolNumbers(readings, between_tokens)
     numbers = {}
     for key, tool in TOOLS.items():
         there = tool.of_endpoint(endpoint)
-        numbers[key] = _nothing(tool, endpoint) if there is None else found.of(there, duration_s, ours)
+        numbers[key] = _nothing(tool, endpoint) if there is None else tool_numbers.of(there, duration_s, ours)
     return numbers
 
 

@@ -51,11 +51,11 @@ class OffsetColumn:
 
     def over(self, base: array[int]) -> Ints:
         """The column itself. NEVER if the distance is NEVER, or if the base is NEVER and no distance was set."""
-        found: Ints = view(base).copy()
+        column: Ints = view(base).copy()
         distance = view(self._distance)
-        rows = found[: len(distance)]
+        rows = column[: len(distance)]
         rows[:] = np.where((distance == NEVER) | (rows == NEVER), NEVER, rows + distance)
-        return found
+        return column
 
 
 class OtherGaps:
@@ -115,13 +115,13 @@ class Readings:
         last_ns = np.where(has_text, chunks.last(chunks.ns) - sent_ns, np.where(streamed, 0, end_ns))
         self._first_token.frombytes(first_ns.tobytes())
         self._last_token.frombytes(last_ns.tobytes())
-        for first, held in self._first.items():
+        for first, column in self._first.items():
             has, at_ns = marks.first_ns(first)
-            held.set(row, np.where(streamed, np.where(has, at_ns - sent_ns - first_ns, NEVER), 0))
-        for last, held in self._last.items():
+            column.set(row, np.where(streamed, np.where(has, at_ns - sent_ns - first_ns, NEVER), 0))
+        for last, column in self._last.items():
             if last != "end":
                 has, at_ns = marks.last_ns(last)
-                held.set(row, np.where(streamed, np.where(has, at_ns - sent_ns - last_ns, NEVER), 0))
+                column.set(row, np.where(streamed, np.where(has, at_ns - sent_ns - last_ns, NEVER), 0))
         self._last["end"].set(row, np.where(streamed, end_ns - last_ns, 0))
         for name in _BETWEEN:
             more, less = marks.more_and_less(name)

@@ -68,20 +68,20 @@ class ToolNumbers:
         without = self._readings.without
         if tool.itl == "retokenised" and without["retokenised"]:
             missing["itl_ms"] = _WITHOUT_GAPS.format(n=without["retokenised"], of=self._readings.requests)
-        for name, found in values.items():
-            if found is not None and not found["n"]:
+        for name, numbers in values.items():
+            if numbers is not None and not numbers["n"]:
                 missing.setdefault(name, _NONE)
-        told = {name: None if name in missing else found for name, found in values.items()}
-        differences = self._differences(tool, told, n, ours)
-        for name, found in told.items():
-            if found is not None:
-                told[name], unknown = _as_known(found, ours.latency[_same_times(tool, name)])
+        printed = {name: None if name in missing else numbers for name, numbers in values.items()}
+        differences = self._differences(tool, printed, n, ours)
+        for name, numbers in printed.items():
+            if numbers is not None:
+                printed[name], unknown = _as_known(numbers, ours.latency[_same_times(tool, name)])
                 if unknown:
                     differences.append(_UNKNOWN.format(name=name.removesuffix("_ms").upper(), stats=", ".join(unknown)))
         return ToolColumn(
             title=tool.title,
             version=tool.version,
-            **{name: None if found is None else _printed(found) for name, found in told.items()},
+            **{name: None if numbers is None else _printed(numbers) for name, numbers in printed.items()},
             output_tokens=n,
             requests_per_s=self._readings.requests / duration_s if duration_s else None,
             output_tokens_per_s=n / duration_s if duration_s else None,
@@ -89,29 +89,29 @@ class ToolNumbers:
             differences=differences,
         )
 
-    def _differences(self, tool: Tool, told: Mapping[str, Numbers | None], n: int, ours: OurNumbers) -> list[str]:
+    def _differences(self, tool: Tool, printed: Mapping[str, Numbers | None], n: int, ours: OurNumbers) -> list[str]:
         """A sentence for each number that differs from ours in this run because of its definition."""
-        said = []
+        sentences = []
         for name, sentence in tool.differs.items():
-            found = told.get(name)
+            numbers = printed.get(name)
             if name == "output_tokens":
                 differs = _differ(n, ours.output_tokens)
-            elif found is None:
+            elif numbers is None:
                 continue
             else:
-                differs = any(_differ(found[stat], ours.latency[name].of(stat)) for stat in STATS)
+                differs = any(_differ(numbers[stat], ours.latency[name].of(stat)) for stat in STATS)
             if differs:
-                said.append(sentence)
+                sentences.append(sentence)
         if tool.quantiles == "rank" and any(
-            found is not None and _differ(found["p99"], ours.latency[name].p99) for name, found in told.items()
+            numbers is not None and _differ(numbers["p99"], ours.latency[name].p99) for name, numbers in printed.items()
         ):
-            said.append(_RANKS)
+            sentences.append(_RANKS)
         if self._readings.without[tool.tokens]:
-            said.append(
+            sentences.append(
                 "Output tokens: "
                 + _WITHOUT_COUNT.format(n=self._readings.without[tool.tokens], of=self._readings.requests)
             )
-        return said
+        return sentences
 
     def _total(self, tokens: Tokens) -> int:
         return int(self._readings.tokens(tokens).sum())
@@ -157,12 +157,12 @@ class ToolNumbers:
         histogram, snapshot = self._gaps[rule]
         if not snapshot.n:
             return _nothing()
-        found = {
+        quantiles = {
             name: snapshot.quantile(p) if tool.quantiles == "linear" else snapshot.at_rank(_rank(snapshot.n, p))
             for name, p in _ORDERS.items()
         }
-        told = {"mean": histogram.total / histogram.count, **found}
-        return {"n": snapshot.n, **{name: value / NS_PER_MS for name, value in told.items()}}
+        statistics = {"mean": histogram.total / histogram.count, **quantiles}
+        return {"n": snapshot.n, **{name: value / NS_PER_MS for name, value in statistics.items()}}
 
 
 def _printed(numbers: Numbers) -> Printed:
@@ -179,10 +179,10 @@ def _same_times(tool: Tool, name: str) -> str:
     return name
 
 
-def _as_known(found: Numbers, ours: Metric) -> tuple[Numbers, list[str]]:
+def _as_known(numbers: Numbers, ours: Metric) -> tuple[Numbers, list[str]]:
     """The numbers without those that the stamps leave unknown, and the names of the unknown ones."""
     unknown = [stat for stat in STATS if meaningless(ours, stat)]
-    return found | dict.fromkeys(unknown), unknown
+    return numbers | dict.fromkeys(unknown), unknown
 
 
 def _differ(value: float | None, ours: float | None) -> bool:
@@ -196,8 +196,8 @@ def _nothing() -> Numbers:
 
 
 def _happened(column: Ints) -> Ints:
-    found: Ints = column[column != NEVER]
-    return found
+    present: Ints = column[column != NEVER]
+    return present
 
 
 def _rank(n: int, p: float) -> int:
@@ -211,11 +211,11 @@ def _numbers(values_ns: Ints | Floats, quantiles: Quantiles) -> Numbers:
     n = len(ordered)
     if not n:
         return _nothing()
-    found = {
+    order_stats = {
         name: quantile(ordered, p) if quantiles == "linear" else ordered[_rank(n, p)] for name, p in _ORDERS.items()
     }
-    told = {"mean": math.fsum(ordered) / n, **found}
-    return {"n": n, **{name: value / NS_PER_MS for name, value in told.items()}}
+    statistics = {"mean": math.fsum(ordered) / n, **order_stats}
+    return {"n": n, **{name: value / NS_PER_MS for name, value in statistics.items()}}
 
 
 def _weighted(values_ns: Floats, weights: Ints) -> Numbers:
@@ -225,6 +225,6 @@ def _weighted(values_ns: Floats, weights: Ints) -> Numbers:
     order = np.argsort(values_ns, kind="stable")
     up_to = np.cumsum(weights[order])
     whole = int(up_to[-1])
-    found = {name: float(values_ns[order[np.searchsorted(up_to, p * whole)]]) for name, p in _ORDERS.items()}
+    quantiles = {name: float(values_ns[order[np.searchsorted(up_to, p * whole)]]) for name, p in _ORDERS.items()}
     mean = math.fsum((values_ns * weights).tolist()) / whole
-    return {"n": len(order), "mean": mean / NS_PER_MS, **{name: value / NS_PER_MS for name, value in found.items()}}
+    return {"n": len(order), "mean": mean / NS_PER_MS, **{name: value / NS_PER_MS for name, value in quantiles.items()}}

@@ -18,8 +18,8 @@ from bench.machine.worker_place import WorkerPlace
 from bench.scale.cluster.clock_offset import ClockOffset
 from bench.scale.cluster.node_worker import Connections, NodeFacts, node_facts
 from bench.scale.cluster.remote_worker import Handle, NodeLostError, RemoteWorker
-from bench.scale.heard import Together
 from bench.scale.messages import Begin
+from bench.scale.worker_group import WorkerGroup
 
 CLUSTER_BEGIN_LEAD_NS = 600 * NS_PER_MS
 """From the end of preparation to the first send: every node must have received the start time by then."""
@@ -29,7 +29,7 @@ CLOCKS_AT_ONCE = 4
 _NODES_NAMED = 3
 
 
-class ClusterCrew(Together):
+class ClusterCrew(WorkerGroup):
     """A `Crew` on the nodes of a cluster."""
 
     begin_lead_ns = CLUSTER_BEGIN_LEAD_NS
@@ -116,7 +116,7 @@ class ClusterCrew(Together):
 
     async def _set_clocks(self) -> None:
         clocks = await self._clocks()
-        if gone := [workers[0].heard.name for workers, offset in clocks if offset is None]:
+        if gone := [workers[0].state.name for workers, offset in clocks if offset is None]:
             raise BenchError(f"{gone[0]} was lost with its node while it got ready")
         await asyncio.gather(
             *(worker.set_clock(offset) for workers, offset in clocks if offset is not None for worker in workers)

@@ -108,8 +108,8 @@ def _code() -> str:
 
 def _with_our_code() -> dict[str, str]:
     """An environment in which the program runs exactly the code that was compared, wherever Ray put it."""
-    ours = dict.fromkeys(str(package.parent) for package in packages())
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([*ours, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    folders = dict.fromkeys(str(package.parent) for package in packages())
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 class NodeWorker:
@@ -266,21 +266,21 @@ class NodeWorker:
         records, samples = map(GrowingFile, self._paths)
         while True:
             over = self._over is not None
-            found = []
+            pieces = []
             for shard in (records, samples):
                 try:
-                    found.append(on_driver_clock(shard.next_piece(), self._offset.offset_ns))
+                    pieces.append(on_driver_clock(shard.next_piece(), self._offset.offset_ns))
                 except FileNotFoundError:  # The program has not created it yet.
-                    found.append(b"")
+                    pieces.append(b"")
             with self._change:
-                if not any(found):
+                if not any(pieces):
                     if over:
                         self._all_read = True
                         self._change.notify_all()
                         return
                     self._change.wait_for(lambda: self._over is not None, LOOK_S)
                     continue
-                self._records, self._samples = self._records + found[0], self._samples + found[1]
+                self._records, self._samples = self._records + pieces[0], self._samples + pieces[1]
                 self._change.notify_all()
                 # Not full: wait for more to send along.
                 if not self._change.wait_for(lambda: self._over is not None or self._is_full(), LOOK_S):

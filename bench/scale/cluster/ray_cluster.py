@@ -182,10 +182,10 @@ class RayCluster:
 
     def release(self) -> None:
         """Wait until the actors have handled their last orders, and end them."""
-        told = [answer for handle in self._handles for answer in handle.told[-1:]]
+        answers = [answer for handle in self._handles for answer in handle.told[-1:]]
         with contextlib.suppress(self._ray.exceptions.RayError, ConnectionError):
-            if told:
-                self._ray.wait(told, num_returns=len(told), timeout=CLOSED_AFTER_S)
+            if answers:
+                self._ray.wait(answers, num_returns=len(answers), timeout=CLOSED_AFTER_S)
             if self._group is not None:
                 import_module("ray.util").remove_placement_group(self._group)
         self._group, self._handles = None, []
@@ -234,12 +234,12 @@ def _short(error: BaseException) -> str:
 def _command_line_kept() -> Iterator[None]:
     """Keep our command line from Ray, which publishes it as the job's: it may contain the API key."""
     utils: Any = import_module("ray._private.utils")
-    theirs = utils.get_entrypoint_name
+    original = utils.get_entrypoint_name
     utils.get_entrypoint_name = lambda: "python -m bench"
     try:
         yield
     finally:
-        utils.get_entrypoint_name = theirs
+        utils.get_entrypoint_name = original
 
 
 @contextlib.contextmanager
@@ -247,9 +247,9 @@ def _no_messages() -> Iterator[None]:
     """Keep Ray from printing what its nodes report: it would go to stdout, among our results. For a lost node it prints
     some 36 lines of a log, where the verdict has a sentence."""
     worker: Any = import_module("ray._private.worker")
-    theirs = worker.listen_error_messages
+    original = worker.listen_error_messages
     worker.listen_error_messages = lambda *_: None  # The body of a thread, which then ends.
     try:
         yield
     finally:
-        worker.listen_error_messages = theirs
+        worker.listen_error_messages = original

@@ -15,8 +15,8 @@ from bench.machine.worker_place import WorkerPlace
 from bench.run_files.run_directory import LineLog, shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset, Ping, closest
 from bench.scale.cluster.node_worker import Connections, Delivery, NodeFacts, Started
-from bench.scale.heard import Heard
 from bench.scale.messages import ProgressUpdate, Ready, Refused
+from bench.scale.worker_group import WorkerState
 
 PINGS = 16
 
@@ -45,7 +45,7 @@ class RemoteWorker:
         self._handle = handle
         self._assignment = assignment
         number = assignment.share.worker
-        self.heard = Heard(number, f"worker {number} on {handle.node}")
+        self.state = WorkerState(number, f"worker {number} on {handle.node}")
         self._same_clock = same_clock
         self._received = 0
         self._ended = 0
@@ -76,9 +76,9 @@ class RemoteWorker:
         try:
             answer: Started | Refused = await self._handle.call("start", light, offsets, connections)
         except NodeLostError as e:
-            raise BenchError(f"{self.heard.name} {e} before it had begun") from e
+            raise BenchError(f"{self.state.name} {e} before it had begun") from e
         if isinstance(answer, Refused):
-            raise UsageError(f"{self.heard.name}: {answer.error}")
+            raise UsageError(f"{self.state.name}: {answer.error}")
         self.doubt = answer.doubt
         self.place = replace(self.place, directory=answer.directory)
 
@@ -91,19 +91,19 @@ class RemoteWorker:
                     if isinstance(message, Refused):
                         raise message.error
                     if isinstance(message, Ready):
-                        self.heard.stocked = message.stocked
+                        self.state.stocked = message.stocked
                         return
                 if delivery.death:
-                    raise BenchError(f"{self.heard.name} {delivery.death} while it got ready")
+                    raise BenchError(f"{self.state.name} {delivery.death} while it got ready")
         except NodeLostError as e:
-            raise BenchError(f"{self.heard.name} {e} while it got ready") from e
+            raise BenchError(f"{self.state.name} {e} while it got ready") from e
 
     async def set_clock(self, offset: ClockOffset) -> None:
         """Send the node its offset to the driver's clock. Raises BenchError if the node is gone."""
         try:
             await self._handle.call("set_clock", offset)
         except NodeLostError as e:
-            raise BenchError(f"{self.heard.name} {e} while it got ready") from e
+            raise BenchError(f"{self.state.name} {e} while it got ready") from e
         self.place = replace(self.place, clock_offset_ns=offset.offset_ns, clock_bound_ns=offset.bound_ns)
 
     async def clock_offset(self) -> ClockOffset | None:
@@ -131,7 +131,7 @@ class RemoteWorker:
 
     async def follow(self, progress: Progress, start_ns: int) -> None:
         """Receive deliveries until everything has arrived or the node is lost."""
-        heard = self.heard
+        state = self.state
         try:
             while True:
                 delivery = await self._take()
@@ -140,36 +140,36 @@ class RemoteWorker:
                 self._here += delivery.records.count(b"\n")
                 for message in delivery.messages:
                     if isinstance(message, ProgressUpdate | WorkerReport):
-                        heard.hear(message, progress)
+                        state.receive(message, progress)
                     elif isinstance(message, Refused):
-                        heard.is_dead(f"ended: {message.error}")
-                if delivery.death and heard.died is None:
-                    heard.is_dead(delivery.death)
+                        state.is_dead(f"ended: {message.error}")
+                if delivery.death and state.died is None:
+                    state.is_dead(delivery.death)
                 if delivery.ended:
                     await self._handle.call("close", True)
                     self.closed = True
                     return
         except NodeLostError as e:
-            if heard.report is None and heard.died is None:
-                heard.is_dead(self._lost(str(e), start_ns))
+            if state.report is None and state.died is None:
+                state.is_dead(self._lost(str(e), start_ns))
         finally:
             self._end()
 
     def _lost(self, how: str, start_ns: int) -> str:
         """How a node was lost, and what was lost with it."""
         at_s = (now_ns() - start_ns) / NS_PER_MS / 1000
-        missing = max(0, heard_done(self.heard) - self._here)
+        missing = max(0, done_of(self.state) - self._here)
         return (
             f"{how} {at_s:.1f} s after the start ({self._here:,} of its records are here; by its last report, "
-            f"{missing:,} that had ended and {self.heard.counts['in_flight']:,} that were in flight are missing)"
+            f"{missing:,} that had ended and {self.state.counts['in_flight']:,} that were in flight are missing)"
         )
 
     def _end(self) -> None:
         problems = [problem for problem in (self._records.close(), self._samples.close()) if problem is not None]
-        report = self.heard.report
+        report = self.state.report
         if report is not None:
             there = (f"on {self.place.node}: {problem}" for problem in report.problems)
-            self.heard.report = replace(report, problems=(*there, *problems))
+            self.state.report = replace(report, problems=(*there, *problems))
 
     async def close(self, *, done: bool) -> None:
         """End the program; `done`: none of its output is needed."""
@@ -192,6 +192,6 @@ class RemoteWorker:
         return delivery
 
 
-def heard_done(heard: Heard) -> int:
+def done_of(state: WorkerState) -> int:
     """Requests that have ended, according to the worker's last message."""
-    return heard.counts["done"]
+    return state.counts["done"]

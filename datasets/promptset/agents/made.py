@@ -139,16 +139,16 @@ class _Texts:
             history = Session(id="", turns=tuple(turns), system=self.system).conversation(planned.continues)
             history.append({"role": "assistant", "content": before.answer})
         begin = self._lead if planned.continues is None else ""
-        own = max(LEAST_TOKENS, planned.input_tokens // 8)
+        tokens = max(LEAST_TOKENS, planned.input_tokens // 8)
         for _ in range(_ATTEMPTS):
-            text = begin + (self.bank.block(own, chance) if begin else self.bank.text(own, chance))
+            text = begin + (self.bank.block(tokens, chance) if begin else self.bank.text(tokens, chance))
             ids = self._tokenizer.encode_chat([*history, {"role": "user", "content": text}])
             if len(ids) == planned.input_tokens:
                 earlier = self._ids if planned.kind != "first" or planned.agent is not None else []
                 cached = max((common(ids, other) for other in earlier), default=planned.cached_tokens)
                 self._ids.append(ids)
                 return text, cached
-            own = max(LEAST_TOKENS, own + planned.input_tokens - len(ids))
+            tokens = max(LEAST_TOKENS, tokens + planned.input_tokens - len(ids))
         raise SpecError(
             f"{self._tokenizer.name}: no text makes a prompt of exactly {planned.input_tokens} tokens: its chat "
             "template changes earlier messages"

@@ -134,10 +134,10 @@ class _Planner:
         recipe, chance = self._recipe, self._of
         growth = max(self._floor.added, _tokens(recipe, recipe.growth, chance["growth"]))
         tokens = before.input_tokens + before.output_tokens + growth
-        event, kept = chance["events"].random(), chance["kept"].random()
+        event, fraction = chance["events"].random(), chance["kept"].random()
         if event < recipe.compaction_share or tokens + output > recipe.context_limit:
             low, high = recipe.compaction_keeps
-            left = round((low + (high - low) * kept) * before.input_tokens)
+            left = round((low + (high - low) * fraction) * before.input_tokens)
             return "compaction", max(left, self._system + self._floor.user), self._system
         if event < recipe.compaction_share + recipe.break_share:
             return "cache_break", tokens, self._system

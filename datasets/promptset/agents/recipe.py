@@ -98,7 +98,7 @@ def read_recipe(content: Mapping[str, Any]) -> AgentRecipe:
     human = reader.table(pauses, "human", ("share", "time"), where="pauses.")
     tool = reader.table(pauses, "tool", ("time",), where="pauses.")
     agents = content.get("sub_agents")
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "about": str(content.get("about", "")),
         "source": str(content.get("source", "")),
         "turns": reader.law("turns", content.get("turns", _MISSING)),
@@ -117,34 +117,34 @@ def read_recipe(content: Mapping[str, Any]) -> AgentRecipe:
         "sub_agents": None if agents is None else reader.sub_agents(content),
     }
     if not reader.problems:
-        _fit(found, reader.problems)
+        _fit(fields, reader.problems)
     if reader.problems:
         raise SpecError(reader.problems)
-    return AgentRecipe(**found)
+    return AgentRecipe(**fields)
 
 
-def _fit(found: Mapping[str, Any], problems: list[str]) -> None:
-    limit = found["context_limit"]
-    for share, law in found["first_context"]:
+def _fit(fields: Mapping[str, Any], problems: list[str]) -> None:
+    limit = fields["context_limit"]
+    for share, law in fields["first_context"]:
         if law.quantile(0.5) >= limit:
             problems.append(
                 f"first_context: half of {law} ({share:.0%} of the sessions) is above the context_limit of {limit:,}: "
                 "shorten it, or raise the limit"
             )
-    lengths = [(name, found[name]) for name in ("turns", "growth", "output_tokens")]
-    lengths += [("first_context", law) for _, law in found["first_context"]]
-    if found["sub_agents"] is not None:
-        lengths += [("sub_agents.turns", found["sub_agents"].turns)]
+    lengths = [(name, fields[name]) for name in ("turns", "growth", "output_tokens")]
+    lengths += [("first_context", law) for _, law in fields["first_context"]]
+    if fields["sub_agents"] is not None:
+        lengths += [("sub_agents.turns", fields["sub_agents"].turns)]
     problems += [
         f"{name}: {str(law)!r} is less than one: give at least 1"
         for name, law in lengths
         if law.low < 1 and law.mean() < 0.5  # The mean is a sum over 2,048 values, and never below the minimum.
     ]
-    if found["compaction_share"] + found["break_share"] > 1:
+    if fields["compaction_share"] + fields["break_share"] > 1:
         problems.append("compaction.share and cache_break.share are more than 100% together")
     for name in ("output_tokens", "growth"):
-        if found[name].quantile(0.9) > limit / 4:
-            problems.append(f"{name}: a tenth of {found[name]} is above a quarter of the context_limit of {limit:,}")
+        if fields[name].quantile(0.9) > limit / 4:
+            problems.append(f"{name}: a tenth of {fields[name]} is above a quarter of the context_limit of {limit:,}")
 
 
 class _Reader:
@@ -154,15 +154,15 @@ class _Reader:
         self.problems: list[str] = []
 
     def known(
-        self, where: str, given: Mapping[str, Any], keys: tuple[str, ...], optional: tuple[str, ...] = ()
+        self, where: str, content: Mapping[str, Any], keys: tuple[str, ...], optional: tuple[str, ...] = ()
     ) -> None:
-        for key in given:
+        for key in content:
             if key not in keys:
                 close = get_close_matches(str(key), keys, n=1)
                 self.problems.append(
                     f"{where}{key} is unknown" + (f": did you mean {where}{close[0]}?" if close else "")
                 )
-        missing = [key for key in keys if given.get(key) is None and key not in optional]
+        missing = [key for key in keys if content.get(key) is None and key not in optional]
         self.problems += [f"{where}{key} is missing" for key in missing]
 
     def table(
@@ -197,7 +197,7 @@ class _Reader:
         if not isinstance(value, list):
             law = self.law(key, value)
             return None if law is None else ((1.0, law),)
-        found: list[tuple[float, Distribution]] = []
+        parts: list[tuple[float, Distribution]] = []
         for number, part in enumerate(value, 1):
             where = f"{key}[{number}]"
             if not isinstance(part, dict):
@@ -207,11 +207,11 @@ class _Reader:
             share = self.share(f"{where}.share", part.get("share", _MISSING))
             law = self.law(f"{where}.tokens", part.get("tokens", _MISSING))
             if share is not None and law is not None:
-                found.append((share, law))
-        total = sum(share for share, _ in found)
-        if len(found) == len(value) and abs(total - 1) > 1e-9:
+                parts.append((share, law))
+        total = sum(share for share, _ in parts)
+        if len(parts) == len(value) and abs(total - 1) > 1e-9:
             self.problems.append(f"{key}: the shares add up to {total:.4%}, and not to 100%")
-        return tuple(found)
+        return tuple(parts)
 
     def share(self, key: str, value: object) -> float | None:
         if value is _MISSING or value is None:

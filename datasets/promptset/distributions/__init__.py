@@ -64,8 +64,8 @@ def parse(spec: str | int, dimension: Dimension) -> Distribution:
 
 
 def _read(text: str, name: str, family: Family, texts: dict[str, str], dimension: Dimension) -> Distribution:
-    given = {key: value for key, value in texts.items() if key not in _LIMITS}
-    chosen, problems = _choose(name, family, given)
+    parameters = {key: value for key, value in texts.items() if key not in _LIMITS}
+    chosen, problems = _choose(name, family, parameters)
     readers = {**dict.fromkeys(_LIMITS, QUANTITY), **{k: v for f in family.parameter_sets for k, v in f.keys.items()}}
     values: dict[str, Any] = {}
     for key, value in texts.items():
@@ -83,15 +83,15 @@ def _read(text: str, name: str, family: Family, texts: dict[str, str], dimension
     if problems or chosen is None:
         raise _refusal(text, problems, family, dimension)
     try:
-        law = chosen.build(dimension, **{key: values[key] for key in given})
+        law = chosen.build(dimension, **{key: values[key] for key in parameters})
     except SpecError as e:
         raise _refusal(text, e.problems, family, dimension) from e
     written = family.join({key: readers[key].write(value, dimension) for key, value in values.items()})
     spec = written if name == "constant" else f"{name}:{written}"
     distribution = Distribution(spec, dimension, law, low, high)
-    if (kept := distribution.kept()) < _LEAST_KEPT:
+    if (share := distribution.kept()) < _LEAST_KEPT:
         raise SpecError(
-            f"{text!r}: only {kept:.1g} of the draws lie inside the limits (at least {_LEAST_KEPT:g} must): "
+            f"{text!r}: only {share:.1g} of the draws lie inside the limits (at least {_LEAST_KEPT:g} must): "
             "widen min and max, or move the mean"
         )
     if not _has_mean(law, low, high):
@@ -107,14 +107,14 @@ def _has_mean(law: Law, low: float, high: float) -> bool:
         return False
 
 
-def _choose(name: str, family: Family, given: dict[str, str]) -> tuple[ParameterSet | None, list[str]]:
+def _choose(name: str, family: Family, texts: dict[str, str]) -> tuple[ParameterSet | None, list[str]]:
     """The parameter set with exactly these keys, or None and the problems."""
     for parameters in family.parameter_sets:
-        if parameters.keys.keys() == given.keys():
+        if parameters.keys.keys() == texts.keys():
             return parameters, []
     known = list(dict.fromkeys(key for parameters in family.parameter_sets for key in parameters.keys))
     problems = []
-    for key in given:
+    for key in texts:
         if key not in known:
             close = get_close_matches(key, [*known, *_LIMITS], n=1, cutoff=0.5)
             problems.append(f"{name} has no {key!r}" + (f": did you mean {close[0]!r}?" if close else ""))
@@ -124,5 +124,5 @@ def _choose(name: str, family: Family, given: dict[str, str]) -> tuple[Parameter
 
 def _refusal(text: str, problems: list[str], family: Family, dimension: Dimension) -> SpecError:
     example = family.example[dimension]
-    said = [problem if problem.startswith(repr(text)) else f"{text!r}: {problem}" for problem in problems]
-    return SpecError([f"{problem} (example: {example})" for problem in said])
+    sentences = [problem if problem.startswith(repr(text)) else f"{text!r}: {problem}" for problem in problems]
+    return SpecError([f"{problem} (example: {example})" for problem in sentences])

@@ -15,7 +15,7 @@ _DID = """发现了 修好了 忘记了 买下了 介绍了 测量了 整理了 
 借走了 拍摄了 比较了 记录了 设计了 检查了 完成了 推荐了""".split()
 _HOW = """重要的 昂贵的 古老的 有趣的 复杂的 普通的 绿色的
 全新的 著名的 秘密的 安静的 简单的 特别的""".split()
-_WHAT = """合同 望远镜 花园 报告 地图 计划 图书馆 信件 机器 笔记本
+_THINGS = """合同 望远镜 花园 报告 地图 计划 图书馆 信件 机器 笔记本
 博物馆 方案 厨房 卫星 理论 村庄 照相机 问题 数据 结果""".split()
 _WHY = """因为天气变了 所以大家都很高兴 但是没有人注意到 直到电话响起
 虽然时间已经不早 于是他们决定再试一次 这让所有人感到意外""".split()
@@ -28,7 +28,7 @@ def unit(rng: Random) -> str:
         return of[int(rng.random() * len(of))]
 
     order = [one(_WHEN), one(_WHO)] if rng.random() < 0.5 else [one(_WHO), one(_WHEN)]
-    sentence = "".join([*order, one(_WHERE), one(_DID), one(_HOW), one(_WHAT)])
+    sentence = "".join([*order, one(_WHERE), one(_DID), one(_HOW), one(_THINGS)])
     return f"{sentence}，{one(_WHY)}。" if rng.random() < 0.5 else f"{sentence}。"
 
 

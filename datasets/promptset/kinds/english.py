@@ -17,7 +17,7 @@ _DID = _phrases("""noticed|described|repaired|forgot|ordered|explained|carried|p
 studied|copied|defended|ignored|collected|photographed|questioned|delivered|praised|compared|recorded""")
 _HOW = _phrases("""broken|expensive|green|heavy|unfinished|ancient|quiet|famous|useful|strange|wooden|digital|narrow|secret
 simple|remarkable|frozen|private|modern|second""")
-_WHAT = _phrases("""bridge|contract|telescope|garden|engine|report|painting|recipe|map|schedule|library|harbor|letter|budget
+_THINGS = _phrases("""bridge|contract|telescope|garden|engine|report|painting|recipe|map|schedule|library|harbor|letter|budget
 machine|notebook|museum|proposal|kitchen|satellite|ticket|theory|window|village|camera""")
 _WHERE = _phrases("""near the station|in the north of the city|behind the school|at the edge of the forest|during the meeting
 before the storm|after a long discussion|for several months|without any help|on the second floor|in early spring
@@ -33,12 +33,12 @@ def unit(rng: Random) -> str:
     def one(of: list[str]) -> str:
         return of[int(rng.random() * len(of))]
 
-    sentence = f"{one(_PEOPLE)} {one(_DID)} the {one(_HOW)} {one(_WHAT)} {one(_WHERE)}"
+    sentence = f"{one(_PEOPLE)} {one(_DID)} the {one(_HOW)} {one(_THINGS)} {one(_WHERE)}"
     tail = rng.random()
     if tail < 0.4:
         sentence += f" {one(_WHY)}"
     elif tail < 0.6:
-        sentence += f", and {one(_PEOPLE).lower()} {one(_DID)} the {one(_WHAT)}"
+        sentence += f", and {one(_PEOPLE).lower()} {one(_DID)} the {one(_THINGS)}"
     return f"{sentence}."
 
 

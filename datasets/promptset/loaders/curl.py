@@ -49,9 +49,9 @@ def request_of_command(command: str) -> tuple[str, str, Pairs, bytes]:
         elif name in _WITH_VALUE or name in _SKIPPED_WITH_VALUE:
             if value is None and not words:
                 raise ValueError(f"{name} has no value")
-            given = words.pop(0) if value is None else value
+            argument = words.pop(0) if value is None else value
             if name in _WITH_VALUE:
-                request.take(_WITH_VALUE[name], given)
+                request.take(_WITH_VALUE[name], argument)
         elif name in ("-G", "--get"):
             request.get = True
         elif name in ("-I", "--head"):
@@ -85,8 +85,8 @@ def _words(command: str) -> list[str]:
 
 
 def _unescaped(text: str) -> str:
-    def character(found: re.Match[str]) -> str:
-        code = found[1]
+    def character(match: re.Match[str]) -> str:
+        code = match[1]
         if code[0] in "xu" and len(code) > 1:
             return chr(int(code[1:], 16))
         return chr(int(code, 8)) if code[0] in "01234567" else _ESCAPED.get(code, code)
@@ -106,28 +106,28 @@ class _Request:
         self._parts: list[bytes] = []
         self._json = False
 
-    def take(self, what: str, value: str) -> None:
-        own: dict[str, Callable[[str], None]] = {
+    def take(self, kind: str, value: str) -> None:
+        handlers: dict[str, Callable[[str], None]] = {
             "method": self._take_method,
             "header": self._header,
             "url": self.url.append,
         }
         headers = {"agent": "user-agent", "referer": "referer", "cookie": "cookie"}
-        if what in own:
-            own[what](value)
-        elif what in headers:
-            if what == "cookie" and "=" not in value:
+        if kind in handlers:
+            handlers[kind](value)
+        elif kind in headers:
+            if kind == "cookie" and "=" not in value:
                 raise ValueError(f"-b {value} names a file of cookies, which is not read: give NAME=VALUE")
-            self._headers.append((headers[what], value))
-        elif what == "user":
+            self._headers.append((headers[kind], value))
+        elif kind == "user":
             self._headers.append(("authorization", f"Basic {base64.b64encode(value.encode()).decode()}"))
-        elif what == "bearer":
+        elif kind == "bearer":
             self._headers.append(("authorization", f"Bearer {value}"))
-        elif what in ("form", "field"):
-            self._parts.append(_part(value, plain=what == "field"))
+        elif kind in ("form", "field"):
+            self._parts.append(_part(value, plain=kind == "field"))
         else:
-            self._json = self._json or what == "json"
-            self._data.append(_data(what, value))
+            self._json = self._json or kind == "json"
+            self._data.append(_data(kind, value))
 
     def _take_method(self, value: str) -> None:
         self._method = value
@@ -172,20 +172,20 @@ class _Request:
         return b"".join(border + b"\r\n" + part + b"\r\n" for part in self._parts) + border + b"--\r\n"
 
 
-def _part(given: str, *, plain: bool) -> bytes:
+def _part(field: str, *, plain: bool) -> bytes:
     """A part of a form: `name=value`, `name=@file;type=...;filename=...`, `name=<file`. `plain`: the value is literal
     text."""
-    name, equals, value = given.partition("=")
+    name, equals, value = field.partition("=")
     if not equals or not name:
-        raise ValueError(f"the field {given!r} of a form is not NAME=VALUE")
+        raise ValueError(f"the field {field!r} of a form is not NAME=VALUE")
     head, content = f'Content-Disposition: form-data; name="{name}"', value.encode()
     if not plain and value[:1] in ("@", "<"):
         path, *options = value[1:].split(";")
-        said = dict(option.strip().split("=", 1) for option in options if "=" in option)
+        attributes = dict(option.strip().split("=", 1) for option in options if "=" in option)
         content = _content_of(path.strip('"'))
         if value[0] == "@":
-            file_name = said.get("filename", path.strip('"').rpartition("/")[2])
-            head += f'; filename="{file_name}"\r\nContent-Type: {said.get("type", "application/octet-stream")}'
+            file_name = attributes.get("filename", path.strip('"').rpartition("/")[2])
+            head += f'; filename="{file_name}"\r\nContent-Type: {attributes.get("type", "application/octet-stream")}'
     return head.encode() + b"\r\n\r\n" + content
 
 
@@ -196,12 +196,12 @@ def _content_of(path: str) -> bytes:
         raise ValueError(f"its file {path} cannot be read ({e.strerror})") from e
 
 
-def _data(what: str, value: str) -> bytes:
+def _data(kind: str, value: str) -> bytes:
     """The bytes that a data option adds to the body."""
-    if what == "urlencode":
+    if kind == "urlencode":
         name, equals, content = value.partition("=")
         return (f"{name}=" if equals and name else "").encode() + quote_plus(content if equals else value).encode()
-    if value.startswith("@") and what != "raw":
+    if value.startswith("@") and kind != "raw":
         content_bytes = _content_of(value[1:])
-        return content_bytes.replace(b"\r", b"").replace(b"\n", b"") if what == "data" else content_bytes
+        return content_bytes.replace(b"\r", b"").replace(b"\n", b"") if kind == "data" else content_bytes
     return value.encode()

@@ -301,8 +301,8 @@ class Ways:
         """Record the row at this index (from 0)."""
         model = parsed.own.get("model")
         if model is None and parsed.sample is not None and parsed.sample.body is not None:
-            said = parsed.sample.body.get("model")
-            model = said if isinstance(said, str) else None
+            value = parsed.sample.body.get("model")
+            model = value if isinstance(value, str) else None
         if model is None and self.unnamed is None:
             self.unnamed = place
         if len(self.first) < _SHOWN:

@@ -205,60 +205,60 @@ def _curl(content: bytes, path: str) -> HttpRows:
 
 def _each(rows: Iterable[tuple[int, Any]], read: Callable[[Any], Recorded], where: str, form: str) -> HttpRows:
     """Read each row, and keep those to the host of the first one. Raises SpecError with every problem."""
-    found: list[Recorded] = []
+    requests: list[Recorded] = []
     problems: list[str] = []
     for number, row in rows:
         try:
-            found.append(_checked(read(row)))
+            requests.append(_checked(read(row)))
         except ValueError as e:
             problems.append(f"{where} {number}: {e}")
     _raise(problems)
-    if not found:
+    if not requests:
         raise SpecError(f"{where.partition(', ')[0]} holds no request")
-    host = urlsplit(found[0].url).netloc
-    here = [one for one in found if urlsplit(one.url).netloc == host]
-    times = [one.at for one in here if one.at is not None]
+    host = urlsplit(requests[0].url).netloc
+    here = [request for request in requests if urlsplit(request.url).netloc == host]
+    times = [request.at for request in here if request.at is not None]
     begun = min(times) if len(times) == len(here) else None
-    samples = [_sample(one) for one in here]
+    samples = [_sample(request) for request in here]
     if begun is not None:
         samples = [
-            replace(sample, at_s=(one.at - begun).total_seconds())
-            for sample, one in zip(samples, here, strict=True)
-            if one.at is not None
+            replace(sample, at_s=(request.at - begun).total_seconds())
+            for sample, request in zip(samples, here, strict=True)
+            if request.at is not None
         ]
-    return HttpRows(tuple(samples), form, len(found) - len(here), host)
+    return HttpRows(tuple(samples), form, len(requests) - len(here), host)
 
 
-def _checked(one: Recorded) -> Recorded:
-    method = one.method.upper()
+def _checked(request: Recorded) -> Recorded:
+    method = request.method.upper()
     if method not in METHODS:
-        raise ValueError(f"the method {one.method!r} is not one of {', '.join(METHODS)}")
-    parts = urlsplit(one.url)
+        raise ValueError(f"the method {request.method!r} is not one of {', '.join(METHODS)}")
+    parts = urlsplit(request.url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{one.url[:80]!r} is not a whole URL: http://host/path")
-    headers = tuple((n, v) for n, v in one.headers if not n.startswith(":") and n.lower() not in NOT_SENT)
+        raise ValueError(f"{request.url[:80]!r} is not a whole URL: http://host/path")
+    headers = tuple((n, v) for n, v in request.headers if not n.startswith(":") and n.lower() not in NOT_SENT)
     for name, value in headers:
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\r\n\0]|[^\x00-\xff]", value):
             raise ValueError(f"no request can carry the header {name[:40]!r}")
-    return replace(one, method=method, headers=_joined(headers))
+    return replace(request, method=method, headers=_joined(headers))
 
 
 def _joined(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Each header once, with repeated values joined as HTTP allows."""
-    found: dict[str, tuple[str, str]] = {}
+    merged: dict[str, tuple[str, str]] = {}
     for name, value in headers:
-        known = found.get(name.lower())
+        known = merged.get(name.lower())
         between = "; " if name.lower() == "cookie" else ", "
-        found[name.lower()] = (name, value) if known is None else (known[0], f"{known[1]}{between}{value}")
-    return tuple(found.values())
+        merged[name.lower()] = (name, value) if known is None else (known[0], f"{known[1]}{between}{value}")
+    return tuple(merged.values())
 
 
-def _sample(one: Recorded) -> Sample:
-    parts = urlsplit(one.url)
+def _sample(recorded: Recorded) -> Sample:
+    parts = urlsplit(recorded.url)
     path = re.sub(r"[^!-~]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), parts.path or "/")
     query = f"?{parts.query}" if parts.query else ""
-    request = HttpRequest(one.body, one.method, path + query, one.think_time_s)
-    return Sample(http=request, headers=one.headers, session=one.session)
+    request = HttpRequest(recorded.body, recorded.method, path + query, recorded.think_time_s)
+    return Sample(http=request, headers=recorded.headers, session=recorded.session)
 
 
 def _raise(problems: Sequence[str]) -> None:

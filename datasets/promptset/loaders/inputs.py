@@ -20,8 +20,8 @@ def misfit(parsed: ParsedRow, inputs_are: str | None) -> str | None:
     kind = _kind(parsed)
     if inputs_are is None:
         # A full body is not checked, because `input` is also a field of other endpoints.
-        own = parsed.sample is not None and parsed.sample.body is None
-        return None if kind in ("text", "chat") or not own else f"{kind} are for --endpoint {_ENDPOINTS[kind]}"
+        native = parsed.sample is not None and parsed.sample.body is None
+        return None if kind in ("text", "chat") or not native else f"{kind} are for --endpoint {_ENDPOINTS[kind]}"
     if kind == inputs_are or (kind == "text" and inputs_are == "texts"):
         return None
     return f"the row has no {_WANTED[inputs_are]}"
@@ -38,9 +38,9 @@ def texts_of(sample: Sample) -> list[str] | None:
     if body is None:
         return None
     if "documents" in body:
-        return [body["query"], *(one if isinstance(one, str) else one["text"] for one in body["documents"])]
-    given = body.get("input")
-    texts = [given] if isinstance(given, str) else given
+        return [body["query"], *(entry if isinstance(entry, str) else entry["text"] for entry in body["documents"])]
+    inputs = body.get("input")
+    texts = [inputs] if isinstance(inputs, str) else inputs
     return texts if isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts) else None
 
 

@@ -53,7 +53,7 @@ def _spans(row: Row) -> Iterator[Row]:
 
 
 def _objects(value: object) -> list[Row]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _items(row: Row) -> Iterable[tuple[str | None, Row]]:
@@ -67,7 +67,7 @@ def _flat(span: Row) -> Row:
     context = span["context"] if isinstance(span.get("context"), dict) else {}
     attributes = span.get("attributes")
     if isinstance(attributes, list):
-        attributes = {str(one.get("key")): _value(one.get("value")) for one in _objects(attributes)}
+        attributes = {str(attribute.get("key")): _value(attribute.get("value")) for attribute in _objects(attributes)}
     return {
         "trace": _text(span.get("traceId", context.get("trace_id"))),
         "span": _text(span.get("spanId", context.get("span_id"))),
@@ -109,8 +109,8 @@ def _first(attributes: Row, keys: Sequence[str]) -> object:
 
 def _count(attributes: Row, keys: Sequence[str]) -> int | None:
     """Like `_first`, for values that have been checked."""
-    found = _first(attributes, keys)
-    return found if isinstance(found, int) else None
+    value = _first(attributes, keys)
+    return value if isinstance(value, int) else None
 
 
 def _is_call(span: Row) -> bool:
@@ -204,16 +204,16 @@ def _order(siblings: Sequence[_Node], waits: frozenset[int], numbers: dict[_Node
     ended: list[tuple[_Node, frozenset[int]]] = []
     for node in siblings:
         done = [(other, last) for other, last in ended if other.end_s <= node.start_s]
-        latest = [last for other, last in done if not any(other.end_s <= one.start_s for one, _ in done)]
-        own = frozenset().union(*latest) if latest else waits
+        latest = [last for other, last in done if not any(other.end_s <= later.start_s for later, _ in done)]
+        needs = frozenset().union(*latest) if latest else waits
         if node.call:
-            node.waits = own
+            node.waits = needs
             ended.append((node, frozenset([numbers[node]])))
         elif node.has_calls:
-            ended.append((node, _order(node.children, own, numbers)))
+            ended.append((node, _order(node.children, needs, numbers)))
         else:
-            ended.append((node, own))
-    last = [found for node, found in ended if not any(node.end_s <= other.start_s for other, _ in ended)]
+            ended.append((node, needs))
+    last = [calls for node, calls in ended if not any(node.end_s <= other.start_s for other, _ in ended)]
     return frozenset().union(*last) if last else waits
 
 
@@ -236,23 +236,23 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
     roots = _forest(spans)
     for root in roots:
         _mark(root)
-    found = sorted(((node, agent) for node, agent in _walk(roots, None, 0)), key=lambda one: one[0].start_s)
-    nodes = [(node, agent) for node, agent in found if node.call]
+    ordered = sorted(((node, agent) for node, agent in _walk(roots, None, 0)), key=lambda one: one[0].start_s)
+    nodes = [(node, agent) for node, agent in ordered if node.call]
     if not nodes:
         return None
     numbers = {node: number for number, (node, _) in enumerate(nodes)}
     _order(roots, frozenset(), numbers)
-    tools = [node for node, _ in found if node.operation == "execute_tool"]
+    tools = [node for node, _ in ordered if node.operation == "execute_tool"]
     begins_s = nodes[0][0].start_s
     calls: list[Call] = []
     of_parent: dict[str | None, list[tuple[_Node, Call]]] = {}
     for number, (node, agent) in enumerate(nodes):
         # If clocks differ, or a span outlives its parent, a call that it seems to wait for may have begun later.
-        waits = sorted(one for one in node.waits if one < number)
-        last_s = max((nodes[one][0].end_s for one in waits), default=begins_s)
+        waits = sorted(earlier for earlier in node.waits if earlier < number)
+        last_s = max((nodes[earlier][0].end_s for earlier in waits), default=begins_s)
         worked = any(last_s <= tool.end_s and tool.start_s < node.start_s and tool.end_s > last_s for tool in tools)
         siblings = of_parent.setdefault(node.span["parent"], [])
-        before = next((one for other, one in reversed(siblings) if other.end_s <= node.start_s), None)
+        before = next((earlier for other, earlier in reversed(siblings) if other.end_s <= node.start_s), None)
         path, tokens = _path(node, before, f"{key} {number}")
         call = Call(
             input_tokens=tokens,
@@ -280,9 +280,9 @@ def _path(node: _Node, before: Call | None, name: str) -> tuple[Path, int]:
         return ((name, tokens),), tokens
     cached = _count(node.span["attributes"], _CACHED)
     same = before.input_tokens if cached is None and tokens >= before.input_tokens else cached or 0
-    kept = cut(before.path, min(same, tokens))
-    new = tokens - sum(length for _, length in kept)
-    return ((*kept, (name, new)) if new else kept), tokens
+    shared = cut(before.path, min(same, tokens))
+    new = tokens - sum(length for _, length in shared)
+    return ((*shared, (name, new)) if new else shared), tokens
 
 
 FORMAT = RecordingFormat(

@@ -70,13 +70,13 @@ class RecordingFormat:
 
 def cut(path: Path, tokens: int) -> Path:
     """The first `tokens` tokens of a path."""
-    kept = []
+    prefix = []
     for name, length in path:
         if tokens <= 0:
             break
-        kept.append((name, min(length, tokens)))
+        prefix.append((name, min(length, tokens)))
         tokens -= length
-    return tuple(kept)
+    return tuple(prefix)
 
 
 def length_problems(key: str, value: object, least: int = 0) -> list[str]:

@@ -14,4 +14,4 @@ RECORDINGS: dict[str, RecordingFormat] = {
 
 def format_of(row: Row) -> RecordingFormat | None:
     """The first format that recognizes a row, or None."""
-    return next((one for one in RECORDINGS.values() if one.recognizes(row)), None)
+    return next((form for form in RECORDINGS.values() if form.recognizes(row)), None)

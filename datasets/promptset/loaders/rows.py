@@ -71,10 +71,10 @@ class Format:
 
 
 def _is_request(row: Row) -> bool:
-    told = REQUEST_KEYS.intersection(row)
+    keys = REQUEST_KEYS.intersection(row)
     # A model with a prompt could be sent to any endpoint, so these do not indicate a body.
-    ours = any(key in row for key in _OWN_KEYS) or (isinstance(row.get("prompt"), str) and "tools" not in told)
-    return bool(told) and not (told <= {"tools", "model"} and ours)
+    native = any(key in row for key in _OWN_KEYS) or (isinstance(row.get("prompt"), str) and "tools" not in keys)
+    return bool(keys) and not (keys <= {"tools", "model"} and native)
 
 
 def _read_batch(row: Row) -> ParsedRow:
@@ -144,20 +144,20 @@ def _read_prompt(row: Row) -> ParsedRow:
 
 def _read_texts(row: Row) -> ParsedRow:
     name = "texts" if "texts" in row else "input"
-    given = row[name]
+    value = row[name]
     problems = row_problems(row) + count_problems("dimensions", row.get("dimensions"))
     if row.get("encoding_format") not in (None, "float", "base64"):
         problems.append(f"encoding_format must be float or base64, not {row['encoding_format']!r}")
     more = {key: row[key] for key in ("dimensions", "encoding_format") if row.get(key) is not None}
-    ids = name == "input" and _are_ids(given)
-    texts = [given] if isinstance(given, str) else given
+    ids = name == "input" and _are_ids(value)
+    texts = [value] if isinstance(value, str) else value
     if not ids and not (isinstance(texts, list) and texts and all(isinstance(text, str) and text for text in texts)):
         or_ids = ", or lists of token ids" if name == "input" else ""
         problems.insert(0, f"{name} must be a text or a list of texts, none of them empty{or_ids}")
     if problems:
         raise SpecError(problems)
     own_body = ids or bool(more)
-    content: dict[str, Any] = {"body": {"input": given, **more}} if own_body else {"texts": tuple(texts)}
+    content: dict[str, Any] = {"body": {"input": value, **more}} if own_body else {"texts": tuple(texts)}
     return ParsedRow(Sample(**content, **_extras(row)), at_s=row.get("at_s"), own=own_of(row))
 
 
@@ -165,8 +165,8 @@ def _are_ids(value: object) -> bool:
     """Whether a value is a list of token ids, or a list of such lists."""
     if not isinstance(value, list) or not value:
         return False
-    lists = value if all(isinstance(one, list) and one for one in value) else [value]
-    return all(type(one) is int and one >= 0 for ids in lists for one in ids)
+    lists = value if all(isinstance(item, list) and item for item in value) else [value]
+    return all(type(item) is int and item >= 0 for ids in lists for item in ids)
 
 
 def _read_rerank(row: Row) -> ParsedRow:

@@ -56,17 +56,17 @@ def _problems(row: Row) -> list[str]:
         problems.append("prefix_tokens and newly_append_tokens are both 0: a prompt has tokens")
     for key in ("timing_events", "tools"):
         entries = [] if row.get(key) is None else row[key]
-        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             problems.append(f"{key} must be a list of objects")
             continue
-        for number, one in enumerate(entries, 1):
-            wall = one.get("tool_wall_latency_ms")
-            found = []
+        for number, entry in enumerate(entries, 1):
+            wall = entry.get("tool_wall_latency_ms")
+            errors = []
             if key == "tools" and seconds_problems("", wall):
-                found.append(f"tool_wall_latency_ms must be a number of milliseconds from 0 on, not {wall!r}")
-            if key == "timing_events" and one.get("timestamp") is not None and time_of(one["timestamp"]) is None:
-                found.append(f"timestamp is not a time: {one['timestamp']!r}")
-            problems += [f"{key} {number}: {problem}" for problem in found]
+                errors.append(f"tool_wall_latency_ms must be a number of milliseconds from 0 on, not {wall!r}")
+            if key == "timing_events" and entry.get("timestamp") is not None and time_of(entry["timestamp"]) is None:
+                errors.append(f"timestamp is not a time: {entry['timestamp']!r}")
+            problems += [f"{key} {number}: {problem}" for problem in errors]
     return problems
 
 
@@ -78,7 +78,7 @@ class _Round:
     """The send and end times of a round, and the kind of event that its input ends with."""
 
     def __init__(self, row: Row) -> None:
-        timed = [(time_of(one.get("timestamp")), one.get("event_type")) for one in row.get("timing_events") or []]
+        timed = [(time_of(entry.get("timestamp")), entry.get("event_type")) for entry in row.get("timing_events") or []]
         events = [(at, kind) for at, kind in timed if at is not None]
         outputs = [at for at, kind in events if kind in _OUTPUTS]
         first = min(outputs, default=None)
@@ -87,7 +87,7 @@ class _Round:
         self.sent_s: float | None = first if asked is None else asked[0]
         self.asked_by: str | None = None if asked is None else asked[1]
         self.ended_s: float | None = max(outputs, default=self.sent_s)
-        walls = [one.get("tool_wall_latency_ms") for one in row.get("tools") or []]
+        walls = [entry.get("tool_wall_latency_ms") for entry in row.get("tools") or []]
         self.called_tools = bool(walls)
         self.tools_s = max((wall / _MS_PER_S for wall in walls if wall is not None), default=None)
 
@@ -107,7 +107,7 @@ def _read(key: str, rows: Sequence[Row]) -> RecordedSession | None:
             pause = "tool" if tool else "human"
             gap_s = None if this.sent_s is None or before.ended_s is None else this.sent_s - before.ended_s
             known = (before.tools_s, gap_s) if tool else (gap_s, before.tools_s)
-            pause_s = max(0.0, next((one for one in known if one is not None), 0.0))
+            pause_s = max(0.0, next((seconds for seconds in known if seconds is not None), 0.0))
         if this.sent_s is None:
             at_s += pause_s
         else:

@@ -39,13 +39,13 @@ def _read_bailian(row: Row) -> ParsedRow:
 def _read_blocks(row: Row, time: str, per_second: float, block: int) -> ParsedRow:
     n, output, at, ids = row["input_length"], row.get("output_length"), row.get(time), row.get("hash_ids", [])
     problems = _required(row, "input_length", "output_length") + seconds_problems(time, at)
-    if not isinstance(ids, list) or not all(isinstance(one, int) for one in ids):
+    if not isinstance(ids, list) or not all(isinstance(hash_id, int) for hash_id in ids):
         problems.append("hash_ids must be a list of whole numbers")
     elif ids and not problems and len(ids) != -(-n // block):
         problems.append(f"{len(ids)} hash_ids, and {n} tokens are {-(-n // block)} blocks of {block}")
     if problems:
         raise SpecError(problems)
-    path: Path = tuple((one, block) for one in ids)
+    path: Path = tuple((hash_id, block) for hash_id in ids)
     return ParsedRow(outline=Outline(n, output, path), at_s=None if at is None else at / per_second)
 
 

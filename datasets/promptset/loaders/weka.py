@@ -38,8 +38,8 @@ _SCOPES = ("local", "global")
 
 def _problems(row: Row) -> list[str]:
     problems = [] if isinstance(row.get("id"), str) and row["id"] else ["id must be a string that is not empty"]
-    if found := count_problems("block_size", row.get("block_size")):
-        return problems + found
+    if wrong := count_problems("block_size", row.get("block_size")):
+        return problems + wrong
     if row.get("hash_id_scope", "local") not in _SCOPES:
         problems.append(f"hash_id_scope must be {' or '.join(_SCOPES)}, not {row['hash_id_scope']!r}")
     problems += _request_problems(row["requests"], _block_of(row), "")
@@ -50,8 +50,8 @@ def _problems(row: Row) -> list[str]:
 
 def _block_of(row: Row) -> int:
     """Tokens per hash."""
-    given: int | None = row.get("block_size")
-    return 64 if given is None else given
+    size: int | None = row.get("block_size")
+    return 64 if size is None else size
 
 
 def _request_problems(requests: object, block: int, where: str) -> list[str]:
@@ -63,24 +63,24 @@ def _request_problems(requests: object, block: int, where: str) -> list[str]:
         if not isinstance(request, dict) or request.get("type") not in ("n", "s", "subagent"):
             problems.append(f"{place} must be an object whose type is n, s or subagent")
             continue
-        found = seconds_problems("t", request.get("t")) if request.get("t") is not None else ["t is missing"]
+        errors = seconds_problems("t", request.get("t")) if request.get("t") is not None else ["t is missing"]
         if request["type"] == "subagent":
-            problems += [f"{place}: {problem}" for problem in found]
+            problems += [f"{place}: {problem}" for problem in errors]
             problems += _request_problems(request.get("requests"), block, f"{place}, ")
             continue
-        found += length_problems("in", request.get("in"), 1) + length_problems("out", request.get("out"))
-        found += [p for key in ("api_time", "think_time") for p in seconds_problems(key, request.get(key))]
+        errors += length_problems("in", request.get("in"), 1) + length_problems("out", request.get("out"))
+        errors += [p for key in ("api_time", "think_time") for p in seconds_problems(key, request.get(key))]
         ids = request.get("hash_ids", [])
         if not isinstance(ids, list) or not {*map(type, ids)} <= {int}:
-            found.append("hash_ids must be a list of whole numbers")
-        elif not found and len(ids) > -(-request["in"] // block):
-            found.append(
+            errors.append("hash_ids must be a list of whole numbers")
+        elif not errors and len(ids) > -(-request["in"] // block):
+            errors.append(
                 f"{len(ids)} hash_ids, and {request['in']} tokens are {request['in'] // block} blocks of {block}"
             )
         types = request.get("input_types", [])
-        if not isinstance(types, list) or not all(isinstance(one, str) for one in types):
-            found.append("input_types must be a list of strings")
-        problems += [f"{place}: {problem}" for problem in found]
+        if not isinstance(types, list) or not all(isinstance(kind, str) for kind in types):
+            errors.append("input_types must be a list of strings")
+        problems += [f"{place}: {problem}" for problem in errors]
     return problems
 
 
@@ -93,7 +93,7 @@ def _lengths(row: Row) -> Iterator[int]:
 
 
 @dataclass(slots=True)
-class _Ended:
+class _AwaitedCall:
     """A call or a sub-agent that others may wait for: its last calls, when they ended, and when the last of them began.
     `timed`: whether the end is known."""
 
@@ -114,65 +114,67 @@ class _Reader:
         self._start_s = _first_s(row["requests"]) or 0.0
 
     def agent(
-        self, requests: Sequence[Row], shift_s: float, began_by: _Ended | None, agent: str | None
-    ) -> _Ended | None:
+        self, requests: Sequence[Row], shift_s: float, began_by: _AwaitedCall | None, agent: str | None
+    ) -> _AwaitedCall | None:
         """Adds the calls of an agent, and returns its end. None if it has no calls."""
         last = began_by
-        own = False
-        beside: list[_Ended] = []
+        started = False
+        beside: list[_AwaitedCall] = []
         stop = ""
         for request in requests:
             at_s = request["t"] + shift_s
             if request["type"] == "subagent":
                 inner = _first_s(request["requests"])
                 moved = shift_s + request["t"] if inner is not None and inner < request["t"] else shift_s
-                ended = self.agent(request["requests"], moved, last, str(request.get("agent_id", "subagent")))
-                if ended is not None:
-                    ended.spawned_by = () if last is None else last.calls
-                    beside.append(ended)
+                result = self.agent(request["requests"], moved, last, str(request.get("agent_id", "subagent")))
+                if result is not None:
+                    result.spawned_by = () if last is None else last.calls
+                    beside.append(result)
                 continue
-            joined = [one for one in beside if one.end_s <= at_s + _ROUNDED_S]
-            beside = [one for one in beside if one.end_s > at_s + _ROUNDED_S]
+            joined = [end for end in beside if end.end_s <= at_s + _ROUNDED_S]
+            beside = [end for end in beside if end.end_s > at_s + _ROUNDED_S]
             waits = joined
-            if last is not None and not any(one.spawned_by == last.calls for one in joined):
+            if last is not None and not any(end.spawned_by == last.calls for end in joined):
                 waits = [last, *joined]
-            self._add(request, at_s, waits, None if agent is None and not own else _pause(request, stop, agent), agent)
+            self._add(
+                request, at_s, waits, None if agent is None and not started else _pause(request, stop, agent), agent
+            )
             took_s = request.get("api_time")
             stop = request.get("stop", "")
             number = len(self.calls) - 1
-            last = _Ended((number,), at_s + (took_s or 0.0), at_s, took_s is not None)
-            own = True
-        ends = [*([last] if own and last is not None else []), *beside]
+            last = _AwaitedCall((number,), at_s + (took_s or 0.0), at_s, took_s is not None)
+            started = True
+        ends = [*([last] if started and last is not None else []), *beside]
         if not ends:
             return None
-        return _Ended(
-            tuple(sorted({number for one in ends for number in one.calls})),
-            max(one.end_s for one in ends),
-            max(one.began_s for one in ends),
-            all(one.timed for one in ends),
+        return _AwaitedCall(
+            tuple(sorted({number for end in ends for number in end.calls})),
+            max(end.end_s for end in ends),
+            max(end.began_s for end in ends),
+            all(end.timed for end in ends),
         )
 
     def _add(
         self,
         request: Row,
         at_s: float,
-        waits: Sequence[_Ended],
+        waits: Sequence[_AwaitedCall],
         pause: Literal["human", "tool"] | None,
         agent: str | None,
     ) -> None:
-        if waits and not all(one.timed for one in waits) and request.get("think_time") is not None:
+        if waits and not all(item.timed for item in waits) and request.get("think_time") is not None:
             pause_s = float(request["think_time"])
         else:
-            pause_s = at_s - max((one.end_s for one in waits), default=self._start_s)
+            pause_s = at_s - max((item.end_s for item in waits), default=self._start_s)
         ids = request.get("hash_ids", [])
-        names = ids if self._scope is None else [f"{self._scope} {one}" for one in ids]
+        names = ids if self._scope is None else [f"{self._scope} {item}" for item in ids]
         path: Path = tuple(zip(names, repeat(self._block), strict=False))
         self.calls.append(
             Call(
                 input_tokens=request["in"],
                 output_tokens=request["out"] or None,
                 at_s=at_s - self._start_s,
-                after=tuple(sorted({number for one in waits for number in one.calls})),
+                after=tuple(sorted({number for item in waits for number in item.calls})),
                 pause_s=max(0.0, pause_s),
                 pause=pause,
                 agent=agent,

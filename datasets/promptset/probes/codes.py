@@ -30,8 +30,8 @@ MOST = SPACE // SLOTS
 @functools.cache
 def words() -> tuple[str, ...]:
     """Common English words of 5 to 7 letters."""
-    found = Path(__file__).parents[1].joinpath("words.txt").read_text(encoding="utf-8").split()
-    return tuple(dict.fromkeys(word for word in found if 5 <= len(word) <= 7))
+    candidates = Path(__file__).parents[1].joinpath("words.txt").read_text(encoding="utf-8").split()
+    return tuple(dict.fromkeys(word for word in candidates if 5 <= len(word) <= 7))
 
 
 def code(seed: int, salt: str | None, slot: int, index: int) -> str:

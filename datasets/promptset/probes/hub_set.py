@@ -42,8 +42,8 @@ def download(name: str) -> Path:
         try:
             folder = hub.snapshot_download(name, repo_type="dataset", allow_patterns=patterns, local_files_only=False)
         except (OSError, ValueError) as e:
-            told = str(e).strip().splitlines()
-            raise SpecError(f"the data set {name} cannot be loaded from the hub: {told[0] if told else e!r}") from e
+            lines = str(e).strip().splitlines()
+            raise SpecError(f"the data set {name} cannot be loaded from the hub: {lines[0] if lines else e!r}") from e
     return file_of(Path(folder), name)
 
 

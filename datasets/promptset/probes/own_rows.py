@@ -112,8 +112,8 @@ def _settings(row: Row) -> tuple[GraderSettings, list[str]]:
         problems += [wrong for pattern in patterns if (wrong := _pattern_problem(pattern)) is not None]
     if problems:
         return GraderSettings(), problems
-    found = tuple(Pattern(pattern) for pattern in patterns)
-    return GraderSettings(ignore_case=ignore_case, tolerance=tolerance, letters=letters, patterns=found), []
+    compiled = tuple(Pattern(pattern) for pattern in patterns)
+    return GraderSettings(ignore_case=ignore_case, tolerance=tolerance, letters=letters, patterns=compiled), []
 
 
 def _messages_problems(messages: object) -> list[str]:

@@ -115,7 +115,7 @@ def about(text: str) -> str:
 
 
 def _listed_sessions() -> str:
-    return f"there {'is' if len(found := [n for n in names() if makes_sessions(n)]) == 1 else 'are'} {', '.join(found)}"
+    return f"there {'is' if len(known := [n for n in names() if makes_sessions(n)]) == 1 else 'are'} {', '.join(known)}"
 
 
 def _path_of(text: str) -> Path:

@@ -33,11 +33,11 @@ def turn_messages(content: str, results: Sequence[str], answer: Answer | None) -
     calls = () if answer is None else answer.tool_calls
     if not calls:
         return [{"role": "user", "content": "\n\n".join([*results, *([content] if content else [])])}]
-    given = list(results) if results else [content, *[""] * (len(calls) - 1)]
-    said: list[Message] = [
-        {"role": "tool", "tool_call_id": call.id, "content": given[number % len(given)]}
+    outputs = list(results) if results else [content, *[""] * (len(calls) - 1)]
+    messages: list[Message] = [
+        {"role": "tool", "tool_call_id": call.id, "content": outputs[number % len(outputs)]}
         for number, call in enumerate(calls)
     ]
     if results and content:
-        said.append({"role": "user", "content": content})
-    return said
+        messages.append({"role": "user", "content": content})
+    return messages

@@ -27,7 +27,7 @@ from promptset.loaders.containers import open_container
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row
 from promptset.loaders.recordings import format_of
 from promptset.samples import MOST_TOKENS
-from promptset.sessions.recorded_text import SALT_TOKENS, Seen, SessionText, layout_of
+from promptset.sessions.recorded_text import SALT_TOKENS, SentPrefixes, SessionText, layout_of
 from promptset.sessions.values import Session, Turn
 from promptset.sharing import BLOCK
 from promptset.sharing import Path as SharedPath
@@ -108,9 +108,9 @@ class RecordedSessions:
         """The start times of sessions in seconds from the first, ascending and without end: after the last one the next
         replay begins, a mean gap later. Gaps are limited to the longest pause, if given. `speed` does not affect them.
         """
-        found = sorted(self._begins_s[key] for key in self._keys)
+        starts = sorted(self._begins_s[key] for key in self._keys)
         longest_s = math.inf if self._pace.max_idle_s is None else self._pace.max_idle_s
-        gaps = [min(after - before, longest_s) for before, after in pairwise(found)]
+        gaps = [min(after - before, longest_s) for before, after in pairwise(starts)]
         between = sum(gaps) / len(gaps) if gaps else _LONE_GAP_S
         return accumulate(chain(gaps, cycle([between, *gaps])), initial=0.0)
 
@@ -121,7 +121,7 @@ class RecordedSessions:
         if not self._format.branches:
             return 1
         recorded = [self._recorded(key) for key in self._keys[:_LOOKED_AT]]
-        return max([2, *(_width(one.calls) for one in recorded if one is not None)])
+        return max([2, *(_width(session.calls) for session in recorded if session is not None)])
 
     def _turns(
         self, recorded: RecordedSession, key: str, replay: int, *, first: bool, first_of_replay: bool
@@ -135,7 +135,7 @@ class RecordedSessions:
         for number, call in enumerate(recorded.calls):
             # All prompts of a replay share its salt, and all prompts share the text that the template puts first.
             known = 0 if first and number == 0 else head if first_of_replay and number == 0 else head + SALT_TOKENS
-            found = max(known, cached[number])
+            hit = max(known, cached[number])
             opening, content = made.prompt(call.path, call.input_tokens, number)
             turns.append(
                 Turn(
@@ -149,7 +149,7 @@ class RecordedSessions:
                     pause=call.pause,
                     job=call.job,
                     agent=call.agent,
-                    cached_tokens=min(found, call.input_tokens - 1) // BLOCK * BLOCK,
+                    cached_tokens=min(hit, call.input_tokens - 1) // BLOCK * BLOCK,
                 )
             )
         return tuple(turns)
@@ -175,16 +175,16 @@ class RecordedSessions:
     def _index(self, bad_rows: str) -> None:
         problems: list[str] = []
         bad = 0
-        seen = Seen()
+        seen = SentPrefixes()
         with_calls: set[str] = set()
         for entry in self._container.entries():
-            found: list[str] = []
+            errors: list[str] = []
             try:
                 row = _row_of(entry.value)
                 used = self._known_format(row)
                 for key, item in used.items(row):
                     wrong = self._problems(item)
-                    found += wrong
+                    errors += wrong
                     if not wrong:
                         name = f"{_ROW} {entry.number}" if key is None else key
                         self._add(name, entry.start, entry.end)
@@ -196,11 +196,11 @@ class RecordedSessions:
                         if key is None and used.shares(item):
                             self._share(name, item, seen)
             except SpecError as e:
-                found += e.problems
-            if found:
+                errors += e.problems
+            if errors:
                 bad += 1
                 where = f"{self.path}, {self._container.unit} {entry.number}"
-                problems += [f"{where}: {problem}" for problem in found if len(problems) <= _SHOWN]
+                problems += [f"{where}: {problem}" for problem in errors if len(problems) <= _SHOWN]
         if bad and bad_rows == "fail":
             raise SpecError.of_rows(problems, _SHOWN, f"bad rows in all: {bad:,}", SKIP_ROWS)
         self.skipped, self.skipped_rows = problems[:_SHOWN], bad
@@ -209,11 +209,11 @@ class RecordedSessions:
             raise SpecError(f"{self.path} has no sessions: no row has the calls of a model")
 
     def _known_format(self, row: Row) -> RecordingFormat:
-        found = format_of(row)
-        if found is None or (self._format is not None and found is not self._format):
+        form = format_of(row)
+        if form is None or (self._format is not None and form is not self._format):
             raise SpecError("not of the format of the first row")
-        self._format = found
-        return found
+        self._format = form
+        return form
 
     def _problems(self, item: Row) -> list[str]:
         assert self._format is not None
@@ -235,7 +235,7 @@ class RecordedSessions:
         if positions[-2:].tolist() != [start, end]:
             positions.extend((start, end))
 
-    def _share(self, key: str, item: Row, seen: Seen) -> None:
+    def _share(self, key: str, item: Row, seen: SentPrefixes) -> None:
         """Records what a session has in common with earlier ones."""
         assert self._format is not None
         recorded = self._format.read(key, [item])
@@ -252,8 +252,8 @@ def is_recording(path: Path) -> bool:
     """Whether a file holds recorded sessions, judging by the keys of its first row. Raises SpecError if it cannot be
     read."""
     open_container(path)  # Raises SpecError if the file cannot be read.
-    found = path.stat()
-    return _begins_as_recording(path, found.st_mtime_ns, found.st_size)
+    status = path.stat()
+    return _begins_as_recording(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=8)
@@ -275,35 +275,35 @@ def _cached(calls: tuple[Call, ...], made: SessionText, begun: array[int] | None
     """For each call, the tokens of its prompt that this session or earlier ones have already sent: in the calls that it
     waits for, directly or indirectly, and in calls that began earlier."""
     sent = [made.sent(call.path, call.input_tokens) for call in calls]
-    found = [0] * len(calls) if begun is None else begun.tolist()
+    cached = [0] * len(calls) if begun is None else begun.tolist()
     begins: list[float] = []
     behind: list[int] = []
     """For each call, the set of calls that it waits for, as the bits of an integer."""
     for call in calls:
-        begins.append(max([call.at_s, *(begins[one] for one in call.after)]))
-        ended = 0
-        for one in call.after:
-            ended |= behind[one] | 1 << one
-        behind.append(ended)
-    seen = Seen()
+        begins.append(max([call.at_s, *(begins[earlier] for earlier in call.after)]))
+        mask = 0
+        for earlier in call.after:
+            mask |= behind[earlier] | 1 << earlier
+        behind.append(mask)
+    seen = SentPrefixes()
     whole: set[tuple[SharedPath, int]] = set()
     beside: list[int] = []
     for number in sorted(range(len(calls)), key=lambda one: (begins[one], one)):
         call = calls[number]
-        for one in [*beside]:
-            if begins[one] < begins[number] or behind[number] >> one & 1:
-                seen.add(sent[one])
-                whole.add((calls[one].path, calls[one].input_tokens))
-                beside.remove(one)
+        for earlier in [*beside]:
+            if begins[earlier] < begins[number] or behind[number] >> earlier & 1:
+                seen.add(sent[earlier])
+                whole.add((calls[earlier].path, calls[earlier].input_tokens))
+                beside.remove(earlier)
         same = made.is_whole(call.path, call.input_tokens) and (call.path, call.input_tokens) in whole
-        found[number] = call.input_tokens if same else max(found[number], seen.common(sent[number]))
+        cached[number] = call.input_tokens if same else max(cached[number], seen.common(sent[number]))
         beside.append(number)
-    return found
+    return cached
 
 
 def _width(calls: tuple[Call, ...]) -> int:
     """The maximum number of calls that are equally many steps from the start of their session."""
     steps: list[int] = []
     for call in calls:
-        steps.append(1 + max((steps[one] for one in call.after), default=0))
+        steps.append(1 + max((steps[earlier] for earlier in call.after), default=0))
     return max(Counter(steps).values(), default=1)

@@ -69,10 +69,10 @@ def layout_of(tokenizer: Tokenizer) -> Layout:
     chats = [[_user(bank.text(16, stream(number, "layout")))] for number in range(8)]
     around = tokenizer.count_chat(chats[0]) - 16
     try:
-        one, *others = map(tokenizer.encode_chat, chats)
+        first, *others = map(tokenizer.encode_chat, chats)
     except SpecError:
         return Layout(bank, 0, around, between)  # A remote server that counts but returns no ids.
-    head = min(common(one, other) for other in others)
+    head = min(common(first, other) for other in others)
     return Layout(bank, head, around - head, between)
 
 
@@ -80,7 +80,7 @@ def _user(content: str) -> Message:
     return {"role": "user", "content": content}
 
 
-class Seen:
+class SentPrefixes:
     """The beginnings of sent prompts: the content of an unlimited prefix cache.
 
     Consecutive paths usually extend the same beginning, which is then processed only once.
@@ -125,12 +125,12 @@ class Seen:
         return before
 
 
-def _same(one: Path, other: Path) -> int:
+def _same(first: Path, other: Path) -> int:
     """The number of texts in the common beginning of two paths."""
-    most = min(len(one), len(other))
-    if one[:most] == other[:most]:
+    most = min(len(first), len(other))
+    if first[:most] == other[:most]:
         return most
-    return bisect_left(range(most), True, key=lambda at: one[: at + 1] != other[: at + 1])
+    return bisect_left(range(most), True, key=lambda at: first[: at + 1] != other[: at + 1])
 
 
 class SessionText:
@@ -152,16 +152,16 @@ class SessionText:
         layout = self._layout
         end = tokens - layout.tail
         places = _places(path, end, f"{_REST} {self._key} {number}")
-        said: list[Message] = []
+        messages: list[Message] = []
         start, at = layout.head + SALT_TOKENS, 0
         for stop in self._stops(end):
             covered, at = _within(places, at, start, stop)
             if covered not in self._made:
-                self._made[covered] = _user(self._text(covered, first=not said))
-            said += [self._made[covered], self._answer]
+                self._made[covered] = _user(self._text(covered, first=not messages))
+            messages += [self._made[covered], self._answer]
             start = stop + (layout.between or 0)
         covered, _ = _within(places, at, start, end)
-        return tuple(said), self._text(covered, first=not said)
+        return tuple(messages), self._text(covered, first=not messages)
 
     def _stops(self, end: int) -> range:
         """The positions at which the messages of a prompt end, except the last one."""
@@ -183,13 +183,13 @@ class SessionText:
         ends = [*accumulate(map(itemgetter(1), path))]
         # All prompts of a replay have the same beginning, whatever their recording has in the first block.
         start = self._layout.head + SALT_TOKENS
-        kept: list[tuple[str | int, int]] = [(_BEGIN, start)]
+        parts: list[tuple[str | int, int]] = [(_BEGIN, start)]
         for stop in stops:
-            kept += _cut_out(path, ends, start, stop)
+            parts += _cut_out(path, ends, start, stop)
             if ends and ends[-1] >= stop:
-                kept.append((_BETWEEN, between))
+                parts.append((_BETWEEN, between))
             start = stop + between
-        return (*kept, *_cut_out(path, ends, start, end))
+        return (*parts, *_cut_out(path, ends, start, end))
 
     def is_whole(self, path: Path, tokens: int) -> bool:
         """Whether the path covers the whole prompt, so that equal paths mean equal prompts."""
@@ -226,27 +226,27 @@ def _places(path: Path, end: int, rest: str) -> list[_Place]:
 def _cut_out(path: Path, ends: Sequence[int], start: int, stop: int) -> list[tuple[str | int, int]]:
     """The part of a path between two tokens of the prompt. `ends` holds the ends of its texts."""
     first, last = bisect_right(ends, start), bisect_left(ends, stop)
-    kept = [*path[first : last + 1]]
-    if kept and last < len(path):
-        name, length = kept[-1]
-        kept[-1] = name, length - (ends[last] - stop)
-    if kept:
-        name, length = kept[0]
-        kept[0] = name, length - max(0, start - (ends[first - 1] if first else 0))
-    return kept
+    parts = [*path[first : last + 1]]
+    if parts and last < len(path):
+        name, length = parts[-1]
+        parts[-1] = name, length - (ends[last] - stop)
+    if parts:
+        name, length = parts[0]
+        parts[0] = name, length - max(0, start - (ends[first - 1] if first else 0))
+    return parts
 
 
 def _within(places: Sequence[_Place], at: int, start: int, stop: int) -> tuple[tuple[_Place, ...], int]:
     """The places between two tokens of the prompt, from index `at` on, and the index at which the next search begins."""
-    found = []
+    parts = []
     while at < len(places) and places[at][2] < stop:
         name, begin, low, high = places[at]
         if high > start:
-            found.append((name, begin, max(low, start), min(high, stop)))
+            parts.append((name, begin, max(low, start), min(high, stop)))
         if high > stop:
             break
         at += 1
-    return tuple(found), at
+    return tuple(parts), at
 
 
 def _chunks(covered: Sequence[_Place]) -> Iterator[tuple[tuple[str | int, int, int], int]]:
@@ -267,7 +267,7 @@ def _piece(bank: SentenceBank, tokens: int, chance: Random, *, first: bool) -> s
     if tokens < LEAST_TOKENS:
         # Too short even for a sentence: use the word that begins one.
         sentence = bank.text(_SENTENCE, chance)
-        word = next(one for one in bank.openers if sentence.startswith(one.removeprefix(" ")))
+        word = next(opener for opener in bank.openers if sentence.startswith(opener.removeprefix(" ")))
         return word.removeprefix(" ") if first else word
     if tokens < _SENTENCE + LEAST_TOKENS:
         return bank.text(tokens, chance) if first else bank.block(tokens, chance)

@@ -92,29 +92,29 @@ def _year_problems(think_time_s: float | None) -> list[str]:
 
 def _turn_problems(turn: dict[str, Any]) -> list[str]:
     """Problems with a turn, apart from its position among the others."""
-    found = [f"unknown key {key!r}" for key in turn if key not in TURN_KEYS]
-    found += [p for key in ("input_tokens", "output_tokens") for p in count_problems(key, turn.get(key))]
-    found += seconds_problems("think_time_s", turn.get("think_time_s")) or _year_problems(turn.get("think_time_s"))
-    found += [] if isinstance(turn.get("answer", ""), str) else ["answer must be a string"]
+    problems = [f"unknown key {key!r}" for key in turn if key not in TURN_KEYS]
+    problems += [p for key in ("input_tokens", "output_tokens") for p in count_problems(key, turn.get(key))]
+    problems += seconds_problems("think_time_s", turn.get("think_time_s")) or _year_problems(turn.get("think_time_s"))
+    problems += [] if isinstance(turn.get("answer", ""), str) else ["answer must be a string"]
     for key in ("id", "agent"):
         if key in turn and not (isinstance(turn[key], str) and turn[key]):
-            found.append(f"{key} must be a string that is not empty, not {turn[key]!r}")
+            problems.append(f"{key} must be a string that is not empty, not {turn[key]!r}")
     if "after" in turn and not (isinstance(turn["after"], list) and all(isinstance(x, str) for x in turn["after"])):
-        found.append(f'after must be a list of the ids of turns, such as ["1", "search"], not {turn["after"]!r}')
+        problems.append(f'after must be a list of the ids of turns, such as ["1", "search"], not {turn["after"]!r}')
     if not isinstance(turn.get("continues"), str | None):
-        found.append(f"continues must be the id of a turn, or null, not {turn['continues']!r}")
+        problems.append(f"continues must be the id of a turn, or null, not {turn['continues']!r}")
     if "pause" in turn and turn["pause"] not in get_args(Pause):
-        found.append(f"pause must be {' or '.join(get_args(Pause))}, not {turn['pause']!r}")
+        problems.append(f"pause must be {' or '.join(get_args(Pause))}, not {turn['pause']!r}")
     for key in ("job", "cached_tokens"):
         if key in turn and (type(turn[key]) is not int or turn[key] < 0):
-            found.append(f"{key} must be a whole number from 0 on, not {turn[key]!r}")
+            problems.append(f"{key} must be a whole number from 0 on, not {turn[key]!r}")
     results = turn.get("results", [])
     if not isinstance(results, list) or not all(isinstance(text, str) for text in results):
-        found.append(f"results must be a list of texts, one for each call, not {results!r}")
-    found += _call_problems(turn.get("answer_tool_calls", []))
+        problems.append(f"results must be a list of texts, one for each call, not {results!r}")
+    problems += _call_problems(turn.get("answer_tool_calls", []))
     if "opening" in turn:
-        found += [f"opening: {problem}" for problem in message_problems(turn["opening"])]
-    return found
+        problems += [f"opening: {problem}" for problem in message_problems(turn["opening"])]
+    return problems
 
 
 def _call_problems(calls: object) -> list[str]:
@@ -152,19 +152,19 @@ def _turns(rows: Sequence[dict[str, Any]]) -> tuple[Turn, ...]:
 
     turns: list[Turn] = []
     for at, row in enumerate(rows):
-        given = dict(row)
+        fields = dict(row)
         if row.get("think_time_s") is None:  # As for counts, null means unset.
-            given.pop("think_time_s", None)
+            fields.pop("think_time_s", None)
         if "after" in row:
-            found = [number_of(name, "after", at) for name in row["after"]]
-            given["after"] = tuple(dict.fromkeys(number for number in found if number is not None))
+            earlier = [number_of(name, "after", at) for name in row["after"]]
+            fields["after"] = tuple(dict.fromkeys(number for number in earlier if number is not None))
         if row.get("continues") is not None:
             known = number_of(row["continues"], "continues", at)
-            given["continues"] = BEFORE if known is None else known
-        given["opening"] = tuple(row.get("opening", ()))
-        given["results"] = tuple(row.get("results", ()))
-        given["answer_tool_calls"] = tuple(map(_call, row.get("answer_tool_calls", ())))
-        turns.append(Turn(**given))
+            fields["continues"] = BEFORE if known is None else known
+        fields["opening"] = tuple(row.get("opening", ()))
+        fields["results"] = tuple(row.get("results", ()))
+        fields["answer_tool_calls"] = tuple(map(_call, row.get("answer_tool_calls", ())))
+        turns.append(Turn(**fields))
     # With unknown names, the graph cannot be checked.
     if problems or (problems := graph_problems(turns)):
         raise SpecError(problems)
@@ -178,17 +178,18 @@ def _listed(names: dict[str, int]) -> str:
 
 def _from_sharegpt(row: dict[str, Any], name: str) -> Session:
     """A ShareGPT conversation, starting at the first human message. The message after each human one is its answer."""
-    said = row["conversations"]
-    if not isinstance(said, list) or not all(
-        isinstance(one, dict) and isinstance(one.get("from"), str) and isinstance(one.get("value"), str) for one in said
+    messages = row["conversations"]
+    if not isinstance(messages, list) or not all(
+        isinstance(message, dict) and isinstance(message.get("from"), str) and isinstance(message.get("value"), str)
+        for message in messages
     ):
         raise SpecError("conversations must be a list of objects with the strings from and value")
     turns: list[Turn] = []
-    for at, one in enumerate(said):
-        if one["from"] in ("human", "user") and one["value"]:
-            follows = said[at + 1] if at + 1 < len(said) else {}
+    for at, message in enumerate(messages):
+        if message["from"] in ("human", "user") and message["value"]:
+            follows = messages[at + 1] if at + 1 < len(messages) else {}
             answer = follows.get("value") if follows.get("from") in ("gpt", "assistant", "chatgpt") else None
-            turns.append(Turn(content=one["value"], answer=answer))
+            turns.append(Turn(content=message["value"], answer=answer))
     if not turns:
         raise SpecError("the conversation has no message of a user")
     return Session(id=str(row.get("id", name)), turns=tuple(turns))

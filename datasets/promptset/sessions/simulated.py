@@ -150,9 +150,9 @@ def _least_added(tokenizer: Tokenizer, tools: Sequence[Tool] | None) -> int:
     most = 0
     for seed in range(8):
         answer = text.pieces(20, stream(seed, "least added"))
-        one = "".join(without_leading_space(bank.fresh(1, stream(seed, "least added"))))
-        first: list[Message] = [{"role": "user", "content": one}]
-        second = [*first, {"role": "assistant", "content": "".join(answer)}, {"role": "user", "content": one}]
+        word = "".join(without_leading_space(bank.fresh(1, stream(seed, "least added"))))
+        first: list[Message] = [{"role": "user", "content": word}]
+        second = [*first, {"role": "assistant", "content": "".join(answer)}, {"role": "user", "content": word}]
         most = max(most, tokenizer.count_chat(second, tools) - tokenizer.count_chat(first, tools) - len(answer))
     return most + 2
 

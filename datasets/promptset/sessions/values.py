@@ -29,7 +29,7 @@ Pause = Literal["human", "tool"]
 BEFORE: Final = "before"
 """`continues` of a turn that continues the previous turn of the list. The first turn has no previous one."""
 
-_OWN = ("endpoint", "model", "priority")
+_SETTINGS = ("endpoint", "model", "priority")
 _PLAIN_KEYS = ("content", "output_tokens", "think_time_s", "answer", "input_tokens")
 _GRAPH_KEYS = ("id", "pause", "job", "agent", "cached_tokens")
 TURN_KEYS = (*_PLAIN_KEYS, *_GRAPH_KEYS, "after", "continues", "opening", "results", "answer_tool_calls")
@@ -148,14 +148,14 @@ class Session:
         Raises SpecError if an answer is missing.
         """
         line, answer = self.line_to(turn), None
-        said = self.opening_of(line[0])
+        messages = self.opening_of(line[0])
         for number in line:
             if answer is not None:
-                said.append(answer.message(reasoning=reasoning))
-            said += self.said_at(number, answer)
+                messages.append(answer.message(reasoning=reasoning))
+            messages += self.said_at(number, answer)
             if number != turn:
                 answer = self.answer_to(number, None if answers is None else answers.get(number))
-        return said
+        return messages
 
     def line_to(self, turn: int) -> list[int]:
         """The turns of the conversation that leads to a turn, including it."""
@@ -205,10 +205,10 @@ class Session:
         system: dict[str, Any] = {} if self.system is None else {"system": self.system}
         if self.tools is not None:
             system["tools"] = list(self.tools)
-        own: dict[str, Any] = {key: v for key in _OWN if (v := getattr(self, key)) is not None}
+        settings: dict[str, Any] = {key: v for key in _SETTINGS if (v := getattr(self, key)) is not None}
         if self.headers:
-            own["headers"] = dict(self.headers)
-        return {"session": self.id, **system, **own, "turns": [_turn_row(turn, names) for turn in self.turns]}
+            settings["headers"] = dict(self.headers)
+        return {"session": self.id, **system, **settings, "turns": [_turn_row(turn, names) for turn in self.turns]}
 
 
 def _turn_row(turn: Turn, names: Sequence[str]) -> dict[str, Any]:
@@ -256,12 +256,12 @@ def graph_problems(turns: Sequence[Turn]) -> list[str]:
             )
         wrong = [at for at in _after(turn, number) if not 0 <= at < number]
         problems += [f"{called}: {_wrong_order(turns, number, at)}" for at in wrong]
-        ended = -1 if wrong else 0  # Assume everything has ended, so that one mistake is reported once.
+        mask = -1 if wrong else 0  # Assume everything has ended, so that one mistake is reported once.
         for at in _after(turn, number):
-            ended |= -1 if at in wrong else behind[at] | 1 << at
-        behind.append(ended)
+            mask |= -1 if at in wrong else behind[at] | 1 << at
+        behind.append(mask)
         continues = _continues(turn, number)
-        if continues is not None and not (0 <= continues < number and ended >> continues & 1):
+        if continues is not None and not (0 <= continues < number and mask >> continues & 1):
             whose = _called(turns, continues) if 0 <= continues < len(turns) else f"turn {continues + 1}"
             problems.append(
                 f"{called}: it continues {whose}, which need not have ended when it is sent: name it in after too, or "
@@ -283,8 +283,8 @@ def graph_problems(turns: Sequence[Turn]) -> list[str]:
     return problems
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _wrong_order(turns: Sequence[Turn], number: int, at: int) -> str:
@@ -293,13 +293,13 @@ def _wrong_order(turns: Sequence[Turn], number: int, at: int) -> str:
         return f"after names turn {at + 1}, and there are {len(turns)}"
     if at == number:
         return "it comes after itself: leave that out of after"
-    waits, found = [at], {at}
+    waits, visited = [at], {at}
     while waits:
-        one = waits.pop()
-        new = {before for before in _after(turns[one], one) if 0 <= before < len(turns)} - found
-        found |= new
+        current = waits.pop()
+        new = {before for before in _after(turns[current], current) if 0 <= before < len(turns)} - visited
+        visited |= new
         waits += new
-    if number in found:
+    if number in visited:
         return f"it comes after {_called(turns, at)}, which waits for this turn: neither would ever be sent"
     return f"it comes after {_called(turns, at)}, which is further down: list each turn after the turns that it comes after"
 

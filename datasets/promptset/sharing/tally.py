@@ -30,10 +30,10 @@ class SharingTally:
         """Add a prompt of this many tokens with this path."""
         node, common = 0, self.head if self.prompts else 0
         for name, length in path:
-            seen = self._seen.get((node, name), 0)
+            longest = self._seen.get((node, name), 0)
             # If less of it was seen, no earlier prompt continued after it, so nothing that follows was seen either.
-            common += min(length, seen)
-            self._seen[node, name] = max(seen, length)
+            common += min(length, longest)
+            self._seen[node, name] = max(longest, length)
             node = self._behind.setdefault((node, name, length), len(self._behind) + 1)
         self.prompts += 1
         self.tokens += tokens

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from bench.api.runs import _FromAnotherThread, beside_loops, configuration
+from bench.api.runs import _FromAnotherThread, configuration, run_outside_event_loop
 from bench.config import Settings, resolve
 from bench.errors import UsageError
 from bench.observer import SILENT, Cadence, LoadOnly, Observer, PassingOn
@@ -24,10 +24,10 @@ def test_work_moves_to_another_thread_only_beside_a_running_loop() -> None:
         return threading.get_ident()
 
     async def beside() -> int:
-        return beside_loops(where, SILENT)
+        return run_outside_event_loop(where, SILENT)
 
     here = threading.get_ident()
-    assert beside_loops(where, SILENT) == here
+    assert run_outside_event_loop(where, SILENT) == here
     assert asyncio.run(beside()) != here
 
 
@@ -36,7 +36,7 @@ def test_an_error_of_the_work_is_raised_in_the_thread_of_the_caller() -> None:
         raise UsageError("nothing can be measured")
 
     async def beside() -> int:
-        return beside_loops(fails, SILENT)
+        return run_outside_event_loop(fails, SILENT)
 
     with pytest.raises(UsageError, match="nothing can be measured"):
         asyncio.run(beside())

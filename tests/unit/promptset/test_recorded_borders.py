@@ -21,7 +21,7 @@ from promptset.rng import stream
 from promptset.sentences import LEAST_TOKENS, SentenceBank
 from promptset.sessions import recorded_text
 from promptset.sessions.recorded import Pace, RecordedSessions, _cached, _width, is_recording
-from promptset.sessions.recorded_text import Layout, Seen, SessionText, layout_of
+from promptset.sessions.recorded_text import Layout, SentPrefixes, SessionText, layout_of
 from promptset.sharing import Path as SharedPath
 from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
@@ -212,7 +212,7 @@ def test_a_piece_has_exactly_its_tokens_and_begins_a_message_or_goes_on(tokens: 
 
 
 def test_seen_prompts_are_known_by_the_most_that_was_sent_of_each_text() -> None:
-    seen = Seen()
+    seen = SentPrefixes()
     seen.add((("a", 5), ("b", 2)))
     seen.add((("a", 5), ("b", 9)))
     seen.add((("a", 5), ("b", 4), ("c", 1)))

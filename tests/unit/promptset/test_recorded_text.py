@@ -17,7 +17,7 @@ from promptset.loaders.recorded import cut
 from promptset.sessions import Session
 from promptset.sessions.packed import pack_session, unpack_session
 from promptset.sessions.recorded import RecordedSessions
-from promptset.sessions.recorded_text import SALT_TOKENS, Seen, layout_of
+from promptset.sessions.recorded_text import SALT_TOKENS, SentPrefixes, layout_of
 from promptset.sharing import BLOCK
 from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
@@ -209,7 +209,7 @@ def test_prefixes_of_tracelab_are_cut_to_the_token(tmp_path: Path) -> None:
 
 
 def test_what_is_common_is_found_at_any_depth() -> None:
-    seen = Seen()
+    seen = SentPrefixes()
     assert seen.common((("a", 5),)) == 0
     seen.add((("a", 5), ("b", 7), ("c", 1)))
     seen.add((("a", 3), ("b", 9)))

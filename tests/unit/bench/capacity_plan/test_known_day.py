@@ -199,7 +199,7 @@ def test_the_spread_leaves_out_one_of_forty_at_each_end(many: int, ends: tuple[i
 def test_the_draws_that_represent_all_are_the_first_the_easiest_and_the_hardest(
     holds: tuple[float, ...], draws: list[int], tmp_path: Path
 ) -> None:
-    assert decide.telling(known(tmp_path, *holds), NOON, 3, len(holds)) == draws
+    assert decide.representative_draws(known(tmp_path, *holds), NOON, 3, len(holds)) == draws
 
 
 def test_the_hours_above_some_rate_break(tmp_path: Path) -> None:

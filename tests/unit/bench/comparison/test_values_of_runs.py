@@ -222,7 +222,7 @@ def test_the_statistic_of_a_batch_is_the_one_asked_for() -> None:
     assert found == {"p50": 3.0, "mean": 4.0, None: 4.0}
 
 
-def two_runs(number: Number, a: list[float], b: list[float]) -> tuple[batches.OfBatches | None, str | None]:
+def two_runs(number: Number, a: list[float], b: list[float]) -> tuple[batches.BatchComparison | None, str | None]:
     """Two runs, whose values of TTFT and whose failures these are."""
     return batches.compare(
         number, run_of(), run_of(),

@@ -16,7 +16,7 @@ from bench.config import resolve
 from bench.errors import Exit, TargetError, UsageError
 from bench.load_search import search_file
 from bench.load_search.decisions import Ending, Search, Settings
-from bench.load_search.driver import Ended, drive
+from bench.load_search.driver import SearchEnd, drive
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.goals import Goal
 from bench.load_search.render import Rendered, render, render_again
@@ -41,7 +41,7 @@ def settings(*goals: Goal, **changes: Any) -> Settings:
 
 def carried_out(
     place: SearchDirectory, search: Search, require: float | None = None, **server: Any
-) -> tuple[Ended, Rendered, dict[str, Any]]:
+) -> tuple[SearchEnd, Rendered, dict[str, Any]]:
     given: dict[str, Any] = {"shares": {P99.text: logistic(38.0)}, "folder": place.path}
     visits = FormulaVisits(**(given | server))
     follower, before = Silent(), len(search.results)
@@ -60,7 +60,7 @@ def carried_out(
 def test_a_search_ends_with_an_answer_in_search_json_and_on_a_page(tmp_path: Path) -> None:
     place = directory(tmp_path)
     ended, rendered, kept = carried_out(place, Search(settings()))
-    assert ended == Ended(Ending.BUDGET)
+    assert ended == SearchEnd(Ending.BUDGET)
     assert rendered.exit == Exit.GOOD
     assert kept["capacity"]["low"] < 38.0 < kept["capacity"]["high"]
     assert kept["binding"] == P99.text
@@ -119,7 +119,7 @@ def test_rendered_again_a_page_has_the_same_bytes(tmp_path: Path) -> None:
 def test_ctrl_c_gives_the_answer_so_far(how: BaseException | None, tmp_path: Path) -> None:
     search = Search(settings())
     ended, rendered, kept = carried_out(directory(tmp_path), search, at={9: how})
-    assert ended == Ended(Ending.INTERRUPTED)
+    assert ended == SearchEnd(Ending.INTERRUPTED)
     assert rendered.exit == Exit.GOOD
     assert len(kept["visits"]) == 8
     assert "ended: interrupted, after 8 visits" in rendered.text
@@ -156,7 +156,7 @@ def test_a_load_that_is_required_decides_the_exit_status(
 def test_nothing_holds_says_what_the_lowest_load_gave(tmp_path: Path) -> None:
     search = Search(settings(start=4.0, least=1.0))
     ended, rendered, _ = carried_out(directory(tmp_path), search, shares={P99.text: lambda load: 0.28})
-    assert ended == Ended(Ending.NOTHING_HOLDS)
+    assert ended == SearchEnd(Ending.NOTHING_HOLDS)
     assert rendered.text.splitlines()[0] == "No load held: at 1/s, the lowest allowed, ttft:p99 is 640 ms."
     assert rendered.exit == Exit.OBJECTIVE_FAILED
 
@@ -171,7 +171,7 @@ def test_a_server_that_answers_nothing_well_cannot_be_measured(tmp_path: Path) -
 def test_a_search_that_never_fails_ends_at_the_highest_load(tmp_path: Path) -> None:
     search = Search(settings(most=32.0))
     ended, rendered, kept = carried_out(directory(tmp_path), search, shares={P99.text: lambda load: 0.0})
-    assert ended == Ended(Ending.NEVER_FAILS)
+    assert ended == SearchEnd(Ending.NEVER_FAILS)
     assert rendered.exit == Exit.GOOD
     first = " ".join(rendered.text.splitlines()[:2])
     assert re.match(r"At least 32/s \(9\d% sure\): --max ends the search there, and the server may hold more; ", first)
@@ -185,7 +185,7 @@ def test_a_client_that_cannot_measure_a_load_is_told_apart_from_a_server_that_fa
         "verdict": lambda load: "INVALID" if load > 40 else "VALID",
     }
     ended, rendered, kept = carried_out(directory(tmp_path), search, **server)
-    assert ended == Ended(Ending.CLIENT)
+    assert ended == SearchEnd(Ending.CLIENT)
     assert rendered.exit == Exit.INVALID
     assert " ".join(rendered.text.split()).startswith(
         "The client is the limit: three visits in a row were INVALID, the last at 64/s (the client's processor was busy). "
@@ -201,14 +201,14 @@ def test_a_client_that_has_room_again_goes_on_where_it_gave_up(tmp_path: Path) -
     carried_out(place, search, verdict=lambda load: "INVALID" if load > 40 else "VALID")
     resumed = search_file.from_json(place.kept() or {}, SHA256)
     ended, rendered, _ = carried_out(place, resumed)
-    assert ended == Ended(Ending.BUDGET)
+    assert ended == SearchEnd(Ending.BUDGET)
     assert rendered.exit == Exit.GOOD
 
 
 def test_a_server_that_is_gone_ends_the_search_with_what_is_known(tmp_path: Path) -> None:
     gone = TargetError("cannot connect to http://127.0.0.1:8000")
     ended, rendered, kept = carried_out(directory(tmp_path), Search(settings()), at={9: gone})
-    assert ended == Ended(Ending.TARGET, gone)
+    assert ended == SearchEnd(Ending.TARGET, gone)
     assert rendered.exit == Exit.TARGET
     assert rendered.text.startswith("The server could no longer be measured. Until then: It holds up to ")
     assert kept["stopped_by"] == "target"
@@ -223,7 +223,7 @@ def test_a_server_that_was_never_there_is_an_error_with_its_status(tmp_path: Pat
 def test_a_machine_that_refuses_a_higher_load_ends_the_search_and_a_wrong_first_run_raises(tmp_path: Path) -> None:
     refused = UsageError("the limit of open files is 1,024")
     ended, rendered, _ = carried_out(directory(tmp_path), Search(settings()), at={4: refused})
-    assert ended == Ended(Ending.MACHINE, refused)
+    assert ended == SearchEnd(Ending.MACHINE, refused)
     assert rendered.exit == Exit.USAGE
     visits = FormulaVisits({P99.text: logistic(38.0)}, at={1: refused})
     with pytest.raises(UsageError):

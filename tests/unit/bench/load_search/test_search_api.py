@@ -9,9 +9,9 @@ import pytest
 import bench
 from bench.errors import Exit, TargetError, UsageError
 from bench.load_search.decisions import Ending, Search
-from bench.load_search.driver import Ended
-from bench.load_search.found import SearchResult
+from bench.load_search.driver import SearchEnd
 from bench.load_search.render import render
+from bench.load_search.search_result import SearchResult
 from bench.load_search.whole import result_of
 from tests.support.searched_server import FormulaVisits, logistic
 from tests.unit.bench.load_search.test_driver import P99, carried_out, directory, settings
@@ -42,7 +42,7 @@ def test_without_an_answer_there_is_no_number(tmp_path: Path) -> None:
     search.add(FormulaVisits({P99.text: logistic(38.0)}).make(search, search.next()))  # type: ignore[arg-type]
     place.write(search, "0" * 64, Ending.INTERRUPTED, None)
     rendered = render(place, search, Ending.INTERRUPTED, None)
-    found = result_of(place, search, Ended(Ending.INTERRUPTED), rendered)
+    found = result_of(place, search, SearchEnd(Ending.INTERRUPTED), rendered)
     assert found.headline == "No answer yet. Short visits only hint: nothing clearly broke up to 8/s."
     assert (found.capacity, found.low, found.high, found.held, found.exit) == (None, None, None, None, Exit.INTERRUPTED)
 

@@ -10,7 +10,7 @@ import pytest
 from bench.errors import UsageError
 from bench.load_search.decisions import Search, Settings
 from bench.load_search.goals import Goal
-from bench.load_search.visit_result import Load, Sought, result_of, sought
+from bench.load_search.visit_result import Load, SearchObjective, result_of, sought
 from bench.load_search.visits import Result, Visit
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
@@ -22,7 +22,7 @@ from tests.support.made_records import START_NS, made_record
 VISIT = Visit(n=3, phase="visit", load=10.0, settle_s=5.0, measure_s=60.0)
 
 
-def wanted(*texts: str) -> tuple[Sought, ...]:
+def wanted(*texts: str) -> tuple[SearchObjective, ...]:
     return sought(objectives.parse(texts))
 
 

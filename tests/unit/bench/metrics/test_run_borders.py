@@ -169,8 +169,8 @@ def test_an_objective_of_a_part_is_that_of_the_run_with_its_name() -> None:
     assert (part.text, part.part, part.limit) == ("ttft{class=chat}:p99<500ms", ("class", "chat"), whole.limit)
     assert parse_one(part.text) == part
     of_classes = table_of(*(made_record(0, traffic_class=name) for name in ("chat", "batch", None)))
-    assert part.speaks_of(of_classes).tolist() == [True, False, False]
-    assert whole.speaks_of(of_classes).tolist() == [True] * 3
+    assert part.applies_to(of_classes).tolist() == [True, False, False]
+    assert whole.applies_to(of_classes).tolist() == [True] * 3
     assert (whole.of_requests, whole.of_jobs) == (True, False)
     job = parse_one("job:p90<60s")
     assert (job.of_requests, job.of_jobs) == (False, True)

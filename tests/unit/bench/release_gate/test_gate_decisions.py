@@ -16,7 +16,7 @@ from bench.metrics.objectives import parse
 from bench.release_gate import baseline as baselines
 from bench.release_gate.document import result_of
 from bench.release_gate.gate import Gate, Rules, against, decide, notes_on
-from bench.release_gate.objectives import Objectively
+from bench.release_gate.objectives import ObjectiveVerdict
 from bench.results.baseline import Baseline, BaselineRun
 from bench.results.gate import GateBaseline
 from bench.results.summary import Verdict as JudgedRun
@@ -34,7 +34,7 @@ BASELINE = Path("kept/baseline.json")
 def gate_of(*verdicts: Verdict, good: int = 1, unusable: tuple[str, ...] = (), strict: bool = False) -> Gate:
     """A gate with objectives of these verdicts, over runs that may be used and others of these statuses."""
     (wanted,) = parse(["ttft:p50<1s"])
-    found = tuple(Objectively(wanted, 900.0, None, verdict) for verdict in verdicts)
+    found = tuple(ObjectiveVerdict(wanted, 900.0, None, verdict) for verdict in verdicts)
     runs = tuple(run_of(run_id=f"good-{k}") for k in range(good))
     return Gate(runs, (), tuple(run_of(status=status) for status in unusable), found, strict=strict)
 
@@ -249,8 +249,8 @@ def test_a_baseline_of_another_version_is_not_said_to_be_of_another_machine(five
 def test_the_document_of_a_gate_names_all_runs_and_what_the_baseline_holds() -> None:
     good, bad = run_of(run_id="good"), run_of(run_id="bad", status="INVALID", reasons=("the clock was set",))
     (wanted,) = parse(["ttft:p50 < 1s"])
-    shown = Objectively(wanted, 900.0, Interval(800.0, 950.0), HELD)
-    unknown = Objectively(wanted, None, None, NOT_SHOWN, "too few")
+    shown = ObjectiveVerdict(wanted, 900.0, Interval(800.0, 950.0), HELD)
+    unknown = ObjectiveVerdict(wanted, None, None, NOT_SHOWN, "too few")
     gate = Gate(
         (good,), (), (bad,), (shown, unknown), notes=("a",), baseline=filled(Baseline, runs=[{}, {}]), strict=True
     )

@@ -13,7 +13,7 @@ from bench.comparison.sides import MeasuredRun
 from bench.errors import UsageError
 from bench.metrics.objectives import parse
 from bench.release_gate import objectives
-from bench.release_gate.objectives import Objectively
+from bench.release_gate.objectives import ObjectiveVerdict
 from bench.results.baseline import BaselineRun
 from bench.statistics.gate import Verdict
 from bench.statistics.paired_shares import clopper_pearson
@@ -25,12 +25,12 @@ Z = 1.959963984540054
 NOTHING = (None, None)
 
 
-def judged(text: str, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun] | None = None) -> Objectively:
+def judged(text: str, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun] | None = None) -> ObjectiveVerdict:
     wanted = parse([text, "ttft:p99<60ms"])[0]
     return objectives.judge(wanted, runs, [entry_with()] * len(runs) if entries is None else entries)
 
 
-def ends(found: Objectively) -> tuple[float | None, float | None]:
+def ends(found: ObjectiveVerdict) -> tuple[float | None, float | None]:
     return NOTHING if found.interval is None else (found.interval.low, found.interval.high)
 
 

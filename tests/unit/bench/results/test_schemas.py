@@ -18,7 +18,7 @@ from msgspec import structs
 from bench.results.base import Count, Number, Result, every_key, keys, needs, rounded, to_plain
 from bench.results.numbers import Statistics
 from bench.results.schema import schema_of
-from bench.results.server import ServerSaid
+from bench.results.server import ServerReported
 from bench.results.summary import from_json
 from bench.results.tokens import Tokens
 from tests.support.golden_run import golden_summary
@@ -147,7 +147,7 @@ def test_every_part_of_a_result_is_frozen_and_leaves_defaults_out_unless_it_says
 
 def test_times_that_no_reply_says_are_left_out() -> None:
     some, none = filled(Statistics, n=2), filled(Statistics, n=0)
-    said = filled(ServerSaid, queue_ms=some, prefill_ms=none, ttft_ms=some, decode_ms=none, outside_ms=none)
+    said = filled(ServerReported, queue_ms=some, prefill_ms=none, ttft_ms=some, decode_ms=none, outside_ms=none)
     assert said.times() == {"queue_ms": some, "ttft_ms": some}
     lacking = structs.replace(said, queue_ms=None)  # As a field that a later version has.
     assert lacking.times() == {"ttft_ms": some}

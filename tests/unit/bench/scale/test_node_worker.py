@@ -371,7 +371,7 @@ def test_each_delivery_is_asked_for_by_the_last_until_the_program_is_ready(drive
     worker = driver(actor)
     asyncio.run(worker.ready())
     assert actor.calls == [("take", 0), ("take", 1), ("take", 2)]
-    assert worker.heard.stocked == 9
+    assert worker.state.stocked == 9
 
 
 def test_a_clock_is_measured_by_16_pings_unless_it_is_ours(
@@ -396,8 +396,8 @@ def test_what_a_node_delivers_is_written_here(driver: Callable[..., RemoteWorker
     assert [log.path for log in logs] == [tmp_path / name for name in shard_names(3)]
     assert logs[0].content == b"".join(part.records for part in parts)
     assert logs[1].content == b'{"t_ns":1}\n{"t_ns":2}\n'
-    assert (worker.heard.counts["done"], live.ended, worker.heard.died, worker.closed) == (2, 2, None, True)
-    assert worker.heard.report == replace(REPORT, problems=("on n1: full",))
+    assert (worker.state.counts["done"], live.ended, worker.state.died, worker.closed) == (2, 2, None, True)
+    assert worker.state.report == replace(REPORT, problems=("on n1: full",))
     assert actor.calls[-1] == ("close", True)
     asyncio.run(worker.close(done=True))
     worker.hang_up(done=True)
@@ -411,7 +411,7 @@ def test_a_lost_node_is_told_with_what_is_missing(
     for done, missing in ((3, 2), (1, 0), (0, 0)):
         worker = driver(Actor(take=[delivery(1, [made_record(1)], done), LOST]))
         asyncio.run(worker.follow(Counted(), 1_500_000_000))
-        assert worker.heard.died == (
+        assert worker.state.died == (
             "was lost with its node 3.5 s after the start (1 of its records are here; by its last report, "
             f"{missing} that had ended and 1 that were in flight are missing)"
         )
@@ -431,7 +431,7 @@ def test_how_a_worker_ended_is_what_it_said_first(
 ) -> None:
     worker = driver(Actor(take=deliveries))
     asyncio.run(worker.follow(Counted(), 0))
-    assert worker.heard.died == died
+    assert worker.state.died == died
 
 
 @pytest.mark.parametrize("done", [True, False])

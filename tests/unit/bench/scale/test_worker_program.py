@@ -78,7 +78,7 @@ def test_without_a_parent_what_is_in_flight_is_cut_once() -> None:
 
 
 def test_what_was_told_is_told_once() -> None:
-    told = program._Told(["ttft"])
+    told = program._Unreported(["ttft"])
     told.add(made_record(0), NOTHING)
     told.add(made_record(1), NOTHING)
     assert [told.take().run.succeeded for _ in range(2)] == [2, 0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.records import Outcome, RequestRecord
-from bench.server_metrics.client_totals import ClientTotals, Said
+from bench.server_metrics.client_totals import ClientTotals, Reported
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.tables import table_of
 
@@ -40,19 +40,19 @@ def told(found: ClientTotals) -> dict[str, Any]:
 
 
 def test_a_sum_says_how_many_said_it_and_how_many_did_not() -> None:
-    said = Said()
+    said = Reported()
     said.add(np.array([True, False, True, True, False]), np.array([3, 0, 0, 5, 0]))
-    assert said == Said(total=8, by=3, silent=2)
+    assert said == Reported(total=8, by=3, silent=2)
     said.add(np.array([False]), np.array([7]))
-    assert said == Said(total=8, by=3, silent=3)
+    assert said == Reported(total=8, by=3, silent=3)
 
 
 @pytest.mark.parametrize("count", [added, one_by_one])
 def test_successful_requests_are_added_up(count: Any) -> None:
-    silent = Said(0, 0, 3)
+    silent = Reported(0, 0, 3)
     assert told(count(*RECORDS)) == {
         "sent": 3, "succeeded": 3, "unsure": 0, "sent_again": 0, "cancelled": 0, "inputs": None,
-        "input_tokens": 27, "output_tokens": 8, "cached_tokens": Said(8, 2, 1),
+        "input_tokens": 27, "output_tokens": 8, "cached_tokens": Reported(8, 2, 1),
         "draft_steps": silent, "draft_tokens": silent, "accepted_tokens": silent, "end_ms": 195,
     }  # fmt: skip
     assert count(*RECORDS).ttfts_s == pytest.approx([0.03, 0.04, 0.05])
@@ -102,7 +102,7 @@ def test_drafts_and_inputs_are_added_up() -> None:
     drafting = made_record(0, draft_steps=5, draft_tokens=15, accepted_tokens=9)
     found = added(drafting, drafting, made_record(1))
     assert (found.draft_steps, found.draft_tokens, found.accepted_tokens) == (
-        Said(10, 2, 1), Said(30, 2, 1), Said(18, 2, 1),
+        Reported(10, 2, 1), Reported(30, 2, 1), Reported(18, 2, 1),
     )  # fmt: skip
     embedded = [made_record(place, chunks_ms=(), inputs=inputs) for place, inputs in enumerate((3, 4, None))]
     assert added(*embedded).inputs == 7

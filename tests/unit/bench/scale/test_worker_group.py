@@ -25,10 +25,10 @@ from bench.load.sampling import ClientState
 from bench.modes.interface import LoadPlan
 from bench.modes.share import WorkerShare
 from bench.process import child_process
-from bench.scale.heard import CHANGE_LEAD_NS, Heard, Together
 from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused, WarmupEnds
 from bench.scale.plan import workers_of
 from bench.scale.processes import WorkerProcesses
+from bench.scale.worker_group import CHANGE_LEAD_NS, WorkerGroup, WorkerState
 from tests.support.made_records import made_record
 from tests.support.scripted_workers import Counted, last_words
 
@@ -75,7 +75,7 @@ def update(done: int, *, in_flight: int = 1, failures: int = 0, lag_ms: float = 
 
 class Member:
     def __init__(self, number: int) -> None:
-        self.heard = Heard(number, f"worker {number}")
+        self.state = WorkerState(number, f"worker {number}")
         self.told: list[object] = []
 
     def send(self, message: object) -> None:
@@ -84,19 +84,19 @@ class Member:
 
 def test_what_workers_said_last_is_added_up_and_the_worst_of_it_is_told() -> None:
     members, live = [Member(0), Member(1), Member(2)], Counted()
-    together = Together(members, 4.0)
+    together = WorkerGroup(members, 4.0)
     assert (together.counts(0), together.failures, together.in_flight) == (NO_COUNTS, 0, 0)
-    first, second = members[0].heard, members[1].heard
-    assert first.hear(update(5, in_flight=2, failures=1, cpu=0.25), live) is True
-    assert first.hear(update(7, in_flight=3, failures=2, lag_ms=2.0, cpu=0.5, stocked=9), live) is True
-    assert second.hear(update(1, in_flight=4, failures=4, run_queue_share=0.125), live) is True
+    first, second = members[0].state, members[1].state
+    assert first.receive(update(5, in_flight=2, failures=1, cpu=0.25), live) is True
+    assert first.receive(update(7, in_flight=3, failures=2, lag_ms=2.0, cpu=0.5, stocked=9), live) is True
+    assert second.receive(update(1, in_flight=4, failures=4, run_queue_share=0.125), live) is True
     assert live.ended == 3
     assert together.counts(0) == {"in_flight": 7, "in_flight_ns": 70, "planned": 18, "sent": 10, "done": 8}
     assert (together.failures, together.in_flight) == (6, 7)
     assert together.client == ClientState(loop_lag_ms=2.0, cpu=0.5, run_queue_share=0.125, slowest="worker 0")
     assert (first.stocked, second.stocked) == (9, None)
     second.is_dead("was killed")
-    assert first.hear(REPORT, live) is False  # type: ignore[arg-type]
+    assert first.receive(REPORT, live) is False  # type: ignore[arg-type]
     assert together.in_flight == 3
     assert [(one.worker, one.name, one.in_flight, one.done, one.died) for one in together.health] == [
         (0, "worker 0", 3, 7, None), (1, "worker 1", 0, 1, "was killed"), (2, "worker 2", 0, 0, None),
@@ -107,12 +107,12 @@ def test_what_workers_said_last_is_added_up_and_the_worst_of_it_is_told() -> Non
     report = together.report()
     assert (report.workers, report.died) == ((REPORT,), ("worker 1 was killed",))
     with pytest.raises(UsageError, match="no room"):
-        second.hear(Refused(UsageError("no room")), live)
+        second.receive(Refused(UsageError("no room")), live)
 
 
 def test_an_order_reaches_every_worker() -> None:
     members = [Member(0), Member(1)]
-    together = Together(members, 4.0)
+    together = WorkerGroup(members, 4.0)
     together.tell(Order.STOP, "enough")
     together.warmup_ends(17)
     together.change(19, 2.5)
@@ -121,11 +121,11 @@ def test_an_order_reaches_every_worker() -> None:
 
 def test_a_change_waits_for_requests_that_have_to_be_made() -> None:
     members = [Member(0), Member(1)]
-    assert Together(members, 4.0).lead_ns(1e6) == CHANGE_LEAD_NS == 250_000_000
-    members[1].heard.stocked = 0
-    assert Together(members, 4.0).lead_ns(4.0) == CHANGE_LEAD_NS
-    assert Together(members, 4.0).lead_ns(5.0) > CHANGE_LEAD_NS
-    assert Together(members, None).lead_ns(5.0) == CHANGE_LEAD_NS
+    assert WorkerGroup(members, 4.0).lead_ns(1e6) == CHANGE_LEAD_NS == 250_000_000
+    members[1].state.stocked = 0
+    assert WorkerGroup(members, 4.0).lead_ns(4.0) == CHANGE_LEAD_NS
+    assert WorkerGroup(members, 4.0).lead_ns(5.0) > CHANGE_LEAD_NS
+    assert WorkerGroup(members, None).lead_ns(5.0) == CHANGE_LEAD_NS
 
 
 class Process(subprocess.Popen[bytes]):
@@ -191,7 +191,7 @@ def test_workers_get_ready_begin_and_report(monkeypatch: pytest.MonkeyPatch) -> 
         programs[1].send(Ready(None))
         await crew.prepare()
         assert crew.preparing == "waiting for workers to get ready: 2 of 2 are"
-        assert [worker.heard.stocked for worker in crew.workers] == [7, None]
+        assert [worker.state.stocked for worker in crew.workers] == [7, None]
         live = Counted()
         crew.begin(17, live)
         assert [program.recv() for program in programs] == [Begin(17), Begin(17)]
@@ -203,7 +203,7 @@ def test_workers_get_ready_begin_and_report(monkeypatch: pytest.MonkeyPatch) -> 
         report = await load
         assert (report.workers, live.ended) == ((REPORT,), 2)
         assert report.died == (
-            f"{crew.workers[1].heard.name} was killed by SIGKILL (which the system does when memory runs out)",
+            f"{crew.workers[1].state.name} was killed by SIGKILL (which the system does when memory runs out)",
         )
         crew.tell(Order.CUT)  # The dead hear nothing.
         assert programs[0].recv() == Command(Order.CUT)

@@ -47,16 +47,16 @@ class SearchResult:
 
     @classmethod
     def of(
-        cls, path: Path, headline: str, search: Search, found: Conclusion, stopped_by: Ending, exit_status: Exit,
+        cls, path: Path, headline: str, search: Search, conclusion: Conclusion, stopped_by: Ending, exit_status: Exit,
         summary: Mapping[str, Any],
     ) -> SearchResult:  # fmt: skip
-        known = found.known
+        known = conclusion.known
         return cls(
             path=path,
             headline=headline,
-            conclusion=found.kind,
-            at_least=found.at_least,
-            below=found.below,
+            conclusion=conclusion.kind,
+            at_least=conclusion.at_least,
+            below=conclusion.below,
             capacity=None if known is None else known.estimate,
             low=None if known is None else known.low,
             high=None if known is None else known.high,

@@ -17,7 +17,7 @@ from bench.scale.messages import Change, Command, ProgressUpdate, Refused, Warmu
 CHANGE_LEAD_NS = 250 * NS_PER_MS
 
 
-class Heard:
+class WorkerState:
     """A worker's last message. `report`: its final one. `died`: how it died."""
 
     def __init__(self, number: int, name: str) -> None:
@@ -30,7 +30,7 @@ class Heard:
         self.report: WorkerReport | None = None
         self.died: str | None = None
 
-    def hear(self, message: ProgressUpdate | WorkerReport | Refused, progress: Progress) -> bool:
+    def receive(self, message: ProgressUpdate | WorkerReport | Refused, progress: Progress) -> bool:
         """Handle a message. Returns False for the last one. Raises the error that ended the worker's load."""
         if isinstance(message, Refused):
             raise message.error
@@ -52,14 +52,14 @@ class Member(Protocol):
     """A worker that receives messages."""
 
     @property
-    def heard(self) -> Heard:
+    def state(self) -> WorkerState:
         """Its last message."""
 
     def send(self, message: object) -> None:
         """Send it a message; ignored if the worker has died."""
 
 
-class Together:
+class WorkerGroup:
     """Several workers as one: their reports are summed, and orders go to all. The base of every `Crew` of remote
     workers."""
 
@@ -69,23 +69,23 @@ class Together:
         self._planned_load = planned_load
 
     @property
-    def _heard(self) -> list[Heard]:
-        return [member.heard for member in self._members]
+    def _states(self) -> list[WorkerState]:
+        return [member.state for member in self._members]
 
     def report(self) -> CrewReport:
-        heard = self._heard
+        workers = self._states
         return CrewReport(
-            workers=tuple(worker.report for worker in heard if worker.report is not None),
-            died=tuple(f"{worker.name} {worker.died}" for worker in heard if worker.died is not None),
+            workers=tuple(worker.report for worker in workers if worker.report is not None),
+            died=tuple(f"{worker.name} {worker.died}" for worker in workers if worker.died is not None),
         )
 
     def counts(self, at_ns: int) -> dict[str, int]:
-        return {key: sum(worker.counts[key] for worker in self._heard) for key in NO_COUNTS}
+        return {key: sum(worker.counts[key] for worker in self._states) for key in NO_COUNTS}
 
     @property
     def client(self) -> ClientState:
         """The worst state among the workers, as last reported, and which worker it is."""
-        return worst(replace(worker.client, slowest=worker.name) for worker in self._heard)
+        return worst(replace(worker.client, slowest=worker.name) for worker in self._states)
 
     @property
     def health(self) -> tuple[WorkerHealth, ...]:
@@ -101,16 +101,16 @@ class Together:
                 done=worker.counts["done"],
                 died=worker.died,
             )
-            for worker in self._heard
+            for worker in self._states
         )
 
     @property
     def failures(self) -> int:
-        return sum(worker.failures for worker in self._heard)
+        return sum(worker.failures for worker in self._states)
 
     @property
     def in_flight(self) -> int:
-        return sum(worker.counts["in_flight"] for worker in self._heard)
+        return sum(worker.counts["in_flight"] for worker in self._states)
 
     def tell(self, order: Order, reason: str = "") -> None:
         for member in self._members:
@@ -122,7 +122,7 @@ class Together:
 
     def lead_ns(self, load: float) -> int:
         """Time for a message to arrive even if a worker is busy, and for more requests if they would run out."""
-        return CHANGE_LEAD_NS + lead_ns([worker.stocked for worker in self._heard], load, self._planned_load)
+        return CHANGE_LEAD_NS + lead_ns([worker.stocked for worker in self._states], load, self._planned_load)
 
     def change(self, at_ns: int, load: float) -> None:
         """The total load; each worker takes the same share as of the first load."""
