@@ -301,9 +301,7 @@ def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
         rows.append(
             row("b1", why, concurrency=max(4, most), input_tokens="uniform:64..2048", output_tokens="uniform:16..64")
         )
-    elif found["b1"].told and alike(
-        np.array([stream.fresh_tokens for run in runs for stream in run.streams if stream.sure], np.float64)
-    ):
+    elif alike(np.array([stream.fresh_tokens for run in runs for stream in run.streams if stream.sure], np.float64)):
         why = "prompts are too alike in length to tell what each costs besides its tokens: b1 holds for such prompts"
         rows.append(
             row("b4", why, concurrency=max(4, most), input_tokens="uniform:64..2048", output_tokens="uniform:16..64")
