@@ -45,7 +45,7 @@ def test_ticked_tasks_are_compared_on_the_page_of_the_command(browser: Browser, 
         box.check()
     page.get_by_role("button", name="Compare the chosen").click()
     page.wait_for_url(re.compile("/compare"))
-    # Another load is another measurement: a sentence says so, and one click compares them all the same.
+    # Another load is another measurement: a sentence explains it, and one click compares them anyway.
     assert re.search(r"they differ in rate \(\d+ against \d+\)", page.get_by_role("alert").inner_text())
     page.get_by_role("button", name="Compare all the same").click()
     comparison = page.frame_locator("iframe[title=Comparison]")
@@ -66,7 +66,7 @@ def test_a_button_pressed_again_before_the_answer_does_nothing(browser: Browser,
     start.click()
     start.click()
     assert page.evaluate("kept") == [False, True]
-    # A reader who has broken off the answer may press it again.
+    # A user who interrupts the answer may click again.
     page.evaluate("navigation.dispatchEvent(new Event('navigateerror'))")
     start.click()
     assert page.evaluate("kept") == [False, True, False]
@@ -82,10 +82,10 @@ def test_problems_stand_beside_their_fields(browser: Browser, url: str) -> None:
     submit(page, "Wrong", url="http://127.0.0.1:9", concurrency="many", duration="soon", timeout="-1")
     wrong = page.locator(".field.bad")
     wrong.first.wait_for()
-    page.wait_for_load_state()  # The first of them may be there before the others.
+    page.wait_for_load_state()  # One of them may appear before the others.
     assert wrong.locator("label").all_inner_texts() == ["Users", "Duration", "Timeout"]
     assert page.locator("[name=concurrency]").input_value() == "many"
-    # The first of them is where one goes on, and says what is wrong with it.
+    # The first one gets the focus, with a description of the problem.
     first = page.locator("[name=concurrency]:focus[aria-invalid=true]")
     described = first.get_attribute("aria-describedby") or ""
     assert wrong.first.locator(".wrong").inner_text() in page.locator(f"#{described.split()[-1]}").inner_text()
@@ -150,7 +150,7 @@ def test_every_page_fits_every_width(scheme: str, language: str, browser: Browse
         for width in (1440, 1024, 768, 390):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
-            # Nor does a table scroll sideways in its card.
+            # No table scrolls sideways in its card either.
             assert page.evaluate(WIDER_WITHIN) == [], (path, width)
     assert complaints == []
     page.close()

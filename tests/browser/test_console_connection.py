@@ -1,4 +1,4 @@
-"""A page whose console dies says so, and after a restart it asks for the token in place."""
+"""A page whose console dies reports it, and after a restart asks for the token in place."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def console_at(runs: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], s
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """The port of both consoles. No other process can take it between them."""
+    """The port of both consoles, reserved from other processes between them."""
     with held_port() as held:
         yield held
 
@@ -71,9 +71,9 @@ def test_a_page_says_that_the_connection_is_lost_and_asks_for_the_token_after_a_
         page.get_by_role("button", name="Open").click()
         page.locator("#lost input[name=token]").wait_for(state="detached")
         page.locator("#badge", has_text="queued").wait_for()
-        # The other page has the new cookie too: it goes on by itself.
+        # The other page has the new cookie too: it continues by itself.
         other.locator("#lost").wait_for(state="hidden")
-        # A click on a page of an earlier life leads to a field for the token, and back.
+        # A click on a page from an earlier console leads to a field for the token, and back.
         context.clear_cookies()
         page.get_by_role("button", name="Stop").first.click()
         page.get_by_role("heading", name="Sign in").wait_for()

@@ -1,4 +1,4 @@
-"""The console in another language: what is typed stays when it changes, and the charts of a live page have its words."""
+"""The console in another language: typed values survive the change, and the charts of a live page are translated."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def test_a_reader_of_chinese_types_changes_the_language_and_watches(browser: Bro
         page.locator(f"[name={name}]").fill(text)
     page.locator("#language").click()
     page.get_by_role("heading", name="New task").wait_for()
-    # The page's script fills the fields in again, and opens what was open last.
+    # The page's script fills the fields in again, and reopens the section that was open.
     page.locator("#more[open]").wait_for()
     assert page.url.endswith("/new")
     assert page.locator("html").get_attribute("lang") == "en"
     typed = {
         name: page.locator(f"[name={name}]").input_value() for name in ("rate", "title", "seed", "api_key", "headers")
     }
-    # Secrets are written down nowhere: their fields ask again.
+    # Secrets are stored nowhere: their fields must be typed again.
     assert typed == {"rate": "7", "title": "夜间", "seed": "3", "api_key": "", "headers": ""}
     assert page.locator("[name=api_key]").get_attribute("placeholder") == "Type it again."
     assert page.locator("[name=mode][value=rate]").is_checked()
     assert page.evaluate("sessionStorage.length") == 0
-    # Another page has nothing to be filled in, and the way back is one click.
+    # Another page has no fields to fill in, and the way back is one click.
     page.locator("#language").click()
     page.get_by_role("heading", name="新建任务").wait_for()
     page.goto(page.url.removesuffix("new"))
@@ -57,12 +57,12 @@ def test_a_reader_of_chinese_types_changes_the_language_and_watches(browser: Bro
     page.locator("#chart-requests_per_s .panels").focus()
     page.keyboard.press("ArrowRight")
     assert page.locator("#chart-requests_per_s .tip em").all_inner_texts() == ["已发送"]
-    # Who reads further down keeps the live charts.
+    # A reader further down the page keeps the live charts.
     page.evaluate("scrollTo(0, 0)")
-    # On a busy machine it may just have come to its end by itself: then there is nothing to click.
+    # On a busy machine it may just have ended by itself: then there is nothing to click.
     page.get_by_role("button", name="停止").evaluate_all("buttons => buttons.forEach(button => button.click())")
     page.locator("iframe.report").wait_for()
-    # Where the live charts are gone, nothing draws them any more, not even when the reader comes back to the page.
+    # Once the live charts are gone, nothing draws them any more, even when the reader returns to the page.
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     assert complaints == []
     page.close()

@@ -1,4 +1,4 @@
-"""A list that something moves in: its rows are taken anew, all when the list has changed, and what was done there stays."""
+"""A task list with a running task: its rows are refreshed, all of them if the list has changed, and user input stays."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_list_asks_for_the_rows_that_move_and_for_all_when_a_task_has_come(
     with page.expect_response(lambda reply: "only=" in reply.url) as asked:
         pass
     assert asked.value.url == f"{base}?only={waiting}"
-    # Only what moves is in the reply, and only its row is another one.
+    # The reply has only the running task, and only its row is replaced.
     assert "20261125T150000-old" not in asked.value.text()
     made_run(tmp_path / "runs", "20261125T150001-new")
     page.locator("tbody tr", has_text="150001-new").wait_for()

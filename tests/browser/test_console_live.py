@@ -1,4 +1,4 @@
-"""The page of a task that runs, in a real browser: its charts have the values of live.jsonl, in any period of it."""
+"""The page of a running task, in a real browser: its charts have the values of live.jsonl, for any period."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def times(ms: float) -> dict[str, Any]:
 
 
 def line(second: int, **changes: Any) -> bytes:
-    """A second of a load of ten requests, of which two are refused in the fifth, and all are slow from there on."""
+    """A second of a load of ten requests: two are refused in the fifth second, and all are slow from then on."""
     refused = 2 if second == SLOW_FROM + 1 else 0
     ms = 400.0 if second > SLOW_FROM else 50.0
     return orjson.dumps(
@@ -64,7 +64,7 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
     page, complaints = opened(browser, url)
     with RunDirectory(run).held():
         page.goto(page.url + "tasks/run")
-        # Before the first second there is nothing to draw, and nothing is drawn.
+        # Before the first second there is nothing to draw.
         page.locator("#no-numbers").wait_for()
         assert not page.locator("#chart-status_codes").is_visible()
         (run / LIVE).write_bytes(b"".join(map(line, range(1, SECONDS))))
@@ -88,12 +88,12 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
             ["name.of-a-replica:8000", "2.500", "–", "0"],
         ]
         page.set_viewport_size({"width": 420, "height": 900})
-        # None of its columns is cut off on a phone.
+        # No column is cut off on a phone.
         assert (
             page.locator("#replicas .scroll").evaluate("({scrollWidth, clientWidth}) => scrollWidth - clientWidth") == 0
         )
         page.set_viewport_size({"width": 1440, "height": 900})
-        # The slider shows the last seconds, and the menu beside it says how many.
+        # The slider shows the last seconds, and the menu beside it their number.
         page.locator("#period [type=range]").press("Home")
         assert page.locator("#period select option:checked").inner_text() == "the last 5 s"
         assert page.evaluate("period") == [SECONDS - 5, SECONDS]
@@ -101,12 +101,12 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
         page.locator("#period [type=range]").press("End")
         assert page.evaluate("period") is None
         assert page.locator("#period select option:checked").inner_text() == "everything"
-        # The axis of a part that begins at nought, as of one that was zoomed.
+        # An axis that begins at zero, as when zoomed.
         assert (
             page.evaluate("CHARTS.flatMap(chart => chart.lists.map(list => list.textContent)).join().includes('-0')")
             is False
         )
-        # A period that is typed: its numbers are those of its seconds.
+        # A typed period: its numbers are those of its seconds.
         bounds = page.locator("#period input[type=number]")
         bounds.nth(0).fill("0")
         bounds.nth(1).fill(str(SLOW_FROM))
@@ -117,14 +117,14 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
         assert float(p99) == pytest.approx(50, rel=0.01)
         page.locator("#marks summary").press("Enter")
         page.locator("[name=title]").press_sequentially("Nigh")
-        # It ends: its files come, and its lock goes.
+        # It ends: its files appear, and its lock disappears.
         for file_of_ended in made_run(tmp_path / "ended", "run").iterdir():
             if file_of_ended.name != LIVE:
                 shutil.copy(file_of_ended, run)
     page.locator("iframe.report").wait_for()
     page.keyboard.type("tly")
     assert page.locator("[name=title]").input_value() == "Nightly"
-    # Who reads a period of the charts keeps it, and finds the report below.
+    # A reader of a period of the charts keeps it, and finds the report below.
     assert page.evaluate(VALUES, "status_codes") == [10 * SLOW_FROM, 0]
     page.get_by_role("link", name="Report", exact=True).click()
     page.wait_for_url(re.compile("#report$"))
@@ -140,7 +140,7 @@ def test_a_second_between_two_without_a_first_token_is_a_dot(browser: Browser, u
     with RunDirectory(run).held():
         page.goto(page.url + "tasks/run")
         page.locator("#n-sent", has_text="60").wait_for()
-        # The number is there before the chart has all seconds: two dots, and a line between the last two.
+        # The number appears before the chart has all seconds: two dots, and a line between the last two.
         page.wait_for_function(DRAWN_WITH, arg=[2, 1])
     assert complaints == []
     page.close()

@@ -1,4 +1,5 @@
-"""The page of targets in a real browser: a narrow one scrolls its table, not the page, and its form names every endpoint."""
+"""The page of targets in a real browser: a narrow window scrolls its table, not the page, and its form names every
+endpoint."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ def test_a_saved_target_fits_a_narrow_page(browser: Browser, url: str) -> None:
     page.wait_for_load_state()  # Its style sheet is here.
     page.set_viewport_size({"width": 420, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
-    assert all("400" in said for said in complaints)  # The probe that fails answers so.
+    assert all("400" in said for said in complaints)  # The failing probe causes this.
 
 
 def test_the_url_of_another_server_leaves_the_chosen_target(browser: Browser, url: str) -> None:

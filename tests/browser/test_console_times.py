@@ -1,4 +1,4 @@
-"""Times on the console's pages are those of the reader's clock, and a time that is typed means that clock's too."""
+"""Times on the console's pages are in the reader's time zone, and so is a typed time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""An upload whose connection is lost goes on, and one whose page was left goes on when the same file is chosen again."""
+"""An upload whose connection is lost continues, and one whose page was left continues when the same file is chosen
+again."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ def test_an_upload_goes_on_after_a_lost_connection_and_after_its_page_was_left(
         if route.request.method == "PUT":
             lost_once(route)
         elif len(ranges) == 2:
-            asked_again.append(route)  # Its answer ends what the page says of the connection.
+            asked_again.append(route)  # Its answer clears the page's connection message.
         else:
             route.continue_()
 

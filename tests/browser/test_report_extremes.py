@@ -1,5 +1,5 @@
-"""Pages of results that hardly fit: errors without a space, names of 200 characters in three scripts, values of 1e6 and 1e-6,
-fifty arms, forty runs. No page scrolls sideways, on paper neither, and every axis can be read."""
+"""Pages of extreme results: errors without spaces, names of 200 characters in three scripts, values of 1e6 and 1e-6,
+fifty arms, forty runs. No page scrolls sideways, nor on paper, and every axis is readable."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_comparison_of_forty_runs_has_ticks_that_name_them(browser: Browser, t
 
 
 def race(arms: int, size: float, *, failed: int = 0) -> Document:
-    """The first arms fail, and the next is the best."""
+    """The first arms fail, and the next one is the best."""
     places = ("failed",) * failed + ("best",) * (arms > failed) + ("not told apart",) * (arms - failed - 1)
     change = {"value": size, "low": -size, "high": size * 1e3}
     why = {"why": "x" * 300, "last_words": [NAME]}

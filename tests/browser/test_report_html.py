@@ -1,4 +1,4 @@
-"""The report in a real browser: it asks for nothing, complains of nothing, and shows its charts in light and dark."""
+"""The report in a real browser: it requests nothing, reports no errors, and shows its charts in light and dark."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_page_of_a_certificate_shows_its_plots_and_asks_for_nothing(
         assert box is not None
         assert box["width"] > 150
         assert box["height"] > 60
-    # Its charts over time zoom together, without any numbers to compute anew.
+    # Its charts over time zoom together; there are no numbers to recompute.
     boxes = page.locator("[data-time] svg").evaluate_all("svgs => svgs.map(svg => svg.getAttribute('viewBox'))")
     page.locator("#chart-error-ttft_ms .panels").focus()
     for key in ("ArrowRight", "Shift+ArrowRight", "Enter"):

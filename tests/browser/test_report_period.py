@@ -1,4 +1,4 @@
-"""Looking closer at a report, in a real browser: zoom, periods whose numbers are computed anew, legends, saving, paper."""
+"""Interaction with a report in a real browser: zoom, periods with recomputed numbers, legends, saving, printing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FROM_S, TO_S = 10, 20
 
 
 def _records() -> list[RequestRecord]:
-    """30 s in which the third from 10 s on is four times slower, and one in nine requests of it fails."""
+    """30 s in which the third from 10 s on is four times slower, and one in nine of its requests fails."""
     chance = random.Random(5)
     records = []
     for index in range(900):
@@ -88,7 +88,7 @@ def _numbers(page: Page, metric: str) -> dict[str, float]:
 
 
 def _exact(metric: str, from_s: float, to_s: float) -> list[float]:
-    """The values of a period, from the records: TTFT by the first token, ITL by the token, the rest by the end."""
+    """A metric's values in a period, from the records: TTFT by first token, ITL by token, the rest by end."""
     found: list[float] = []
     for record in RECORDS:
         if record.outcome is not Outcome.OK:
@@ -129,16 +129,16 @@ def test_the_headline_numbers_are_those_of_the_period_and_come_back(page: Page) 
 
 def test_distributions_become_those_of_the_period_and_come_back(page: Page) -> None:
     def below(limit_ms: float) -> float:
-        """The share of the bars of TTFT that lie below a time."""
+        """The share of the TTFT bars below a time."""
         page.locator("#chart-ttft_distribution details").evaluate("details => { details.open = true; }")
-        # The table is made after it has been opened.
+        # The table is filled after it is opened.
         page.locator("#chart-ttft_distribution tbody tr").first.wait_for()
         rows = page.locator("#chart-ttft_distribution tbody tr").all_inner_texts()
         ends = [(float(re.split("[–\t ]", row)[1]), float(row.split("\t")[1])) for row in rows]
         return sum(share for high, share in ends if high <= limit_ms)
 
     drawn = page.locator("#chart-ttft_distribution svg").first.inner_html()
-    # Bars have borders of their own: a value near the limit may stand on either side.
+    # Bars have their own edges: a value near the limit may be on either side.
     whole = below(100)
     _drag(page, "ttft", FROM_S, TO_S)
     values = _exact("ttft", FROM_S, TO_S)
@@ -169,7 +169,7 @@ def test_charts_over_time_zoom_together_and_a_double_click_resets(page: Page) ->
         "18 s",
         "20 s",
     ]
-    # Of the zoomed part alone: the tip names its own seconds.
+    # Only for the zoomed part: the tip names its own seconds.
     page.locator("#chart-tpot .area").hover()
     assert re.match(r"1[45]–1[56] s", page.locator("#chart-tpot .tip").inner_text())
     page.locator("#chart-tpot .area").dblclick()
@@ -234,7 +234,7 @@ def test_a_chart_is_saved_as_csv_svg_and_png_and_its_table_is_whole(page: Page) 
     assert len(saved["PNG"]) > 5_000
     page.locator("[data-to=whole]").click()
     page.locator("#chart-requests_per_s summary").click()
-    # The table is made after the click has been answered.
+    # The table is filled after the click is handled.
     page.locator("#chart-requests_per_s tbody tr").nth(30).wait_for()
     assert page.locator("#chart-requests_per_s tbody tr").count() == 31
 

@@ -1,4 +1,4 @@
-"""The marks of axes: the script of a page, which draws them anew for a period, has the rules of the page as it came."""
+"""The ticks of axes: the page's script, which redraws them for a period, follows the rules of the original page."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _chart(k: int, *, ticks: tuple[tuple[float, str], ...] = (), **of: Any) -> C
 
 @pytest.fixture(scope="module")
 def charts() -> list[Chart]:
-    """Y axes over values of every size, above zero, around it and below, and axes that do not reach it."""
+    """Y axes over values of every size, above, around and below zero, and axes that do not reach it."""
     chance = random.Random(6)
     made = []
     for k in range(160):

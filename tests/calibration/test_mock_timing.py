@@ -1,7 +1,7 @@
-"""How well the mock keeps its plans and tells the truth, in real time on this machine.
+"""How well the mock keeps its plans and reports the truth, in real time on this machine.
 
-What else runs on the machine can spoil a run, but cannot make one better than the mock is. The numbers are printed with
-`-rP`.
+Other programs on the machine can spoil a run, but cannot make the mock look better than it is. The numbers are printed
+with `-rP`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MS = 1e6
 
 @dataclass
 class Run:
-    """What the client saw beside what the ledger says."""
+    """The client's observations beside the ledger."""
 
     lines: list[dict]  # type: ignore[type-arg]
     sent_ns: list[int]
@@ -112,7 +112,7 @@ def show(name: str, values: list[float]) -> None:
 
 
 def lateness_ms(run: Run) -> list[list[float]]:
-    """Done - planned of each token, a list a stream."""
+    """Done - planned of each token, one list per stream."""
     streams = []
     for line in run.lines:
         due = line["received_ns"] + line["planned"]["ttft_ns"]
@@ -139,16 +139,16 @@ def lateness_does_not_grow_along_a_stream(run: Run) -> None:
     last = [late for stream in streams for late in stream[-TOKENS // 4 :]]
     show("first quarter", first)
     show("last quarter", last)
-    # A millisecond of work lost a token would be 48 ms by then.
+    # A millisecond of work lost per token would add up to 48 ms by then.
     assert abs(statistics.median(last) - statistics.median(first)) < 0.3
 
 
 def a_write_stamp_is_right_before_the_kernels_receive_stamp(run: Run) -> None:
     lag = [(received - written) / _MS for received, written in run.single_reads]
     show("kernel receive - write stamp", lag)
-    # A reader that others keep from its processor finds several events in one read: 128 single ones were the least of 8 runs.
+    # A reader that gets no processor finds several events in one read: 128 single ones were the minimum over 8 runs.
     assert len(lag) >= STREAMS
-    # The two clocks are tied to within some 0.1 us; no receipt before its write.
+    # The two clocks are aligned to within some 0.1 us; no receipt before its write.
     assert quantile(lag, 0.001) > -0.005
     assert quantile(lag, 0.5) < 0.02
     assert quantile(lag, 0.9) < 0.05

@@ -26,7 +26,7 @@ from tests.support.run_process import wait_for
 
 
 class Following(bench.Observer):
-    """Notes what it is told; ends the load at the first numbers of requests that have ended, where it is asked to."""
+    """Records messages; on request, ends the load at the first numbers of ended requests."""
 
     def __init__(self, *, ends: bool = False) -> None:
         self.told: list[str] = []
@@ -71,7 +71,7 @@ def test_a_run_gives_a_typed_result_that_can_be_read_again(tmp_path: Path, capfd
     assert result.headline == result.numbers.verdict.headline
     assert result.headline.startswith(f"{result.verdict}, ")
     assert [(row.objective, row.held, row.shown) for row in result.objectives] == [
-        ("ttft:p99<100s", True, "not shown"),  # Six requests show nothing of a p99, nor of one error in a hundred.
+        ("ttft:p99<100s", True, "not shown"),  # Six requests prove nothing about a p99 or a 1% error rate.
         ("error_rate<1%", True, "not shown"),
     ]
     assert result.value("ttft:p99") == result.objectives[0].value == result.numbers.latency["ttft_ms"].p99
@@ -105,7 +105,7 @@ def test_an_observer_ends_the_load(tmp_path: Path) -> None:
 
 
 def in_a_loop(call: Callable[[], bench.RunResult]) -> bench.RunResult:
-    """What the call gives where an event loop runs, as in a notebook. (Browsers leave one in pytest's own thread.)"""
+    """The call's result inside a running event loop, as in a notebook. (Browsers leave one in pytest's own thread.)"""
 
     async def notebook() -> bench.RunResult:
         return call()

@@ -46,7 +46,7 @@ def test_speech_agrees_with_the_ledger_and_a_pause_of_the_server_is_a_playback_s
     assert {row["metric"] for row in calibration["metrics"]} == metrics
     true = {(row["metric"], row["stat"]): row["true"] for row in calibration["metrics"]}
     # Four pieces of 80 ms, and 100 ms ahead of the player: 900 ms are about 900 - 4 * (80 - 4) - 100 + 4 too many.
-    assert true["playback_stall_ms", "max"] > 100  # The first piece may be late, and so less of the pause is left.
+    assert true["playback_stall_ms", "max"] > 100  # The first piece may be late, which leaves less of the pause.
     assert true["playback_stalls", "max"] >= 1
     (sums,) = [row for row in calibration["agreement"] if row["what"] == "bytes of audio"]
     assert sums["here"] == sums["there"] == 20 * 9 * 3_840

@@ -1,4 +1,4 @@
-"""`python -m bench calibrate` as users call it: against its own mock, against one that runs, over many loads."""
+"""`python -m bench calibrate` as users call it: against its own mock, against a running one, over many loads."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ limits:
   cpu_busy_seconds: {suspect: 1.0, invalid: 1.0}
   littles_law_off: {suspect: 1.0, invalid: 1.0}
 """
-"""How exact it is on a busy machine is another test's matter."""
+"""Another test covers its accuracy on a busy machine."""
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_a_calibration_is_kept_and_shown_by_a_later_run_of_its_load(mock: MockPr
                                                                              "output_tokens"}  # fmt: skip
     (brief,) = kept(tmp_path)
     assert brief["shape"] == certificate["shape"]
-    # What a busy machine makes of it is not the matter here: let it be of a greater load, and good.
+    # The effect of a busy machine does not matter here: use a larger load, and a good result.
     path = tmp_path / "cache" / "trueload" / "certificates.json"
     content = read(path)
     for entry in content["machines"].values():
@@ -112,7 +112,7 @@ def test_each_replica_of_a_mock_is_held_against_its_own_lines(tmp_path: Path) ->
     # A mixture of replicas has no closed form.
     assert certificate["mock"]["closed_form"] == []
     assert "Error of each replica" in (tmp_path / "run" / "certificate.html").read_text()
-    # A defect: requests that are called those of another replica. Their numbers are no longer those of its lines.
+    # A defect: requests attributed to another replica. Their numbers no longer match its lines.
     path = tmp_path / "run" / "requests.jsonl"
     names = [part["target"] for part in parts]
     path.write_text(path.read_text().replace(names[0], "?").replace(names[1], names[0]).replace("?", names[1]))
@@ -149,7 +149,7 @@ def test_a_mock_that_runs_is_measured_from_where_its_ledger_stands(mock: MockPro
 
 
 class _Elsewhere(BaseHTTPRequestHandler):
-    """A mock as another machine's would look: what ours says, with another boot, and a clock a day ahead."""
+    """A mock as if on another machine: ours, with another boot id, and a clock a day ahead."""
 
     url = ""
     protocol_version = "HTTP/1.1"
@@ -192,7 +192,7 @@ def test_a_mock_on_another_machine_is_compared_by_durations(mock: MockProcess, t
         thread = Thread(target=server.serve_forever)
         thread.start()
         try:
-            # What passes a reply on as a whole takes its chunks together: replies that are not streamed will do.
+            # A proxy that forwards a whole reply merges its chunks: replies without streaming will do.
             status = bench(tmp_path, "calibrate", "--url", f"http://127.0.0.1:{server.server_port}", "--no-stream",
                            "--concurrency", "2", "--requests", "8", "--out", str(tmp_path / "run"))  # fmt: skip
         finally:
@@ -204,10 +204,10 @@ def test_a_mock_on_another_machine_is_compared_by_durations(mock: MockProcess, t
     assert certificate["clock"] == "other"
     assert (certificate["observation_lag_ms"], certificate["way_in_ms"]) == ({"n": 0}, {"n": 0})
     (p50,) = [r for r in certificate["metrics"] if (r["metric"], r["stat"]) == ("e2el_ms", "p50")]
-    # 30 ms and seven times 5, and what a busy machine makes of it: not the day that its clock is ahead.
+    # 30 ms and seven times 5, plus the delay of a busy machine, but not the day that its clock is ahead.
     assert 64.9 <= p50["true"] < 3_600_000
-    assert 0 < certificate["network_ms"] <= p50["error"]  # How much more is the machine's: the mock is in this process.
-    assert kept(tmp_path) == []  # The network is in its errors: it says nothing of a load on this machine alone.
+    assert 0 < certificate["network_ms"] <= p50["error"]  # The rest is the machine's: the mock is in this process.
+    assert kept(tmp_path) == []  # The network is in its errors, so it does not cover loads on this machine.
 
 
 def test_a_server_that_is_no_mock_is_named_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,7 +269,7 @@ def test_a_sweep_calibrates_each_load_and_keeps_what_it_found(
         assert row["errors_ms"]["ttft_ms"].keys() == {"p50", "p90", "p99"}
     assert capfd.readouterr().out.startswith("Loads that this machine measures correctly: ")
     assert 'class="area"><svg' in (tmp_path / "swept" / "sweep.html").read_text()
-    assert len(kept(tmp_path)) in (2, 3)  # One and two streams may come out as loads of one shape.
+    assert len(kept(tmp_path)) in (2, 3)  # One and two streams may count as loads of one shape.
     (entry,) = read(tmp_path / "cache" / "trueload" / "certificates.json")["machines"].values()
     assert entry["sweep"] == sweep
 
@@ -291,7 +291,7 @@ def test_the_checks_of_full_are_run_and_written_down(tmp_path: Path, capfd: pyte
     assert status == (Exit.GOOD if found["held"] else Exit.INVALID)
     assert [check["name"] for check in found["checks"]] == ["fast", "refused", "slow-reader"]
     counts = {row["what"]: row for check in found["checks"] for row in check["rows"] if "(ms)" not in row["what"]}
-    # Times may be late on a busy machine; what is counted may not be wrong.
+    # Times may be late on a busy machine; counts may not be wrong.
     assert all(row["held"] for row in counts.values()), counts
     assert counts["outcomes"]["seen"] == {"ok": 56, "http_error": 8}
     assert counts["chunks marked blocked, of the slow reader, at least"]["seen"] > 0

@@ -1,4 +1,5 @@
-"""`calibrate --endpoint messages|responses`: records and ledger agree in every count, with reasoning, sessions and errors."""
+"""`calibrate --endpoint messages|responses`: records and ledger agree in every count, with reasoning, sessions and
+errors."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def test_sessions_and_whole_replies_agree_too(endpoint: str, tmp_path: Path) -> 
     planned = "--mode sessions --turns 3 --history planned --concurrency 2 --requests 12"
     summary = calibrated(f"--endpoint {endpoint} {planned}", "--ttft 20ms --tpot 4ms", tmp_path / "sessions")
     assert summary["counts"]["by_outcome"] == {"ok": 12}
-    # The history is the chat that was counted, in the shape of the endpoint.
+    # The history is the counted chat, in the endpoint's form.
     assert summary["tokens"]["asked_against_got"]["input"] == {"compared": 12, "differ": 0, "share": 0}
     whole = calibrated(f"--endpoint {endpoint} --no-stream --concurrency 2 --requests 8", MOCK, tmp_path / "whole")
     assert whole["counts"]["by_outcome"] == {"ok": 8}

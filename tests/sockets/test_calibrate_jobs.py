@@ -20,11 +20,11 @@ limits:
   cpu_busy_seconds: {suspect: 1.0, invalid: 1.0}
   littles_law_off: {suspect: 1.0, invalid: 1.0}
 """
-"""How exact it is on a busy machine is another test's matter."""
+"""Another test covers its accuracy on a busy machine."""
 
 
 def _agents(path: Path) -> str:
-    """A job with two sub-agents beside each other between its first step and its last, then one of one step."""
+    """A job with two parallel sub-agents between its first and last step, then a job of one step."""
     turns = [
         {"id": "plan", "content": "Mend the test.", "output_tokens": 4},
         {"id": "one", "content": "Look here.", "output_tokens": 9, "after": ["plan"], "continues": None, "agent": "one",
@@ -35,7 +35,7 @@ def _agents(path: Path) -> str:
          "pause": "tool", "think_time_s": 0.01},
         {"content": "And now the next.", "output_tokens": 3, "think_time_s": 0.05, "pause": "human"},
     ]  # fmt: skip
-    # Its tool runs on past the end of the warm-up, however late it begins: one job is under way there.
+    # Its tool runs past the end of the warm-up, however late it begins: one job is active there.
     slow = [{**turn, "think_time_s": 0.6} if turn.get("id") == "one" else turn for turn in turns]
     rows = [{"session": f"agent-{k}", "turns": slow if k == 0 else turns} for k in range(3)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -55,15 +55,15 @@ def test_a_calibration_compares_job_seconds_with_the_ledger(
     assert status in (Exit.GOOD, Exit.INVALID)
     certificate: dict[str, Any] = orjson.loads((tmp_path / "run" / "certificate.json").read_bytes())
     summary: dict[str, Any] = orjson.loads((tmp_path / "run" / "summary.json").read_bytes())
-    # Both sides must find the same jobs: those that were cut, and those of the warm-up, in neither.
+    # Both sides must find the same jobs, without cut jobs and those of the warm-up.
     assert lasting(certificate["problems"]) == []
     jobs = summary["jobs"]
     assert jobs["counts"]["completed"] == jobs["job_s"]["n"] > 5
-    # The warm-up is the first step of each user's first job, and the rest of these jobs is in the run.
+    # The warm-up is the first step of each user's first job; the rest of these jobs is in the run.
     assert jobs["counts"]["begun_before"] == 4
     rows = {row["stat"]: row for row in certificate["metrics"] if row["metric"] == "job_ms"}
     assert rows["p50"]["measured"] == pytest.approx(1000 * jobs["job_s"]["p50"])
-    # Four steps with a time to the first token of 20 ms: those side by side count once, and the tools are in it.
+    # Four steps with a TTFT of 20 ms: parallel ones count once, and the tools are included.
     assert (jobs["steps"]["min"], jobs["steps"]["max"]) == (1, 4)
     assert rows["max"]["true"] > 3 * 20 + 20
     assert jobs["time"]["model"]["s"] + jobs["time"]["tools"]["s"] <= jobs["job_s"]["mean"] * jobs["job_s"]["n"] + 1e-6

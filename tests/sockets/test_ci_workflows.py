@@ -1,5 +1,5 @@
-"""action.yml, the component of GitLab and the workflows of examples/ci: they keep the published schemas, and the action's and
-the component's commands work, against the mock."""
+"""action.yml, the GitLab component and the workflows of examples/ci: they match the published schemas, and the commands
+of the action and the component work against the mock."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 
 def problems(path: Path, contents: list[dict[str, Any]]) -> list[str]:
-    """What the published schema says against a file. The schema of GitLab takes a component's two documents one by one."""
+    """The published schema's complaints about a file. GitLab's schema takes a component's two documents one by one."""
     validator = Draft7Validator(orjson.loads(SCHEMAS.joinpath(SCHEMA_OF[path]).read_bytes()))
     return [f"{error.json_path}: {error.message}" for content in contents for error in validator.iter_errors(content)]
 
@@ -73,7 +73,7 @@ def test_a_mistake_is_seen() -> None:
 
 
 def inputs_of(uses: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
-    """The inputs that a use of the action or of the component has: what it gives, and the defaults."""
+    """The inputs of a use of the action or the component: given values and defaults."""
     assert set(uses) <= set(known), "an input that is not there"
     return {name: str(uses.get(name, spec.get("default", ""))) for name, spec in known.items()}
 
@@ -101,7 +101,7 @@ def test_no_input_is_a_part_of_a_command() -> None:
 
 
 def test_a_use_of_the_action_never_gets_the_baseline_of_another() -> None:
-    """The cache gives the newest entry whose key begins with what is asked for."""
+    """The cache returns the newest entry whose key begins with the requested one."""
     (action,) = documents(ACTION)
     read, kept = (step["with"] for step in action["runs"]["steps"] if "actions/cache/" in step.get("uses", ""))
     assert kept["key"] == read["key"]
@@ -116,9 +116,9 @@ def test_a_use_of_the_action_never_gets_the_baseline_of_another() -> None:
 
 
 class Runner:
-    """A machine of a CI server: a work space, a shell, and an installed Trueload.
+    """A CI machine: a work space, a shell, and an installed Trueload.
 
-    How fast it is fails no gate: its runs have limits that no busy machine trips.
+    Its speed fails no gate: its runs have limits that no busy machine exceeds.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -148,7 +148,8 @@ class Runner:
         self.results.mkdir()
 
     def write_down(self) -> Path:
-        """The programs do nothing but write down their words, each with a zero byte behind it, and another one at the end."""
+        """Replace the programs by ones that only record their arguments, each followed by a zero byte, with another one
+        at the end."""
         seen = self.temp / "arguments"
         for name in ("trueload", "trueload-mock"):
             program = self.temp / "trueload-env" / "bin" / name
@@ -160,14 +161,14 @@ class Runner:
         return seen
 
     def run(self, commands: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        """Commands as GitHub's runner executes them; GitLab's has the same options."""
+        """Run commands as GitHub's runner does; GitLab's has the same options."""
         return subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", commands],
             cwd=self.folder, env={**self.env, **env}, capture_output=True, text=True, timeout=2 * PATIENCE_S,
         )  # fmt: skip
 
     def action(self, *names: str, **given: str) -> subprocess.CompletedProcess[str]:
-        """Steps of the action with these inputs, one after the other, until one fails."""
+        """Run steps of the action with these inputs, in order, until one fails."""
         (action,) = documents(ACTION)
         inputs = inputs_of(given, action["inputs"])
         steps = {step["name"]: step for step in action["runs"]["steps"] if "run" in step}
@@ -184,7 +185,8 @@ class Runner:
         return ran
 
     def component(self, **given: str) -> subprocess.CompletedProcess[str]:
-        """The job of the component with these inputs, in one shell, as GitLab's runner has it; Trueload is there already."""
+        """Run the component's job with these inputs, in one shell, as GitLab's runner does; Trueload is installed
+        already."""
         spec, jobs = documents(COMPONENT)
         inputs = inputs_of(given, spec["spec"]["inputs"])
         (job,) = jobs.values()
@@ -217,8 +219,8 @@ def test_the_action_measures_the_mock_and_holds_the_next_job_to_the_baseline(run
     baseline = orjson.loads(path.read_bytes())
     assert len(baseline["runs"]) == 3
 
-    # The next job has the baseline from the cache. Its own runs are the same ones under other names, since no run is held to
-    # itself: what is judged is the way to the gate.
+    # The next job has the baseline from the cache. Its own runs are the same ones under other names, since no run is
+    # compared with itself: the test is about the way to the gate.
     earlier = [{**run, "id": f"{run['id']}-earlier"} for run in baseline["runs"]]
     path.write_bytes(orjson.dumps({**baseline, "runs": earlier}))
     again = runner.action("Gate", load=SHORT)
@@ -253,7 +255,7 @@ HOSTILE = (
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_an_input_is_never_a_command(runner: Runner, text: str) -> None:
-    """What the shell does with it, so the program only writes down its arguments."""
+    """The shell's treatment of it matters, so the program only records its arguments."""
     seen = runner.write_down()
     (runner.folder / "a-file").touch()
     of_runs = ("url", "mock", "load", "api-key")
@@ -303,7 +305,7 @@ def test_the_component_reads_its_baseline_with_the_token_that_may(
 def test_the_component_runs_the_commands_of_the_action(
     whole: bool, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not whole: the shell writes its commands down, and they are run here, in its place."""
+    """The shell does not run everything: it records its commands, which are run here instead."""
     (action,) = documents(ACTION)
     _, jobs = documents(COMPONENT)
     (job,) = jobs.values()

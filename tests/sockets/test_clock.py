@@ -1,4 +1,4 @@
-"""The timerfd clock on the real kernel: never early, in order, one descriptor. How late it is, is a matter of the machine."""
+"""The timerfd clock on the real kernel: never early, in order, one descriptor. Its lateness depends on the machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Run(Protocol):
-    """Runs `main(clock)` on an event loop, and gives what it returns."""
+    """Runs `main(clock)` on an event loop, and returns its result."""
 
     def __call__(self, main: Callable[[TimerfdClock], Awaitable[T]]) -> T: ...
 
@@ -53,7 +53,7 @@ def test_no_call_is_made_before_its_deadline_and_all_are_made_in_order(run: Run)
     async def main(clock: TimerfdClock) -> list[tuple[int, int]]:
         made: list[tuple[int, int]] = []
         start = clock.now_ns()
-        # Every 0.37 ms, in an order that is not theirs.
+        # Every 0.37 ms, scheduled in another order.
         deadlines = [start + 370_000 * i for i in range(400)]
         for deadline in deadlines[::2] + deadlines[::-1][::2]:
             clock.call_at(deadline, lambda deadline=deadline: made.append((deadline, clock.now_ns())))  # type: ignore[misc]
@@ -142,17 +142,17 @@ def test_a_call_that_fails_takes_no_other_with_it(run: Run) -> None:
 
 @pytest.fixture
 def no_collector() -> Iterator[None]:
-    """What earlier tests left behind keeps its descriptors."""
+    """Keep descriptors left behind by earlier tests open."""
     gc.disable()
     yield
     gc.enable()
 
 
 def open_timers() -> int:
-    """How many timerfds this process has open."""
+    """The number of open timerfds in this process."""
     links = []
     for entry in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # the listing's own descriptor is gone by now
+        with contextlib.suppress(FileNotFoundError):  # the listing's own descriptor is closed by now
             links.append(str(entry.readlink()))
     return links.count("anon_inode:[timerfd]")
 

@@ -1,4 +1,4 @@
-"""A load from several nodes, without Ray: nodes are processes, with clocks of their own where the system has such."""
+"""A load from several nodes, without Ray: nodes are processes, with their own clocks if the system supports them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.support.worker_processes import shard_lines
 pytestmark = [pytest.mark.usefixtures("work_folder"), pytest.mark.long]
 
 MEASURED = (Exit.GOOD, Exit.INVALID)
-"""INVALID where other programs keep the machine busy: an honest answer."""
+"""INVALID if other programs keep the machine busy: an honest answer."""
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_nodes_with_clocks_of_their_own_send_one_load_in_the_driver_s_time(
     for place, away_s in zip(told["places"], expected, strict=True):
         assert abs(place["clock_offset_ns"] - away_s * 10**9) <= place["clock_bound_ns"]
         assert place["clock_drift_ns"] == 0
-    # By the driver's clock no record begins before the run, and each is the request that the mock saw, by the same clock.
+    # By the driver's clock no record begins before the run, and each matches the request seen by the mock.
     assert min(row["sent_ns"] for row in rows) >= told["start_ns"]
     seen = {line["id"]: line for line in mock.ledger_lines(at_least=120)}
     bound_ns = max(place["clock_bound_ns"] for place in told["places"])
@@ -176,7 +176,7 @@ def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
         return stream(*GOOD)
 
     monkeypatch.setattr(node_worker, "SILENCE_NS", round(2e9 * PATIENCE_S))
-    monkeypatch.setattr("tempfile.tempdir", None)  # It remembers where TMPDIR was.
+    monkeypatch.setattr("tempfile.tempdir", None)  # It caches the location of TMPDIR.
     with LiteralServer(loaded(answer)) as server:
         config = resolve({"url": server.url, "duration": "100s", "concurrency": 2, "input_tokens": "8"})
         share = WorkerShare(requests=None, duration_ns=100 * 10**9, warmup_requests=0, warmup_ns=0, users=2)
@@ -193,11 +193,11 @@ def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
         worker.send(Begin(now_ns() + 10**8))
         shard = folder / "requests.jsonl"
         wait_for(lambda: shard.exists() and b"\n" in shard.read_bytes())
-        monkeypatch.setattr(node_worker, "SILENCE_NS", 300_000_000)  # It has not been heard of for longer soon.
+        monkeypatch.setattr(node_worker, "SILENCE_NS", 300_000_000)  # It will soon have been silent for longer.
         assert worker._process is not None
-        assert worker._process.wait(timeout=PATIENCE_S) in (0, 1)  # 1: it was about to say something.
+        assert worker._process.wait(timeout=PATIENCE_S) in (0, 1)  # 1: it was about to send something.
         assert (folder / "requests.jsonl").read_bytes().count(b"\n") > 0
-        # Nobody has taken them: what is here is all of it, and a driver that comes back is told so.
+        # Nobody has fetched them: everything is here, and a returning driver is told so.
         worker.close(False)
         assert (folder / "requests.jsonl").exists()
         worker.close(True)

@@ -1,4 +1,4 @@
-"""Tasks against each other: the page of `bench compare`, groups by label, and a sentence for what cannot be compared."""
+"""Connection kept: the page and its resources are requested one after the other."""
 
 from __future__ import annotations
 

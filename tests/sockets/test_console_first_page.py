@@ -52,7 +52,7 @@ def test_the_first_list_does_not_wait_for_runs_that_were_never_read(tmp_path: Pa
     console.close()
 
     console = Console(tmp_path)
-    assert {task.state for task in console.tasks()} == {"ended"}  # What was read is kept.
+    assert {task.state for task in console.tasks()} == {"ended"}  # The results are cached.
     console.close()
     (tmp_path / ".console" / "console.sqlite").unlink()
 
@@ -61,7 +61,7 @@ def test_the_first_list_does_not_wait_for_runs_that_were_never_read(tmp_path: Pa
     user.headers["authorization"] = f"Bearer {TOKEN}"
     page = user.get("/")
     assert (page.status_code, page.text.count('class="state being-read"')) == (200, RUNS - READ_AT_ONCE)
-    # The API waits, so that a script sees what is true; the page of one task reads it.
+    # The API waits, so that a script gets true data; the page of a task reads it.
     assert user.get("/api/tasks/run-00").json()["verdict"] == "VALID"
     assert {task["state"] for task in user.get("/api/tasks").json()} == {"ended"}
     console.close()

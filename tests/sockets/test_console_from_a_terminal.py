@@ -48,7 +48,7 @@ def serving(runs: Path, tls: Tls | None = None, proxy: Proxy | None = None) -> I
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, list[str]]]:
-    """A console, and the flags that name it."""
+    """A console, and the flags that select it."""
     with serving(tmp_path_factory.mktemp("console") / "runs") as (console, port):
         url = f"http://127.0.0.1:{port}"
         httpx.get(url)  # Waits in the backlog until it serves.
@@ -184,7 +184,7 @@ def test_a_console_with_tls_is_reached_by_those_who_trust_its_certificate(
 
 
 def test_the_server_leaves_the_address_of_a_proxy_on_this_machine_as_it_is(tmp_path: Path) -> None:
-    # uvicorn would take the address of X-Forwarded-For for that of the connection, whoever on this machine wrote it.
+    # uvicorn would take the address in X-Forwarded-For as that of the connection, whoever on this machine sent it.
     headers = {"authorization": f"Bearer {TOKEN}", "x-forwarded-for": "203.0.113.7", "x-forwarded-user": "alice"}
     new = {"settings": {"url": "http://127.0.0.1:9"}, "start": False}
     with serving(tmp_path, proxy=proxy_of("127.0.0.1", "X-Forwarded-User")) as (_, port):

@@ -1,4 +1,4 @@
-"""Searches and sweeps that were stopped or killed go on from the console, with what had ended; keys are typed again."""
+"""Stopped or killed searches and sweeps resume from the console, with their finished runs; keys are typed again."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ SHORT = {key: value for key, value in SMALL.items() if key != "concurrency"}
 
 
 def is_under_way(search: Path) -> bool:
-    """Whether the visit that began last sends its load."""
+    """Whether the latest visit is sending its load."""
     begun = sorted(search.glob("[0-9]*/live.jsonl"))
     return bool(begun) and begun[-1].stat().st_size > 0
 
 
 def test_a_sweep_that_was_killed_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # The first run of the sweep ends, the second one cannot before it is killed: no more than so many requests are answered.
+    # The first run of the sweep ends; the second cannot before it is killed, because only this many requests are
+    # answered.
     held = ("--fault", "stall:skip=30,after=0,for=600s")
     with mock_process("--ttft", "20ms", "--tpot", "1ms", *held) as mock, console_of(tmp_path) as (client, _):
         sweep = {"url": mock.url, **SHORT, "loads": "concurrency=1,2", "requests": 25}
@@ -47,9 +48,9 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_search_that_was_stopped_goes_on_with_a_key_that_is_kept_until_it_is_over(tmp_path: Path) -> None:
-    # Far more than is needed until it is stopped; a longer time would make each visit longer.
+    # Far more than needed until it is stopped; a longer time would make each visit longer.
     goal = {"slo": ["ttft:p90<100s"], "load": "concurrency", "max": 1024, "budget": "120s"}
-    # A slow server has visits of few requests.
+    # With a slow server, visits have few requests.
     with mock_process("--ttft", "200ms", "--tpot", "1ms") as mock, console_of(tmp_path) as (client, _):
         body = {"kind": "search", "settings": {"url": mock.url, **SHORT, **goal}, "api_key": "typed-in-once"}
         task = client.post("/tasks", json=body).json()["id"]

@@ -1,6 +1,7 @@
-"""Data sets by name, through the packages of the hubs, from stand-ins for both hubs: servers on 127.0.0.1 with one data set.
+"""Data sets by name, through the packages of the hubs, from stand-ins for both hubs: servers on 127.0.0.1 with one data
+set.
 
-They answer as the packages of the two hubs expect it. The hubs themselves were not asked.
+They answer as the packages of the two hubs expect. The real hubs were not contacted.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Answer = Callable[[str, dict[str, list[str]]], tuple[object, bytes | None]]
 
 
 def hugging_face(path: str, query: dict[str, list[str]]) -> tuple[object, bytes | None]:
-    """The answers of a stand-in for the hub of Hugging Face."""
+    """The answers of a stand-in for Hugging Face's hub."""
     if path.startswith("/api/datasets/lab/rows"):
         siblings = [{"rfilename": name, "size": len(content)} for name, content in ROWS.items()]
         return {"_id": "1", "id": "lab/rows", "sha": "a" * 40, "siblings": siblings}, None
@@ -63,7 +64,7 @@ class _StandIn(BaseHTTPRequestHandler):
     answer: Answer
     sent: list[str]
     held: Event
-    """Unless it is set, all but the last 10 bytes of a large file are sent."""
+    """While it is not set, a large file is sent without its last 10 bytes."""
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -90,7 +91,7 @@ class _StandIn(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def held() -> Iterator[Event]:
-    """Lets the stand-ins send the ends of large files."""
+    """Makes the stand-ins send the ends of large files."""
     event = Event()
     yield event
     event.set()
@@ -100,7 +101,7 @@ def held() -> Iterator[Event]:
 def hub(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, held: Event
 ) -> Iterator[tuple[str, list[str]]]:
-    """The name of a hub whose endpoint is a stand-in, and the credentials that it was sent."""
+    """The name of a hub whose endpoint is a stand-in, and the credentials sent to it."""
     pytest.importorskip(HUBS[request.param].package)
     have_imported({"huggingface": "huggingface_hub.hf_api", "modelscope": "modelscope_hub.api"}[request.param])
     sent: list[str] = []
@@ -123,7 +124,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _kept(files: DataFiles, folder: Path, *asked: Any) -> list[str]:
-    """The names of the files that are loaded from a hub, at its end."""
+    """The names of the files loaded from a hub, when it has finished."""
     loads = HubLoads(folder, files)
     return list(loads.loaded(loads.begin(*asked).id))
 

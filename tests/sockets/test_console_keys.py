@@ -1,4 +1,4 @@
-"""What a server receives from tasks of the console: the key of its own target, and nothing without one."""
+"""The key that a server receives from tasks of the console: that of its own target, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A load over two replicas as a task of a running console: rows of each while it runs, and all addresses in its clone."""
+"""A load over two replicas as a console task: rows for each while it runs, and all addresses in its clone."""
 
 from __future__ import annotations
 

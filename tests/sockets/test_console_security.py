@@ -1,4 +1,4 @@
-"""Who may do what: each guard of the console, by a request that it alone refuses."""
+"""Access control: each guard of the console, by a request that it alone refuses."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def by_token(client: TestClient) -> dict[str, str]:
 
 
 def test_nothing_is_shown_without_the_token(anonymous: TestClient) -> None:
-    # What opens it, which names lead here and what every answer forbids: unit/bench/console/test_guard_of_requests.py.
+    # How to sign in, which names lead here and what every answer forbids: unit/bench/console/test_guard_of_requests.py.
     for path in ("/", "/new", "/targets", "/data", "/api", "/openapi.json", "/api/tasks", "/tasks/x"):
         assert anonymous.get(path).status_code == 401, path
 
@@ -123,7 +123,7 @@ def test_a_browser_keeps_a_static_file_until_its_content_changes(path: str, user
     for name in ("etag", "cache-control", "content-security-policy", "x-content-type-options"):
         assert again.headers[name] == reply.headers[name], name
     assert reply.headers["cache-control"] == "no-cache"
-    # A file of the same size and date, as an installation of another version may write it.
+    # A file of the same size and date, as another version's installation may write it.
     dated = {"if-none-match": '"another"', "if-modified-since": reply.headers["last-modified"]}
     assert user.get(path, headers=dated).content == reply.content
     assert user.get("/").headers["cache-control"] == "no-store"
@@ -190,7 +190,7 @@ def test_a_typed_key_is_in_no_file_page_log_or_process_list(console: Console, ke
     header = "X-Tenant: tenant-secret-9876"
     commands: list[str] = []
     with TestClient(app, base_url=BASE) as client:
-        # A server that says nothing until the command has been seen, and then hangs up: the task ends with that error.
+        # A server that stays silent until the command has been seen, and then hangs up: the task ends with that error.
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"
             new = {"settings": {"url": url, "requests": 1}, "api_key": KEY, "headers": header}
@@ -213,7 +213,7 @@ def test_a_typed_key_is_in_no_file_page_log_or_process_list(console: Console, ke
 def test_secrets_that_are_gone_are_asked_for(console: Console) -> None:
     task = console.create({"url": "http://127.0.0.1:9"}, secrets={"api_key": KEY}, start=False)
     assert task.needs == ()
-    console.runner.secrets.clear()  # As after a new start.
+    console.runner.secrets.clear()  # As after a restart.
     assert console.task(task.id).needs == ("api_key",)
 
 

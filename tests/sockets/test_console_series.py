@@ -1,4 +1,5 @@
-"""Searches and sweeps as tasks of a running console: watched, stopped, found again after a kill, answered in the list."""
+"""Searches and sweeps as tasks of a running console: watched, stopped, found again after a kill, with their results in
+the list."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def test_a_search_is_watched_and_its_answer_stands_in_the_list(mock: str, tmp_pa
         assert found["load"] == "search, users: ttft:p90<5s"
         names = [step["run"] for step in found["steps"]]
         assert names[0] == "01-scout-1"
-        # The page looks twice a second, so that it may miss a short run of a busy machine.
+        # The page polls twice a second, so it may miss a short run on a busy machine.
         watched = re.findall(r'data: \{"run":"([^"]+)"\}', events)
         assert watched
         assert watched == [name for name in names if name in watched]
@@ -51,7 +52,7 @@ def test_a_search_is_watched_and_its_answer_stands_in_the_list(mock: str, tmp_pa
         assert "".join(client.get(f"/tasks/{task}/text").text.split()).startswith("".join(found["headline"].split()))
         wrong = client.post(f"/tasks/{task}/clone", json={"settings": {"budget": "1s"}})
         assert [row["field"] for row in wrong.json()["problems"]] == ["budget"]
-    # What the console gave to the command is what the terminal would have.
+    # The console passes the command the same values as the terminal would.
     kept = yaml.safe_load((tmp_path / task / "search.yaml").read_text())["config"]
     assert (kept["output_tokens"], kept["name"]) == ("4", task.partition("-")[2])
 

@@ -1,4 +1,4 @@
-"""The load of a running task, set from its page and through the API."""
+"""The load of a running task, changed from its page and through the API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_load_of_a_running_task_is_set_from_its_page_and_the_api(tmp_path: P
             assert (refused.status_code, words in refused.json()["error"]) == (409, True), refused.text
             assert str(tmp_path) not in refused.text
         root, bearer = str(client.base_url).removesuffix("/api/"), dict(client.headers)
-        # The page, whole without JavaScript: its field has the present load, and posts to the same operation.
+        # The page, complete without JavaScript: its field has the present load, and posts to the same operation.
         while not re.search(
             r'name="load"[^>]* value="5"', page := httpx.get(f"{root}/tasks/{task}", headers=bearer).text
         ):
@@ -35,7 +35,7 @@ def test_the_load_of_a_running_task_is_set_from_its_page_and_the_api(tmp_path: P
         assert posted.status_code == 303, posted.text
         wrong = httpx.post(f"{root}/tasks/{task}/load", headers=bearer, data={"load": "many"}, follow_redirects=True)
         assert (wrong.status_code, "&#39;many&#39; is not a load" in wrong.text) == (400, True)
-        # A browser of another site, which has no token of the page, changes nothing.
+        # A browser on another site, without the page's token, changes nothing.
         with httpx.Client(base_url=root) as entered:
             entered.get("/", params={"token": bearer["authorization"].removeprefix("Bearer ")})
             assert entered.cookies

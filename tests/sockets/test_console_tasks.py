@@ -25,7 +25,7 @@ SMALL_LOAD = [word for name, value in SMALL.items() for word in (f"--{name.repla
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[str]:
-    # Loads that last until they are stopped: a fast server would have them send hundreds of requests a second.
+    # Loads that last until they are stopped: against a fast server they would send hundreds of requests per second.
     with mock_process("--ttft", "200ms", "--tpot", "1ms") as running:
         yield running.url
 
@@ -72,7 +72,7 @@ def test_a_console_that_is_ended_while_a_page_follows_a_task_says_nothing_of_it(
         body = {"settings": settings, "start_at": "2999-01-01T00:00"}
         task = client.post("/tasks", json=body).json()["id"]
         with client.stream("GET", f"/tasks/{task}/events") as events:
-            lines = events.iter_lines()  # It is kept: without it the connection would be closed.
+            lines = events.iter_lines()  # Keep a reference: otherwise the connection would be closed.
             next(lines)
             process.send_signal(number)
             _, errors = process.communicate(timeout=PATIENCE_S)
@@ -89,8 +89,8 @@ def test_a_killed_console_loses_nothing(mock: str, tmp_path: Path) -> None:
     with console_of(tmp_path) as (client, _):
         found = client.get(f"/tasks/{task}").json()
         assert (found["state"], found["label"], found["title"]) == ("running", "nightly", "long")
-        # The one that waits goes on waiting: the run that was found is taken for what it is. The run writes a line a second,
-        # and the console looks at its queue four times as often.
+        # The waiting task keeps waiting: the recovered run is recognised. The run writes a line per second, and the
+        # console checks its queue four times as often.
         lines = len(client.get(f"/tasks/{task}/live").json())
         until(client, task, lambda _: len(client.get(f"/tasks/{task}/live").json()) > lines + 1)
         assert client.get(f"/tasks/{waiting}").json()["state"] == "queued"

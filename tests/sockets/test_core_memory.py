@@ -1,4 +1,4 @@
-"""Memory of the compiled parts: bytes that wait for Python are bounded over all connections, and stacks are small."""
+"""Memory of the compiled parts: bytes that wait for Python are limited over all connections, and stacks are small."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Watched:
         self.sent = self.taken = 0
 
     def pour(self) -> None:
-        """Send until the kernel takes no more."""
+        """Send until the kernel's buffers are full."""
         with suppress(BlockingIOError):
             while True:
                 self.sent += self.there.send(b"x" * READ)
@@ -68,7 +68,7 @@ def test_bytes_that_wait_for_python_are_bounded_over_all_connections_and_none_is
         for turn in range(1, 31):
             for each in watched:
                 each.pour()
-            # When the marker is read, the thread has seen all that was ready before.
+            # When the marker is read, the thread has seen everything that was ready before.
             marker.sent += marker.there.send(b"x")
             wait_for(lambda turn=turn: marker.stream.reads == turn)  # type: ignore[misc]
             marker.take()

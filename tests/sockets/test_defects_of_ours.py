@@ -1,4 +1,4 @@
-"""A defect in what reads a reply: the request has a record, those behind it are made, and nobody waits for ever."""
+"""A defect in the code that reads a reply: the request has a record, later ones are sent, and nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRIP = "the defect"
 
 @pytest.fixture(autouse=True)
 def _defect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads a certain error object raises."""
+    """Make every reader of a certain error object raise."""
 
     def error_of(event: dict[str, object]) -> str | None:
         if TRIP in str(event):

@@ -18,7 +18,7 @@ from tests.support.examples import BLOCKS, PAGES, run_block
 from tests.support.mock_process import mock_process
 
 LIGHT = ("README.md", "docs/tutorial.md", "docs/mock.md")
-"""Pages whose examples .ci/run runs too, with fewer requests."""
+"""Pages whose examples .ci/run also runs, with fewer requests."""
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,15 @@ def mock_url() -> Iterator[str]:
 
 
 def lighter(text: str, place: Workplace) -> str:
-    """Commands with a tenth of their requests, where these are hundreds: what they print has the same rows."""
+    """Commands with hundreds of requests get a tenth of them: their output has the same rows."""
     if "$ scripts/demo\n" in text:
         text = text.replace("$ scripts/demo\n", f"$ {command_of_demo(place)}\n")
     return re.sub(r"(--requests \d\d+)0\b", r"\1", text)
 
 
 def command_of_demo(place: Workplace) -> str:
-    """What scripts/demo runs in its environment. (Typed by itself it is a copy of a process, and not a new interpreter.)"""
+    """The command that scripts/demo runs in its environment. (Typed directly it is a process copy instead of a new
+    interpreter.)"""
     program = place.folder / ".venv" / "bin" / "python"
     real = program.read_text()
     program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
@@ -50,7 +51,7 @@ def command_of_demo(place: Workplace) -> str:
     ("page", "whole"),
     [
         *((page, False) for page in LIGHT),
-        # README.md is typed as it stands by tests/sockets/test_first_run.py.
+        # tests/sockets/test_first_run.py types README.md as it is.
         *(pytest.param(page, True, marks=pytest.mark.long) for page in PAGES if page != "README.md"),
     ],
 )
@@ -76,7 +77,7 @@ def test_objectives_are_made_such_that_no_busy_machine_fails_them(words: str, ty
 
 
 def broken(text: str, tmp_path: Path, mock_url: str) -> str:
-    """What is said of a page that holds a broken example."""
+    """The message about a page with a broken example."""
     blocks = blocks_of("page.md", text)
     with workplace(tmp_path, mock_url) as place:
         for at in range(len(blocks)):

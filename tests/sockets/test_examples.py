@@ -1,4 +1,4 @@
-"""The scripts in examples/ and the notebook: each works as it stands, against a mock, in an empty directory."""
+"""The scripts in examples/ and the notebook: each works unchanged against a mock, in an empty directory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHORT = {
     "mooncake-trace/replay.sh": {"SPEED": "4"},
     "before-a-talk/check.sh": {"USERS": "4", "REQUESTS": "40"},
 }
-"""Every script, with what makes it short: seconds, where a person would give it minutes."""
+"""Every script, with settings that shorten it: seconds instead of a person's minutes."""
 LEFT = {
     "nightly-gate/gate.sh": ("baseline.json", "runs/gate.xml", "runs/gate.md"),
     "compare-flags/compare.sh": ("runs/flags/compare.json", "runs/flags/a/1/report.html"),
@@ -38,11 +38,11 @@ LEFT = {
     "mooncake-trace/replay.sh": ("runs/trace/report.html",),
     "before-a-talk/check.sh": ("runs/talk-calibration/certificate.html",),
 }
-"""What each must leave behind."""
+"""Files that each must leave behind."""
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    """That of somebody with the environment active, and nothing set."""
+    """The environment of a user with the virtual environment active and no variables set."""
     unset = ("URL", "A_URL", "B_URL", "OPENAI_API_KEY", "PYTHONWARNINGS")
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     cache = {"XDG_CACHE_HOME": str(folder / "cache"), "MPLCONFIGDIR": str(folder / "matplotlib"), "MPLBACKEND": "agg"}
@@ -62,10 +62,10 @@ def run(words: list[str], folder: Path, **more: str) -> subprocess.CompletedProc
 
 
 def patient_copy(script: str, folder: Path) -> str:
-    """A copy of a script whose objectives no busy machine fails."""
+    """A copy of a script with objectives that no busy machine fails."""
     copy = folder / "patient" / script
     copy.parent.mkdir(parents=True)
-    shutil.copy(EXAMPLES / script, copy)  # With its mode.
+    shutil.copy(EXAMPLES / script, copy)  # Including its mode.
     copy.write_text(patient(copy.read_text(encoding="utf-8")), encoding="utf-8")
     return str(copy)
 
@@ -81,13 +81,13 @@ def test_every_script_is_run_here() -> None:
 
 @pytest.mark.parametrize("script", [script for script in SHORT if "trace" not in script])
 def test_a_script_works_as_it_stands(script: str, tmp_path: Path) -> None:
-    if "nightly" in script:  # The runs of last night are still there.
+    if "nightly" in script:  # Last night's runs still exist.
         (tmp_path / "runs" / "nightly" / "1").mkdir(parents=True)
         (tmp_path / "runs" / "nightly" / "1" / "run.yaml").write_text("config: {}\n")
     ran = run([patient_copy(script, tmp_path)], tmp_path, **SHORT[script])
-    # 3: this machine is too busy to measure with, and the script says so. What it leaves is there all the same.
+    # 3: this machine is too busy to measure, and the script says so. Its files exist all the same.
     busy = ran.returncode == 3 and "INVALID" in ran.stdout + ran.stderr
-    # A search of 10 s on a busy machine may end without an answer; what it has seen is there.
+    # A search of 10 s on a busy machine may end without an answer; its observations exist.
     short = ran.returncode == 1 and "capacity" in script and (tmp_path / "runs/capacity/search.json").exists()
     assert ran.returncode == 0 or busy or short, ran.stdout + ran.stderr
     absent = [name for name in LEFT[script] if not (tmp_path / name).exists()]
@@ -126,7 +126,7 @@ def test_the_notebook_measures_and_plots(tmp_path: Path) -> None:
     content = json.loads(notebook.read_text(encoding="utf-8"))
     assert (content["nbformat"], [cell.get("outputs") for cell in content["cells"] if cell.get("outputs")]) == (4, [])
     executed = tmp_path / "executed.ipynb"
-    # A kernel of Jupyter runs the cells, as it does for a reader. An error in one fails the command.
+    # A Jupyter kernel runs the cells, as for a reader. An error in one fails the command.
     folders = {name: str(tmp_path / name) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")}
     shutil.copy(notebook, tmp_path)
     command = [str(Path(sys.executable).parent / "jupyter-execute"), notebook.name, "--output", executed.stem]

@@ -1,4 +1,4 @@
-"""A server that dies under the load, and what the run says: FAILED first, exit 4, and counts that add up."""
+"""A server that dies under load, and the run's report: FAILED first, exit 4, and consistent counts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.support.run_process import load_of, loaded, wait_for
 
 
 def run_against_a_mortal(tmp_path: Path, requests: int, *more: str) -> tuple[int, dict[str, Any], str]:
-    """Exit status, summary and terminal of a run whose server dies when it gets the request of this number."""
+    """Exit status, summary and terminal output of a run whose server dies on receiving this request number."""
 
     def chat(request: Received) -> Sequence[Step]:
         if int(request.headers["x-request-id"].rpartition("-")[2]) < requests:
             return [Pause(0.01), *stream(*GOOD)]
-        # It has answered before, also where all requests come at once because the client was kept waiting.
+        # It has answered before, even if all requests come at once because the client was delayed.
         wait_for(lambda: any(len(one.writes) == len(stream(*GOOD)) for one in load_of(server)) and server.all_is_read())
         server.die()
         return [Close()]

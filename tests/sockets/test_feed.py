@@ -1,4 +1,4 @@
-"""Requests that another process makes: the same, in order, as many as there is room for; and what happens when it dies."""
+"""Requests from another process: the same ones, in order, as many as fit; and what happens when it dies."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def prepared_in(tmp_path: Path) -> Any:
     """A function that prepares a worker."""
 
     def prepared(config: RunConfig, **share: Any) -> tuple[int, int, bool]:
-        """Sessions and requests that are ready, and whether there is a process beside."""
+        """The number of prepared sessions and requests, and whether there is a companion process."""
         work = {"worker": 0, "workers": 1, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, **share}
         given = Assignment(config=config, share=WorkerShare(**work), run_id="r", options=OPTIONS, directory=tmp_path)
 
@@ -307,7 +307,7 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
 def test_a_feed_that_gives_nothing_more_ends_the_run(
     stopped: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It is stopped, or waits for a word that the test keeps from it."""
+    """It is stopped, or waits for a message that the test withholds."""
     monkeypatch.setattr(feed_module, "STALLED_S", 0.05)
 
     async def feed() -> None:
@@ -386,7 +386,7 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
         command, env = [sys.executable, "-m", "bench", *words], os.environ | NEW_INTERPRETERS | {MARK: str(tmp_path)}
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as run:
             try:
-                # Far more than those that are made before the run.
+                # Far more than those made before the run.
                 wait_for(lambda: len(ended()) > 100)
                 beside = commands_marked(tmp_path)
                 run.send_signal(signal.SIGINT)
@@ -407,12 +407,12 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
 
 
 def processes_marked(mark: Path) -> list[str]:
-    """The names of the processes that were started with this mark in their environment, and of those that they started."""
+    """The names of processes with this mark in their environment, including their descendants."""
     return [name for _, name in marked(mark, "comm")]
 
 
 def commands_marked(mark: Path) -> list[tuple[int, str]]:
-    """The same with their numbers, and the name and command line of each."""
+    """The same processes with their ids, names and command lines."""
     lines = dict(marked(mark, "cmdline"))
     return [(pid, f"{name} {lines.get(pid, '')}") for pid, name in marked(mark, "comm")]
 

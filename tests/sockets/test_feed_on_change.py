@@ -1,4 +1,4 @@
-"""A load that is raised while it runs: who makes the requests that nobody had counted on, and when the change begins."""
+"""A load that is raised while it runs: who makes the additional requests, and when the change begins."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def until_ready(feed: FeedOnChange) -> None:
 
 
 def test_what_the_sender_makes_until_the_feed_is_ready_comes_once() -> None:
-    """13 are taken while the process gets ready, of which 3 were not made; the process makes these 3 too."""
+    """13 are taken while the process starts, 3 of which were not made; the process makes these 3 too."""
     assignment = given(configured(rate="5", duration="3"))
     made = supply(assignment)
 

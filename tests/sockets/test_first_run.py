@@ -1,4 +1,4 @@
-"""The README from top to bottom, as a newcomer goes through it: a fresh clone, one shell, nothing installed, in its order."""
+"""The README from top to bottom, as a newcomer follows it: a fresh clone, one shell, nothing installed, in order."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 NOT_TYPED = {"scripts/test": "runs this very test"}
 NOT_COMPILED = {"PIP_NO_COMPILE": "0"}
-"""pip's way to say yes: modules that nothing here imports are not compiled, which would take longer than to unpack them."""
+"""pip's way to say yes: modules that nothing here imports are not compiled, which would take longer than unpacking
+them."""
 UNWANTED = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "OPENAI_API_KEY", "PYTEST_ADDOPTS", "PYTHONWARNINGS")
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """That of somebody who has activated nothing: our own environment is neither on the path nor in a variable."""
+    """The environment of a user who has activated nothing: ours is neither on the path nor in a variable."""
     ours = {str(Path(sys.executable).parent), str(ROOT / ".venv" / "bin")}
     kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
     path = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if part not in ours)
@@ -47,13 +48,13 @@ def environment(cache: Path) -> dict[str, str]:
 
 
 def _pip_cache() -> dict[str, str]:
-    """pip goes on to use the cache that it has: what is installed here has been downloaded before."""
+    """pip keeps using its existing cache: the packages have been downloaded before."""
     asked = subprocess.run([sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, check=False)
     return {"PIP_CACHE_DIR": asked.stdout.strip()} if asked.returncode == 0 else {}
 
 
 def fresh_clone(folder: Path) -> Path:
-    """This checkout as git has it, with what is not committed yet."""
+    """This checkout as git has it, with uncommitted changes."""
     clone = folder / "trueload"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     changes = subprocess.run(["git", "diff", "HEAD", "--binary"], cwd=ROOT, capture_output=True, check=True).stdout
@@ -64,7 +65,7 @@ def fresh_clone(folder: Path) -> Path:
 
 @pytest.fixture
 def ports() -> Iterator[dict[str, str]]:
-    """In place of the page's own ports, which other programs may have."""
+    """Ports instead of the page's own, which other programs may use."""
     with held_port() as one, held_port() as other:
         yield {"8000": str(one), "8001": str(other)}
 
@@ -106,7 +107,7 @@ def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
 
 
 def core() -> set[str]:
-    """The distributions of a plain installation: those that ours requires, and those that they require."""
+    """The distributions of a plain installation: our requirements, and theirs."""
     found: set[tuple[str, str]] = set()
     left = {("trueload", "")}
     while left - found:

@@ -1,4 +1,4 @@
-"""`bench fit`: runs of a server with unknown coefficients, the fit, and `mockserver --profile` with what came of it."""
+"""`bench fit`: runs of a server with unknown coefficients, the fit, and `mockserver --profile` with the result."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ TRUTH = StepServer(b0=9_000, b1=40, b2=300, a0=2_000)
 COST = "b0=9000,b1=40,b2=300,a0=2000,max_num_seqs=64"
 LENGTHS = {"input_tokens": "uniform:32..400", "output_tokens": "uniform:12..40"}
 MEASURED = (Exit.GOOD, Exit.INVALID)
-"""INVALID where other programs keep the machine busy: an honest answer."""
+"""INVALID if other programs keep the machine busy: an honest answer."""
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Run directories of one user and of eight, as if a server with these costs had answered. A replay sends 8 requests."""
+    """Run directories of one user and of eight, as if a server with these costs had answered. A replay sends 8
+    requests."""
     folder = tmp_path_factory.mktemp("runs")
     places = []
     for users in (1, 8):
@@ -37,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def read_profile(path: Path) -> dict[str, Any]:
-    """A profile that keeps its schema."""
+    """A profile, checked against its schema."""
     profile: dict[str, Any] = json.loads(path.read_text())
     Draft202012Validator(json.loads((Path(bench.fit.__file__).parent / "profile.schema.json").read_text())).validate(
         profile
@@ -65,7 +66,7 @@ def test_a_server_is_fitted_and_served(runs: list[str], tmp_path: Path, capsys: 
 
 
 def test_runs_of_a_mock_are_fitted(tmp_path: Path) -> None:
-    """How close they are to its coefficients is no matter here: a mock that this machine keeps waiting has other costs."""
+    """Their distance from the true coefficients does not matter here: a mock on a busy machine has other costs."""
     places = [str(tmp_path / "users-1"), str(tmp_path / "users-8")]
     load = [word for name, value in LENGTHS.items() for word in (f"--{name.replace('_', '-')}", value)]
     with mock_process("--engine", "batching", "--step-cost", COST) as mock:

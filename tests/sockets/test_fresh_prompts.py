@@ -1,5 +1,5 @@
-"""Two runs of one seed send the same load in other words, on every way in which bench makes prompts; `--same-prompts`
-sends the very same bytes."""
+"""Two runs with one seed send the same load with different texts, on every path by which bench makes prompts;
+`--same-prompts` sends the same bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WAYS = {
     "one process": ("--requests", "12", "--concurrency", "2", "--warmup", "4"),
     "one process, of several lengths": ("--requests", "12", "--rate", "200", "--input-tokens", "uniform:40..90"),
     "two workers": ("--requests", "12", "--concurrency", "2", "--warmup", "4", "--workers", "2"),
-    # Nobody knows how many requests it will be: all but the first few come from the process beside the load.
+    # The number of requests is unknown in advance: all but the first few come from the process beside the load.
     "a feed": ("--duration", "60s", "--concurrency", "2", "--text", "code"),
     "sessions": ("--mode", "sessions", "--requests", "8", "--concurrency", "2", "--turns", "2", "--output-tokens", "3"),
     "a recipe": ("--dataset", "chatbot", "--requests", "6", "--rate", "200", "--output-tokens", "3"),
@@ -32,8 +32,8 @@ WAYS = {
 
 
 class Listening:
-    """What a server was asked by each run: by number of the request, the body; the probe's is number -1. `enough`: the run is
-    ended when so many have come."""
+    """A server's requests in a run: the body by request number; the probe has number -1. `enough`: end the run after
+    this many."""
 
     def __init__(self, enough: int | None) -> None:
         self.bodies: dict[int, bytes] = {}
@@ -56,7 +56,7 @@ class Listening:
 
 
 def run(folder: Path, *words: str) -> tuple[dict[int, bytes], dict[str, Any]]:
-    """The bodies that were sent, and the summary."""
+    """The sent bodies, and the summary."""
     heard = Listening(30 if "--duration" in words else None)
     with LiteralServer(heard.responder) as server:
         lengths = () if "--dataset" in words else ("--input-tokens", "60")
@@ -67,7 +67,7 @@ def run(folder: Path, *words: str) -> tuple[dict[int, bytes], dict[str, Any]]:
 
 
 def content(body: bytes) -> str:
-    """What the user says first."""
+    """The first user message."""
     return str(json.loads(body)["messages"][0]["content"])
 
 
@@ -81,11 +81,11 @@ def tokens(bodies: dict[int, bytes]) -> dict[int, int]:
 def test_two_runs_of_one_seed_share_no_beginning_and_have_the_same_lengths(way: str, tmp_path: Path) -> None:
     one, first = run(tmp_path / "one", *WAYS[way])
     other, second = run(tmp_path / "other", *WAYS[way])
-    # Of sessions, only the first turns begin anew; and what their users say later depends on which of them is done first.
+    # In sessions, only the first turns start fresh; later user texts depend on which session finishes first.
     begins = [body for bodies in (one, other) for body in bodies.values() if len(json.loads(body)["messages"]) == 1]
     assert len(begins) >= 8
     beginnings = {" ".join(content(body).split()[:4]) for body in begins}
-    # The probe says the same in each run: five words, which no prompt of a run begins with.
+    # The probe is the same in each run: five words, which begin no prompt of a run.
     assert len(beginnings) == len(begins) - 1
     if way != "sessions":
         both = one.keys() & other.keys()
@@ -102,7 +102,7 @@ def test_same_prompts_sends_the_very_same_bytes_in_every_run(way: str, tmp_path:
     one, first = run(tmp_path / "one", *WAYS[way], "--same-prompts")
     other, second = run(tmp_path / "other", *WAYS[way], "--same-prompts")
     if way == "sessions":
-        # Who is done first begins the next session, so that a run may have come to one more of them.
+        # The first user to finish begins the next session, so one run may have one session more.
         fewer, more = sorted(({content(body) for body in bodies.values()} for bodies in (one, other)), key=len)
         assert fewer <= more
         assert len(fewer) >= 4

@@ -1,4 +1,4 @@
-"""gpu/measure.py: from a model's name to a folder, with a stand-in for vLLM that is the mock, and with vLLM itself."""
+"""gpu/measure.py: from a model's name to a folder, with the mock as a stand-in for vLLM, and with vLLM itself."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def port() -> Iterator[int]:
 
 @contextlib.contextmanager
 def started(folder: Path, port: int, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """The script, which does not outlive the block."""
+    """The running script, ended with the block."""
     line = [sys.executable, str(ROOT / "gpu" / "measure.py"), "--out", str(folder / "out"), "--port", str(port), *words]
     env = {**os.environ, **environment}
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
@@ -47,7 +47,7 @@ def started(folder: Path, port: int, *words: str, **environment: str) -> Iterato
 
 
 def finished(folder: Path, port: int, *words: str, **environment: str) -> tuple[int, str]:
-    """Its exit status, and what it said."""
+    """Its exit status, and its output."""
     with started(folder, port, *words, **environment) as process:
         told, _ = process.communicate(timeout=2 * PATIENCE_S)
     return process.returncode, told
@@ -77,7 +77,7 @@ def test_a_measurement_that_was_ended_goes_on_and_leaves_a_folder(tmp_path: Path
     words = ("some-model", *LOADS, *LENGTHS)
     with started(tmp_path, port, *words, PATH=path) as process:
         assert process.stdout is not None
-        # Ended in the midst of the sweep: what was measured stays, and the engine is gone.
+        # Ended during the sweep: earlier results stay, and the engine is gone.
         for line in process.stdout:
             if line.startswith("== sweep"):
                 process.send_signal(signal.SIGINT)
@@ -101,7 +101,7 @@ def test_a_measurement_that_was_ended_goes_on_and_leaves_a_folder(tmp_path: Path
         assert (out / name).is_file()
     assert "version of python" in page
 
-    # Again there is nothing to do, and another question is refused.
+    # A repeated call has nothing to do, and other settings are refused.
     status, told = finished(tmp_path, port, *words, PATH=path)
     assert (status, "== fit: done before" in told) == (0, True)
     status, told = finished(tmp_path, port, "other-model", *LOADS, *LENGTHS, PATH=path)

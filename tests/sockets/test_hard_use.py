@@ -1,4 +1,4 @@
-"""Parts of scripts/hard-use that are quick: names, addresses, a proxy, a kill; and that the script sees what is lost."""
+"""Quick parts of scripts/hard-use: names, addresses, a proxy, a kill; and that the script detects losses."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_worker_that_is_killed_loses_nothing_that_had_ended(tmp_path: Path, mo
     monkeypatch.setattr(kills, "LONGEST_S", PATIENCE_S)
     monkeypatch.setattr(kills, "_await", until_records)
     two = SCENARIOS["two workers"]
-    # By number: the slower the machine, the longer the run goes on.
+    # By number of requests: the slower the machine, the longer the run lasts.
     by_number = {"--duration": "--requests", "3s": "2000"}
     scenario = replace(two, words=lambda url: [by_number.get(word, word) for word in two.words(url)])
     with place.mock("--ttft", "200ms", "--tpot", "5ms") as (url, ledger):
@@ -70,7 +70,7 @@ def test_a_request_without_a_record_is_seen(tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     lines = [
         {"id": "a-1", "end_ns": 5, "engine": {}},
-        {"id": "a-2", "end_ns": 50, "engine": {}},  # Too late to ask for.
+        {"id": "a-2", "end_ns": 50, "engine": {}},  # Too late to require.
         {"id": "a-3", "end_ns": 5, "engine": {"cut": "client_closed"}},  # It never ended.
         {"id": "probe-1", "end_ns": 5, "engine": {}},
     ]

@@ -1,4 +1,4 @@
-"""HTTP that is not quite HTTP, and sizes without end: one decision, whichever transport reads it."""
+"""HTTP that is slightly wrong, and unbounded sizes: the same decision from every transport."""
 
 from __future__ import annotations
 
@@ -125,14 +125,14 @@ def test_what_follows_a_response_unasked_is_not_the_next_response(transport: str
 
 
 def endless(piece: bytes, size: int, *headers: str, framed: bool) -> list[Step]:
-    """A stream of so many bytes, all the same piece."""
+    """A stream of this many bytes, all the same piece."""
     part = chunk(piece) if framed else piece
     many = part * max(1, 1_000_000 // len(part))
     return [Send(head("200 OK", "text/event-stream", *headers)), *[Send(many)] * (size // len(many)), Close()]
 
 
 def grown_mb(steps: Sequence[Step], transport: str, **target: Any) -> tuple[RequestRecord, float]:
-    """The record, and how much this process's memory has ever been above what it was."""
+    """The record, and by how much this process's peak memory grew."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with LiteralServer(in_turn(steps)) as server:
         (record,) = ask(transport, server.url, **target)
@@ -189,7 +189,7 @@ def test_the_body_of_an_error_is_kept_as_far_as_it_says_something(transport: str
 
 
 def asked_of(server: LiteralServer) -> Received:
-    """The request of `ask`: others on this machine may still look for who had this port before."""
+    """The request from `ask`: other programs on this machine may still look for the port's previous owner."""
     (request,) = (request for request in server.received if request.headers.get("x-request-id") == "literal-0")
     return request
 

@@ -84,7 +84,7 @@ def test_requests_of_a_file_arrive_with_their_method_path_headers_and_body(trans
         ("GET", "/a?b=c", "row", None, b""),
         ("PUT", "/gone", "run", "application/json", b"\x00b"),
     ]
-    assert len(seen) == 3  # The probe sends the first request; nobody asks for models or metrics.
+    assert len(seen) == 3  # The probe sends the first request; nothing requests models or metrics.
     summary = summary_of(tmp_path / "run")
     assert summary["counts"]["by_outcome"] == {"ok": 2}
     assert summary["counts"]["by_status"] == {"204": 1, "404": 1}

@@ -20,7 +20,7 @@ limits:
   cpu_busy_seconds: {suspect: 1.0, invalid: 1.0}
   littles_law_off: {suspect: 1.0, invalid: 1.0}
 """
-"""How exact it is on a busy machine is another test's matter."""
+"""Another test covers its accuracy on a busy machine."""
 SMALL = ["--input-tokens", "uniform:4..12", "--concurrency", "4", "--requests", "30", "--workers", "1", "--quiet"]
 
 
@@ -59,7 +59,7 @@ def test_a_calibration_agrees_with_the_ledger_in_counts_and_tokens(
     dimensions = {"16": 30} if extra.get("dimensions") else {"32": 30}
     assert summary["inputs"]["dimensions"] == (dimensions if endpoint == "embeddings" else {})
     asked = summary["tokens"]["asked_against_got"]["input"]
-    if endpoint == "embeddings":  # A model that ranks reads the query again with each document.
+    if endpoint == "embeddings":  # A ranking model reads the query again with each document.
         assert (asked["compared"], asked["differ"]) == (30, 0)
     compared = {row["metric"] for row in summary["calibration"]["metrics"]}
     assert compared == {"e2el_ms", "e2el_from_intended_ms"}

@@ -1,4 +1,4 @@
-"""What a command leaves behind that is killed (SIGKILL): no process, and no temporary file."""
+"""What a command leaves behind when killed (SIGKILL): no process, and no temporary file."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def is_there(number: int) -> bool:
 
 
 def until(what: object) -> Iterator[None]:
-    """Turns of waiting, until the test has seen what it waits for."""
+    """Poll until the test has seen what it waits for."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         yield
@@ -103,7 +103,7 @@ def test_a_mock_that_is_stopped_does_not_outlive_a_calibration_that_is_killed(tm
 
 
 def test_a_mock_as_a_child_does_not_try_the_place_of_its_parents_folder_with_a_file(tmp_path: Path) -> None:
-    # Between the file and its end the parent may be killed, and the mock with it.
+    # The parent may be killed between the file and its end, and the mock with it.
     told = "from mockserver import child; child.main = lambda words: print(child.tempfile.tempdir, flush=True)"
     ran = f"{told}; child.run(['--scratch', {str(tmp_path / 'scratch')!r}])"
     words = [sys.executable, "-c", ran]

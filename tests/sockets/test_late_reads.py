@@ -22,11 +22,11 @@ pytestmark = [
 ]
 
 CONNECTIONS = 4
-"""More than a reader with time would have before it: it has slept, and has to catch up."""
+"""More than a reader on time would have before it: it has slept, and has to catch up."""
 ACKNOWLEDGED_NS = 20_000_000
-"""What waits for longer, 40 ms and more, the kernel acknowledges unread."""
+"""Data that waits longer, 40 ms and more, is acknowledged unread by the kernel."""
 CLOCKS_NS = 100_000
-"""The two clocks are held against each other within some microseconds."""
+"""The two clocks are compared within some microseconds."""
 
 READER = """
 import socket, sys, time
@@ -91,7 +91,7 @@ def test_chunks_that_wait_together_have_each_its_own_stamp(tmp_path: Path) -> No
 
 
 def late_reads(program: Path) -> tuple[int, list[list[tuple[int, int]]], list[list[tuple[str, int]]]]:
-    """How long the last chunks waited, in ns; when those of each connection were written; what was read, and its stamp."""
+    """How long the last chunks waited, in ns; when those of each connection were written; the reads with their stamps."""
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         reader = stack.enter_context(
@@ -107,7 +107,7 @@ def late_reads(program: Path) -> tuple[int, list[list[tuple[int, int]]], list[li
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             assert peer.recv(1) == b"x"
             peer.sendall(HEAD + chunk(b"first"))
-        reader.stdout.readline()  # The head is read, and the next read is one of a chunk.
+        reader.stdout.readline()  # The head has been read, and the next read is one of a chunk.
         for peer in peers:
             peer.sendall(chunk(b"second"))
         reader.stdout.readline()

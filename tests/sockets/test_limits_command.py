@@ -1,4 +1,4 @@
-"""`python -m bench limits`: the command, its bare source, and the warning of a run that goes beyond the ceiling."""
+"""`python -m bench limits`: the command, its bare source, and the warning of a run beyond the ceiling."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def limits(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.long
 def test_a_quick_measurement_climbs_every_ladder_and_is_kept_for_this_machine(tmp_path: Path) -> None:
     ran = limits(tmp_path, "--quick", "--format", "json")
-    assert ran.returncode in (0, 3), ran.stderr  # 3 where other programs leave nothing of the machine.
+    assert ran.returncode in (0, 3), ran.stderr  # 3 if other programs leave too little of the machine.
     result: dict[str, Any] = json.loads(ran.stdout)
     assert list(result["ladders"]) == list(LADDERS)
     for by_server in result["ladders"].values():
         assert list(by_server) == list(SERVERS)
         assert all(climbed["ended"] for climbed in by_server.values())
-    # A busy machine has no time for a step, and none on which nothing was late; no server is faster than asked.
+    # A busy machine may have no time for a step, or no step without lateness; no server is faster than asked.
     for step in result["ladders"]["chunks"]["the bare source"]["steps"]:
         assert 0 < step["load"] <= step["asked"] * 50
     for step in result["ladders"]["requests"]["the bare source"]["steps"]:
@@ -115,7 +115,7 @@ def test_a_climb_takes_its_steps_from_the_lowest_and_says_why_it_ends() -> None:
     ladder = replace(LADDERS["chunks"], steps=(4, 8))
     with bare_source(ladder.gap_ms) as source:
         climbed = climb(ladder, "the bare source", source, 0.2, 1 << 62, Observer())
-    # One more where the machine was busy: it is tried again.
+    # One more if the machine was busy: it is retried.
     assert climbed.steps[0].asked == 4
     assert {step.asked for step in climbed.steps} <= {4, 8}
     assert all(0 < step.load <= step.asked * 50 for step in climbed.steps)
@@ -153,7 +153,7 @@ def test_every_ladder_is_climbed_against_every_server_until_the_time_is_over(mon
     assert [climb for by in none.climbs.values() for climb in by.values()] == [Climb(steps=(), ended=NO_TIME)] * 2
     assert len(began) == 2
     assert not none.quick
-    assert not noting.drawn  # A step is said when it is over.
+    assert not noting.drawn  # A step is reported when it is over.
 
 
 def test_a_source_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_a_climb_ends_with_a_sentence_where_the_server_is_gone() -> None:
 
 
 class Noting(Observer):
-    """Notes what is said, and how often the numbers of a load come."""
+    """Records messages, and how often the numbers of a load arrive."""
 
     cadence = Cadence(0.05, 0.05)
 

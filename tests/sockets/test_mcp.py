@@ -1,4 +1,4 @@
-"""`python -m bench mcp` by the protocol's own client: over stdio, and in this process, against the mock."""
+"""`python -m bench mcp` through the protocol's own client: over stdio, and in this process, against the mock."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SMALL = {"concurrency": 2, "requests": 8, "input_tokens": 16, "output_tokens": 4
 
 @asynccontextmanager
 async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client]:
-    """A client of a server in a process of its own."""
+    """A client of a server in a separate process."""
     from mcp import Client, StdioServerParameters  # Only here: it takes a second, and every process collects all tests.
     from mcp.client.stdio import stdio_client
 
@@ -43,7 +43,7 @@ async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client
         command=sys.executable, args=["-m", "bench", "mcp", "--runs", str(runs), *words], env=environment
     )
     with anyio.fail_after(PATIENCE_S):
-        # By default its errors go where sys.stderr was at the import: that may be a test's own, which is no file.
+        # By default its errors go to sys.stderr at import time: that may be a test's own, which is no file.
         async with Client(stdio_client(started, errlog=sys.__stderr__ or sys.stderr)) as client:
             yield client
 
@@ -63,7 +63,7 @@ async def refused(client: Client, tool: str, **arguments: Any) -> str:
 
 
 async def measured(client: Client, **arguments: Any) -> tuple[dict[str, Any], Sequence[str | None]]:
-    """A task that is started and watched to its end, and the states that its progress names."""
+    """Start a task and watch it to its end; also the states that its progress names."""
     states: list[str | None] = []
 
     async def seen(progress: float, total: float | None, message: str | None) -> None:
@@ -105,7 +105,7 @@ def test_an_agent_measures_and_judges(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def client_here(runs: Path) -> AsyncIterator[Client]:
-    """A client of a server in this process, where what a task starts is a copy and no new interpreter."""
+    """A client of a server in this process, where a task's processes are copies instead of new interpreters."""
     from mcp import Client
 
     from bench.agents.server import server_of
@@ -116,7 +116,7 @@ async def client_here(runs: Path) -> AsyncIterator[Client]:
 
 
 def copied(command: Sequence[str], *, capture_output: bool, text: bool, check: bool, **settings: Any) -> object:
-    """subprocess.run, of a copy."""
+    """subprocess.run with a copy."""
     assert (capture_output, text, check) == (True, True, False)
     return run_to_end(command, **settings)
 
@@ -134,7 +134,7 @@ def test_an_agent_calibrates_and_stops_what_has_no_end(tmp_path: Path) -> None:
                 listed = (await called(client, "tasks"))["tasks"]
                 assert [task["id"] for task in listed] == [begun["id"], checked["id"]]
                 while (await called(client, "watch", task=begun["id"], seconds=0.5))["live"] is None:
-                    pass  # What is stopped before its load may know of no signal yet.
+                    pass  # A task stopped before its load may know of no signal yet.
                 await called(client, "stop", task=begun["id"])
                 stopped = await called(client, "watch", task=begun["id"], seconds=PATIENCE_S)
                 assert stopped["over"] is True
@@ -165,7 +165,7 @@ def test_an_agent_compares_and_gates_and_is_told_what_it_got_wrong(
             assert far.startswith(
                 "http://10.0.0.1:80 is not an allowed target: start python -m bench mcp with --allow-url, or use this"
             )
-            # Wrong arguments are named all at once.
+            # All wrong arguments are named together.
             for tool in (await client.list_tools()).tools:
                 assert tool.input_schema["additionalProperties"] is False
             assert await refused(client, "start", setings={}, knd="run") == (

@@ -1,4 +1,4 @@
-"""A mock that is changed while it serves, that pages call, and that drains."""
+"""A mock that is reconfigured while serving, called by web pages, and drained."""
 
 from __future__ import annotations
 

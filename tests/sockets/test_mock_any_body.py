@@ -1,4 +1,4 @@
-"""Whatever JSON a body is, every endpoint of the mock replies or refuses with a sentence: never a 500."""
+"""Whatever JSON a body contains, every endpoint of the mock replies or refuses with a sentence: never a 500."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ GOOD: dict[str, list[Any]] = {
     "system": ["s"],
     "thinking": [{"type": "enabled", "budget_tokens": 5}],
 }
-"""Fields with values that are right somewhere."""
+"""Fields with values that are valid somewhere."""
 NEEDED = {"messages", "prompt", "input", "query", "documents", "text_1", "text_2", "model"}
 
 WORDS = ["function", "text", "image_url", "user", "tool", "object", "required", "", "é中", "a b\n"]
@@ -66,18 +66,18 @@ def anything(chance: Random, depth: int = 3) -> Any:
 
 
 def body(chance: Random) -> Any:
-    """A body in which most fields are right and some are anything."""
+    """A body in which most fields are valid and some are arbitrary."""
     if chance.randrange(16) == 0:
         return anything(chance)
     row: dict[str, Any] = {}
     for name, right in GOOD.items():
-        often = name in NEEDED  # Without them nothing else is looked at.
+        often = name in NEEDED  # Without them nothing else is checked.
         if chance.random() < (0.9 if often else 0.3):
             row[name] = chance.choice(right) if chance.randrange(12 if often else 3) else anything(chance)
     return row
 
 
-# The bodies are drawn from a seed: Hypothesis takes more time to draw them than the mock to answer them.
+# The bodies come from a seed: Hypothesis would take longer to draw them than the mock to answer them.
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=3, deadline=None, suppress_health_check=[*HealthCheck])
 @given(seed=st.integers(0, 2**32))

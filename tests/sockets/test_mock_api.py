@@ -1,4 +1,4 @@
-"""The Python API of the mock, whose server is a process of its own."""
+"""The mock's Python API, whose server is a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stamps of arrivals at the mock: the kernel's, of the last byte, however requests come in."""
+"""Arrival stamps at the mock: the kernel's, of the last byte, however requests come in."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.support.raw_mock import CHAT, MS, chat, connect, line_of, read_until,
 @pytest.fixture(scope="module")
 def mock() -> Iterator[MockProcess]:
     with mock_process("--ttft", "20ms", "--tpot", "4ms") as mock:
-        # The kernel begins to stamp a moment after it is asked to, for all of the machine.
+        # The kernel begins to stamp a moment after the request, for the whole machine.
         while sys.platform == "linux" and not httpx.get(mock.url + "/truth").json()["arrival_clock"]["kernel"]:
             httpx.post(mock.url + CHAT, json=chat(max_tokens=1))
         yield mock
 
 
 CLOCKS_NS = 10_000
-"""The offset between the clock of the kernel's stamps and ours is known to much less than this."""
+"""The offset between the kernel's clock and ours is known much better than this."""
 pytestmark = pytest.mark.wall_clock
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
 
@@ -42,8 +42,8 @@ def test_plans_count_from_the_last_byte_of_a_request_that_takes_several_reads(mo
         for piece in (whole[:100], whole[100:-1]):
             sock.sendall(piece)
             until_read(sock)
-        httpx.get(mock.url + "/health")  # By now the loop has run what that read was followed by.
-        with mock.held_still():  # Whatever stamps the last byte when it is read is late.
+        httpx.get(mock.url + "/health")  # By now the loop has run the callbacks after that read.
+        with mock.held_still():  # A stamp taken at the read of the last byte would be late.
             before = time.monotonic_ns()
             sock.sendall(whole[-1:])
             after = time.monotonic_ns()
@@ -75,7 +75,7 @@ def test_arrivals_carry_the_kernels_stamp_even_when_the_loop_is_late(mock: MockP
         line = lines[name]
         assert before - CLOCKS_NS <= line["received_ns"] <= after + CLOCKS_NS
         assert line["handled_ns"] - line["received_ns"] > MS
-        # What was handled late has its first token late, and never early: the plan counts from the arrival.
+        # A request handled late has its first token late, and never early: the plan counts from the arrival.
         assert line["write_ns"][1] - line["received_ns"] >= 20 * MS - 100_000
     assert httpx.get(mock.url + "/truth").json()["arrival_clock"] == {**clock, "kernel": clock["kernel"] + 50}
 
@@ -87,7 +87,7 @@ def test_every_arrival_has_a_kernel_stamp_however_its_bytes_come(mock: MockProce
     with connect(mock) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(60):
-            # Pieces on each other's heels: some come between a look at the socket and the read behind it.
+            # Pieces in quick succession: some arrive between a look at the socket and the following read.
             for start in range(0, len(whole), 97):
                 sock.send(whole[start : start + 97])
             read_until(sock, b"0\r\n\r\n")
@@ -141,7 +141,7 @@ def test_a_write_goes_to_the_socket_at_once() -> None:
             transport.write(b"now")
             assert reader.recv(16) == b"now"  # No turn of the loop has passed.
             assert transport.get_write_buffer_size() == 0
-        # Nor does a write pass by what waits: bytes that wait before it also wait after it.
+        # Nor does a write overtake waiting bytes: these also wait after it.
         while transport.get_write_buffer_size() == 0:
             transport.write(bytes(65_536))
         waiting = transport.get_write_buffer_size()
@@ -159,7 +159,7 @@ def test_a_write_goes_to_the_socket_at_once() -> None:
 @LINUX
 @pytest.mark.usefixtures("mock")
 def test_the_stamp_of_an_arrival_is_the_kernels_for_its_last_byte() -> None:
-    """What the reading relies on: a look with MSG_PEEK gives the stamp of the last byte, and sockets inherit it."""
+    """The reading relies on it: a look with MSG_PEEK gives the stamp of the last byte, and sockets inherit it."""
     timestamp, stamp = 35, struct.Struct("qq")
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, timestamp, 1)
@@ -170,7 +170,7 @@ def test_the_stamp_of_an_arrival_is_the_kernels_for_its_last_byte() -> None:
             before = time.time_ns()
             client.sendall(b"last")
             after = time.time_ns()
-            time.sleep(0.002)  # Whatever stamps it when it is read is late.
+            time.sleep(0.002)  # A stamp taken at the read is late.
             data = b""
             while data != b"firstlast":
                 data, control, _, _ = server.recvmsg(64, 64, socket.MSG_PEEK)

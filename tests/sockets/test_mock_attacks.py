@@ -1,4 +1,4 @@
-"""The mock under attack: half-sent heads, foreign web pages, huge prompts. Nobody else notices."""
+"""The mock under attack: half-sent heads, foreign web pages, huge prompts. Other clients are not affected."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_reply_longer_than_the_time_for_a_head_is_not_cut(mock: MockProcess) -
     request = b'{"prompt":"x","max_tokens":3,"stream":true}'
     head = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nx-mock-ttft: 900ms\r\ncontent-length: %d\r\n\r\n"
     with socket.create_connection(address(mock)) as connection:
-        # The head of a next request is on its way meanwhile, and never comes to its end.
+        # The head of a next request is on its way meanwhile, and never complete.
         connection.sendall(head % len(request) + request + b"GET /health HTTP/1.1\r\nx-slow: ")
         said = read_to_the_end(connection)
     assert said.count(b"data: ") == 4
@@ -91,7 +91,7 @@ def test_half_sent_bodies_are_closed_and_their_memory_is_given_back() -> None:
         before = resident_mb(mock)
         connections = [stack.enter_context(socket.create_connection(address(mock))) for _ in range(30)]
         for connection in connections:
-            with contextlib.suppress(ConnectionError):  # It may be closed before we have sent all.
+            with contextlib.suppress(ConnectionError):  # It may be closed before we have sent everything.
                 connection.sendall(
                     b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 6000000\r\n\r\n" + half
                 )
@@ -184,7 +184,7 @@ def test_others_are_answered_beside_a_long_prompt_and_its_memory_is_given_back(m
         assert ask(mock).status_code == 200
     before = resident_mb(mock)
     with ThreadPoolExecutor(1) as pool:
-        # Longer than the context by its tokens and shorter by its characters: it must be counted to be refused.
+        # Longer than the context in tokens and shorter in characters: it must be counted to be refused.
         long = pool.submit(post_prompt, mock, 4)
         while not long.done():
             response = ask(mock, stream=True, stream_options={"include_usage": True})

@@ -1,4 +1,4 @@
-"""A choice that has ended leaves the engine at once, though its reply goes on: /metrics counts one request less."""
+"""A choice that has ended leaves the engine at once, though its reply continues: /metrics counts one request less."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.patience import PATIENCE_S
 LENGTHS = "uniform:2..20000"
 BODY = {"messages": [{"role": "user", "content": "Hi."}], "n": 2, "stream": True}
 INDEX = 2353
-"""A request of which the second choice ends at once, and the first goes on for longer than any test waits."""
+"""A request whose second choice ends at once, while the first lasts longer than any test waits."""
 ENGINES = {
     "sampled": ("--ttft", "5ms", "--tpot", "15ms"),
     "batching": (
@@ -36,7 +36,7 @@ ENGINES = {
 
 
 def lengths(index: int) -> list[int]:
-    """The tokens of both choices: as the mock draws them."""
+    """The tokens of both choices, as the mock draws them."""
     drawn = parse(LENGTHS, "tokens")
     return [int(drawn.sample(rng.stream(0, "output_tokens", key_of_choice(index, i)))) for i in range(2)]
 

@@ -1,5 +1,6 @@
-"""The prefix cache over a conversation: each turn finds the full blocks of all that was computed for the turn before it, its
-prompt and its reply but for the last token, whatever the turns are; usage, ledger and /metrics agree to the token."""
+"""The prefix cache over a conversation: each turn finds the full blocks of everything computed for the previous turn,
+its prompt and its reply except for the last token, whatever the turns are; usage, ledger and /metrics agree to the
+token."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ Ask = Callable[[int, str, Row], Awaitable[Row]]
 
 
 async def chat(ask: Ask) -> None:
-    """The user, calls, results, text: as a client sends back what it was told."""
+    """The user, calls, results, text: as a client returns what it received."""
     tools = [{"type": "function", "function": {"name": "read_file", "parameters": SCHEMA}}]
     messages: list[Row] = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Read it, please."}]
     for turn in range(TURNS):
@@ -165,5 +166,5 @@ def test_a_reply_that_a_stop_string_ends_is_found_up_to_its_end() -> None:
 
     first, second, third = through_asgi(call, *FLAGS)
     assert second["engine"]["cached_tokens"] == (first["input_tokens"] - 1) // BLOCK * BLOCK
-    # The most of the reply, whose last words the stop string cut in the middle of a block.
+    # Most of the reply, whose last words the stop string cut in the middle of a block.
     assert (second["input_tokens"] + 30) // BLOCK * BLOCK <= third["engine"]["cached_tokens"]

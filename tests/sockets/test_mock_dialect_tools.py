@@ -1,4 +1,5 @@
-"""Tool calls and JSON in messages and responses, as the official clients read them: valid, as asked, and in the ledger."""
+"""Tool calls and JSON in messages and responses, as the official clients read them: valid, as requested, and in the
+ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 
-if TYPE_CHECKING:  # Imported where it is used: every process of the tests reads this file, and one runs its tests.
+if TYPE_CHECKING:  # Imported where it is used: every test process reads this file, and one runs its tests.
     import anthropic
     import openai
 

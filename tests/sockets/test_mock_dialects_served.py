@@ -67,7 +67,7 @@ def test_every_dialect_keeps_the_plan_of_the_engine(flags: tuple[str, ...]) -> N
         for (at, _), out in zip(chunks, accumulate(tokens for _, tokens in chunks), strict=True):
             assert at >= due[out - 1] - EARLY_NS
         assert sum(line["chunk_tokens"]) == planned["output_tokens"] == 12
-    # The same conversation in three dialects has as many tokens.
+    # The same conversation has as many tokens in all three dialects.
     assert len({line["input_tokens"] for line in lines}) == 1
     assert seen["vllm:generation_tokens_total"] == 9 * 12
     assert seen["vllm:prompt_tokens_total"] == sum(line["input_tokens"] for line in lines)
@@ -76,7 +76,7 @@ def test_every_dialect_keeps_the_plan_of_the_engine(flags: tuple[str, ...]) -> N
 
 
 def usage_of(response: httpx.Response) -> dict[str, Any]:
-    """The last usage that a stream says."""
+    """The last usage in a stream."""
     found: dict[str, Any] = {}
     for line in response.text.splitlines():
         if line.startswith("data: {"):

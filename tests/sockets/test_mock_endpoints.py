@@ -1,4 +1,4 @@
-"""Embeddings, tokenization and metrics, through ASGI; and what of them the ledger says."""
+"""Embeddings, tokenization and metrics, through ASGI, and their ledger lines."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_faults_the_context_and_the_engines_hold_for_embeddings_too() -> None:
         assert late.status_code == 200
         long = await client.post(EMBEDDINGS, json={"input": [[1], list(range(101))]})
         assert (long.status_code, "input 1 has 101 tokens" in long.text) == (400, True)
-        # Together they are longer than the context, which is each one's own.
+        # Together they exceed the context, which applies to each separately.
         assert (await client.post(EMBEDDINGS, json={"input": [list(range(80))] * 3})).status_code == 200
 
     lines = through_asgi(call, "--max-model-len", "100")
@@ -199,7 +199,7 @@ def test_tokenize_and_detokenize_are_each_others_inverse_and_know_vllms_options(
 
 
 def folded(lines: list[dict[str, Any]], bounds: dict[str, list[float]]) -> dict[str, float]:
-    """The metrics, computed anew from the lines of the ledger."""
+    """The metrics, recomputed from the lines of the ledger."""
     values: dict[str, list[float]] = {name: [] for name in bounds}
     counts = {"prompt_tokens": 0, "generation_tokens": 0}
     reasons = {"stop": 0, "length": 0, "abort": 0, "error": 0}

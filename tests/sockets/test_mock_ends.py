@@ -1,4 +1,4 @@
-"""The mock's process: how it ends, and what it refuses to start with."""
+"""The mock's process: how it ends, and what it refuses at start-up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def start(*flags: str) -> subprocess.Popen[str]:
 def test_a_signal_lets_what_is_in_flight_end_and_flushes_the_ledger(number: int) -> None:
     with mock_process("--ttft", "200ms", "--tpot", "1ms", "--drain-s", "600") as mock, connect(mock) as sock:
         sock.sendall(request(CHAT, chat(), x_request_id="drain-1"))
-        assert sock.recv(65536).startswith(b"HTTP/1.1 200")  # Under way: the head is out, the tokens are not.
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200")  # Active: the head is sent, the tokens are not.
         mock.process.send_signal(number)
         assert read_until(sock, b"0\r\n\r\n").endswith(b"0\r\n\r\n")
         assert mock.process.wait(PATIENCE_S) == 0

@@ -1,4 +1,4 @@
-"""The engines behind the server: one process, real sockets, and the ledger, /metrics and /truth beside each other."""
+"""The engines behind the server: one process, real sockets, and the ledger, /metrics and /truth side by side."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def metrics(mock: MockProcess) -> dict[str, float]:
 
 
 def assert_kept(line: dict[str, Any]) -> None:
-    """Every chunk of text went when the last of its tokens was planned, or later, never earlier."""
+    """Every text chunk was sent when its last token was planned, or later, never earlier."""
     planned = line["planned"]
     due = list(accumulate(planned["gaps_ns"], initial=line["received_ns"] + planned["ttft_ns"]))
     assert len(due) == planned["output_tokens"]
@@ -65,7 +65,7 @@ def test_batching_is_true_to_itself_in_ledger_metrics_and_truth() -> None:
             assert_kept(line)
             assert line["chunk_tokens"][1] == 1
             assert all(n >= 3 for n in [n for n in line["chunk_tokens"] if n][1:-1])
-            # Steps begin when the request is in the queue, and the first takes what its prompt costs at least.
+            # Steps begin when the request is in the queue, and the first takes at least the cost of its prompt.
             least = 500_000 + 2_000_000 + 5_000 * (line["input_tokens"] - line["engine"]["cached_tokens"])
             assert line["planned"]["ttft_ns"] >= least
         seen = metrics(mock)
@@ -90,7 +90,7 @@ def test_the_next_turn_of_a_conversation_finds_what_the_turn_before_computed() -
         before, after = mock.ledger_lines(at_least=2)
         known = before["input_tokens"] + before["planned"]["output_tokens"]
         assert after["engine"]["cached_tokens"] > before["input_tokens"]
-        # Full blocks of what is the same: all but the last token was computed, and the template ends the turn after it.
+        # Full blocks of the common part: all but the last token was computed, and the template ends the turn after it.
         assert after["engine"]["cached_tokens"] == (known - 1) // 16 * 16
 
 

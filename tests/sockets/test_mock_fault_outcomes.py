@@ -1,4 +1,4 @@
-"""Every fault of the mock as both transports of bench see it: what they record agrees with the ledger."""
+"""Every fault of the mock as both transports of bench see it: their records agree with the ledger."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STREAMED = [
     "no_headers:for=200ms",
     *(f"{name}:after=0" for name, kind in FAULTS.items() if kind.strikes),
     *(f"{name}:after=7" for name, kind in FAULTS.items() if kind.strikes),
-    # Several at once: each takes the rules of its own index.
+    # Several at once: each follows the rules of its own index.
     "crlf;comments;gzip;trickle",
     "gzip;split;usage_twice;empty;duplicate;reorder",
     "gzip;cut_frame",
@@ -77,7 +77,7 @@ NOTHING_TO_DO: dict[str, set[str]] = {
         *OF_PROBES,
     },
 }
-"""Faults that a dialect has no place for: docs/mock.md. A `ping` has to wait for the stream to begin."""
+"""Faults that do not exist in a dialect: docs/mock.md. A `ping` has to wait for the stream to begin."""
 CASES = [*((spec, True) for spec in ["", *STREAMED]), *((spec, False) for spec in ["", *WHOLE])]
 
 
@@ -155,7 +155,7 @@ def joined(mock: MockProcess, records: list[RequestRecord], endpoint: str) -> Jo
 
 
 def same_metrics(record: RequestRecord, truth: Mapping[str, object], spec: str) -> None:
-    """As many samples here as there: what a fault does to chunks must not shift one against the other."""
+    """Both must have as many samples: a fault in chunks must not shift one against the other."""
     itl, gaps = truth.get("itl_ms"), truth.get("chunk_gap_ms")
     assert (per_request.tpot_ms(record) is not None) is ("tpot_ms" in truth), spec
     if gaps is not None:
@@ -167,7 +167,7 @@ def same_metrics(record: RequestRecord, truth: Mapping[str, object], spec: str) 
 
 @pytest.mark.parametrize(
     ("name", "endpoint"),
-    # How a dialect is read is no matter of the transport: by httpx, chat alone has its part in each run of CI.
+    # The reading of a dialect does not depend on the transport: with httpx, each CI run covers only chat.
     [
         pytest.param(name, endpoint, marks=() if name == "wire" or endpoint == "chat" else pytest.mark.long)
         for name in TRANSPORTS
@@ -183,17 +183,17 @@ def test_what_a_transport_makes_of_every_fault_agrees_with_the_ledger(
     problems = [problem for problem in join.problems() if "without a record" not in problem]  # The other transport's.
     assert problems == []
     outcomes = {record.outcome for record in records}
-    # No request here goes on with a stored response.
+    # No request here continues a stored response.
     assert outcomes >= {*OUTCOME_OF_FAULT.values(), Outcome.TIMEOUT_FIRST_BYTE} - {Outcome.LOST_RESPONSE}
 
 
 @pytest.mark.parametrize(
     "name",
-    # The test above shows what httpx makes of each.
+    # The test above covers httpx for each.
     [pytest.param(name, marks=() if name == "wire" else pytest.mark.long) for name in TRANSPORTS],
 )
 def test_a_calibration_against_every_fault_agrees_in_every_count(name: str, tmp_path: Path) -> None:
-    # The indices before are the probe's and of requests that meet nothing.
+    # Earlier indices belong to the probe and to requests without a fault.
     met = [f"--fault {spec}{',' if ':' in spec else ':'}index={i}" for i, spec in enumerate(ONE_EACH, 5)]
     mock = " ".join(["--ttft 10ms --tpot 2ms --fault slow_accept:for=50ms,rate=0.3", *met])
     requests = len(ONE_EACH) + 10
@@ -201,14 +201,14 @@ def test_a_calibration_against_every_fault_agrees_in_every_count(name: str, tmp_
     out = tmp_path / "run"
     cli.main([*words.split(), *["--input-tokens", "16", "--output-tokens", "8", "--mock"], mock, "--out", str(out)])
     summary = json.loads((out / "summary.json").read_bytes())
-    # Where a busy client finds a whole reply in one read there is no speed to measure.
+    # If a busy client finds a whole reply in one read there is no speed to measure.
     assert [problem for problem in summary["calibration"]["problems"] if not problem.startswith("tps:")] == []
     # How many of each: eleven refusals, two ends of the connection of each kind.
     assert summary["counts"]["by_outcome"] == {
         "ok": requests - 17, "http_error": 11, "reset": 2, "truncated": 2, "stream_error": 1, "malformed": 1,
     }  # fmt: skip
     lines = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
-    # A mock that is late has no time left for the comment of `keepalive`; the test above gives it two seconds.
+    # A late mock has no time left for the comment of `keepalive`; the test above gives it two seconds.
     assert {name for line in lines for name in (line["fault"] or "").split("+")} >= FAULTS.keys() - {
         "refuse", "reorder", "lost_response", "keepalive", "cross_talk", *OF_PROBES,
     }  # fmt: skip

@@ -34,7 +34,7 @@ def refused(mock: MockProcess) -> bool:
         httpx.get(mock.url + "/health")
     except httpx.ConnectError:
         return True
-    except (httpx.ReadError, httpx.RemoteProtocolError):  # It stood in the queue of the listener when that was closed.
+    except (httpx.ReadError, httpx.RemoteProtocolError):  # It was in the listener's queue when that was closed.
         return False
     return False
 
@@ -55,7 +55,7 @@ def test_nothing_listens_in_a_window_but_what_is_under_way_goes_on_and_it_listen
         until_read(half)
         response = httpx.patch(mock.url + "/admin/config", json={"fault": ["refuse:until=600s"]})
         assert response.status_code == 200
-        # The connection that stood idle is closed too: who keeps one must make a new one.
+        # The idle connection is closed too: its owner must open a new one.
         assert idle.recv(1) == b""
         until(lambda: refused(mock))
         assert read_until(busy, END).endswith(b"data: [DONE]\n\n\r\n" + END)
@@ -72,7 +72,7 @@ def test_a_connection_that_is_read_late_makes_its_first_request_late_and_no_othe
     with mock_process("--ttft", "20ms", "--tpot", "1ms", "--fault", "slow_accept:every=2,for=300ms") as mock:
         for number in range(4):
             with contextlib.ExitStack() as stack:
-                # The wait counts from when the mock hears of the connection: here that is behind the arrival of its request.
+                # The wait counts from when the mock hears of the connection: here after the arrival of its request.
                 with mock.held_still():
                     sock = stack.enter_context(connect(mock))
                     sock.sendall(request(CHAT, chat(), x_request_id=f"first-{number}"))

@@ -29,7 +29,7 @@ class City(BaseModel):
 class Server(NamedTuple):
     url: str
     http: httpx.Client
-    """Closed at the end, which langchain's own is not."""
+    """Closed at the end; langchain's own is not."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The official `openai` client talks to the mock: streaming, whole, usage, and each error as its typed exception."""
+"""The official `openai` client against the mock: streaming, whole, usage, and each error as its typed exception."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mockserver.plans.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
 
-if TYPE_CHECKING:  # Imported where it is used: every process of the tests reads this file, and one runs its tests.
+if TYPE_CHECKING:  # Imported where it is used: every test process reads this file, and one runs its tests.
     import openai
     from openai.types.chat import ChatCompletionMessageParam
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from tests.support.mock_process import MockProcess, mock_process
 
-if TYPE_CHECKING:  # Imported where it is used: every process of the tests reads this file, and one runs its tests.
+if TYPE_CHECKING:  # Imported where it is used: every test process reads this file, and one runs its tests.
     import openai
     from openai.types.chat import ChatCompletionMessageParam
 
@@ -122,7 +122,7 @@ def test_log_probabilities_and_choices_have_their_types(client: openai.OpenAI) -
 
 
 def test_embeddings_come_in_base64_unless_asked_otherwise(client: openai.OpenAI) -> None:
-    # The client asks for base64 by itself and decodes it.
+    # The client requests base64 by default and decodes it.
     packed = client.embeddings.create(model=MODEL, input=["a b", "c"])
     plain = client.embeddings.create(model=MODEL, input=["a b", "c"], encoding_format="float")
     assert [row.embedding for row in packed.data] == [row.embedding for row in plain.data]

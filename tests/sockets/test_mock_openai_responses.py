@@ -15,7 +15,7 @@ from mockserver.plans.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
 
-if TYPE_CHECKING:  # Imported where it is used: every process of the tests reads this file, and one runs its tests.
+if TYPE_CHECKING:  # Imported where it is used: every test process reads this file, and one runs its tests.
     import openai
 
 HELLO = "Tell me something."
@@ -48,7 +48,7 @@ def event_type() -> TypeAdapter[Any]:
 def streamed(client: openai.OpenAI, **more: Any) -> list[Any]:
     events = list(client.responses.create(model="mock-model", input=HELLO, stream=True, **more))
     for event in events:
-        # The client itself takes everything; this refuses what lacks a field or has a wrong type.
+        # The client itself accepts everything; this rejects missing fields and wrong types.
         event_type().validate_python(event.to_dict())
     assert [event.sequence_number for event in events] == list(range(len(events)))
     return events
@@ -83,7 +83,7 @@ def test_a_stream_is_reasoning_and_text_and_as_many_tokens_as_it_says(mock: Mock
 
 
 def test_the_first_events_go_out_with_the_head_as_those_of_vllm(client: openai.OpenAI) -> None:
-    # They come long before the first token is due.
+    # They arrive long before the first token is due.
     with client.responses.create(
         model="mock-model", input=HELLO, stream=True, extra_headers={"x-mock-ttft": "600s"}
     ) as stream:

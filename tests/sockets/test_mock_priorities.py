@@ -1,4 +1,4 @@
-"""`priority` of a body reaches the engine, and the ledger says it."""
+"""`priority` of a body reaches the engine, and the ledger records it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.raw_mock import CHAT, COMPLETIONS, connect, request
 FLAGS = ("--engine", "batching", "--step-cost", "b0=20000,b1=0,b2=0,a0=2000,a1=0", "--max-num-seqs", "1")
 MESSAGES = {"messages": [{"role": "user", "content": "Hi."}]}
 LONG = {**MESSAGES, "max_tokens": 20_000, "stream": True}
-"""It has the engine for itself for 400 s: until its client leaves."""
+"""It has the engine to itself for 400 s: until its client leaves."""
 ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "p-2": (CHAT, {**MESSAGES, "max_tokens": 3}),
     "p-3": ("/v1/responses", {"input": "Hi.", "max_output_tokens": 3, "priority": 7}),
@@ -26,7 +26,7 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def wait_for(mock: MockProcess, running: int, waiting: int) -> None:
-    """Wait until so many requests are in the engine."""
+    """Wait until this many requests are in the engine."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         page = httpx.get(f"{mock.url}/metrics").text

@@ -43,7 +43,7 @@ def body(api: str, probe: Probe, *, stream: bool, **more: Any) -> dict[str, Any]
 
 
 def streamed(text: str) -> tuple[str | None, str]:
-    """The name of the tool and the text of a stream of any API."""
+    """The tool name and text of a stream of any API."""
     tool, said = None, ""
     for line in text.splitlines():
         if not line.startswith("data: {"):
@@ -65,7 +65,7 @@ def streamed(text: str) -> tuple[str | None, str]:
 
 
 def whole(reply: dict[str, Any]) -> tuple[str | None, str]:
-    """The same of a whole reply."""
+    """The same for a whole reply."""
     if "choices" in reply:
         choice = reply["choices"][0]
         if "text" in choice:
@@ -194,7 +194,7 @@ def test_a_fault_makes_the_answer_wrong_and_is_in_the_ledger(stream: bool) -> No
 
 
 def test_cross_talk_under_load_is_in_the_ledger_and_nowhere_else() -> None:
-    """A reply has the code of another probe exactly if the ledger says so."""
+    """A reply has another probe's code exactly if the ledger says so."""
     probes = make_probes(parse_probes("canary=200,tool=100"), seed=8)
     mixed_up = set()
 
@@ -214,7 +214,7 @@ def test_cross_talk_under_load_is_in_the_ledger_and_nowhere_else() -> None:
     planted = {line["index"] for line in lines if line["fault"] == "cross_talk"}
     planned = {line["index"] for line in lines if line["planned"]["fault"] == "cross_talk"}
     assert mixed_up == planted
-    # The first to arrive may have no other in flight.
+    # The first to arrive may have no others in flight.
     assert len(planned - planted) <= 1
     assert 5 <= len(planted) <= 30
 
@@ -252,7 +252,7 @@ def test_what_follows_a_preemption_is_garbled() -> None:
         replies = await asyncio.gather(*(client.post(PATHS["chat"], json=body) for body in bodies))
         garbled.extend("\ufffd" in reply.text or "\\ufffd" in reply.text for reply in replies)
 
-    # A reply takes two seconds, so that the six are there together however slowly they come.
+    # A reply takes two seconds, so that all six overlap however slowly they arrive.
     lines = through_asgi(
         call, "--engine", "batching", "--step-cost", "b0=30000,b1=1,b2=1", "--kv-blocks", "16", "--max-model-len", "200",
         "--fault", "garble_preempted",

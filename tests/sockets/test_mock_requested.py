@@ -1,4 +1,4 @@
-"""Faults, latencies and shapes as a running mock gives them: by rule, by time, after so many requests, by header."""
+"""Faults, latencies and shapes of a running mock: by rule, by time, after a number of requests, by header."""
 
 from __future__ import annotations
 

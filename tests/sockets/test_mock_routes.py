@@ -1,4 +1,4 @@
-"""What the mock answers to a path, a method or a query that it does not know: as a server made with FastAPI does."""
+"""The mock's answers to an unknown path, method or query: like a FastAPI server's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two senders on the same scripts, the thread and the event loop: the same bytes and the same notes."""
+"""Both senders, the thread and the event loop, on the same scripts: the same bytes and the same notes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 class Connection:
-    """A connection of the mock, over one end of a pair of sockets."""
+    """A connection of the mock, over one end of a socket pair."""
 
     received_ns: int | None = 0
     clock = "kernel"
@@ -99,7 +99,7 @@ class Played:
 
 
 class Scene:
-    """One reply on one connection, with what disturbs it."""
+    """One reply on one connection, with disturbances."""
 
     def __init__(
         self, way: str, pieces: list[str], endpoint: Endpoint = CHAT, usage: bool = False, finish: str = "last"
@@ -112,7 +112,7 @@ class Scene:
         self.buffer: int | None = None
 
     def play(self, disturb: Callable[[Played, socket.socket], Any] | None = None) -> Played:
-        """Send it to a reader who reads until the end, after `disturb`, which may be a coroutine."""
+        """Send it to a reader that reads until the end, after `disturb`, which may be a coroutine."""
         return asyncio.run(self._play(disturb))
 
     async def _play(self, disturb: Callable[[Played, socket.socket], Any] | None) -> Played:
@@ -262,7 +262,7 @@ def test_a_shutdown_cuts_it_and_nothing_more_is_sent(way: str, after: int) -> No
 
 
 def test_many_at_once_end_as_they_should(way: str) -> None:
-    """Streams that begin and end and are cut at the same time, on one thread."""
+    """Streams that begin, end and are cut at the same time, on one thread."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The compiled sender by itself: what it refuses, who helps it, how its streams end, and whether it is used."""
+"""The compiled sender by itself: what it refuses, its helper thread, how its streams end, and whether it is used."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_thread_that_is_late_is_helped() -> None:
         pairs = [socket.socketpair() for _ in range(4)]
         for ours, _ in pairs:
             ours.setblocking(False)
-        # All of them are late by a second: the first send finds that.
+        # All of them are late by a second: the first send detects it.
         streams = [
             core.add(
                 None,

@@ -1,4 +1,4 @@
-"""The mock on real sockets: framing, keep-alive, faults, clients that misbehave."""
+"""The mock on real sockets: framing, keep-alive, faults, misbehaving clients."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_stamps_are_in_order_and_keep_the_plan(mock: MockProcess) -> None:
     stamps = [before, line["received_ns"], *line["write_ns"], line["end_ns"], after]
     assert stamps == sorted(stamps)
     assert before <= line["handled_ns"] <= line["write_ns"][0]  # It may begin with the head, before the last byte came.
-    # 0.1 ms early is allowed by the design of the pacing; how late is a matter for the timing tests.
+    # The pacing may be 0.1 ms early by design; lateness belongs to the timing tests.
     assert line["write_ns"][1] - line["received_ns"] >= 20 * MS - 100_000
     assert line["write_ns"][-2] - line["received_ns"] >= 36 * MS - 100_000
     assert line["bytes_in"] == len(httpx.Request("POST", mock.url, json=chat()).content)
@@ -143,7 +143,7 @@ def test_a_stall_is_planned_and_done(mock: MockProcess) -> None:
     )
     line = line_of(mock, "stall-1")
     assert line["planned"]["gaps_ns"] == [4 * MS, 84 * MS, 4 * MS, 4 * MS]
-    # The third token is due 20 + 4 + 84 ms behind the arrival, however late the second was.
+    # The third token is due 20 + 4 + 84 ms after the arrival, however late the second was.
     assert line["write_ns"][3] - line["received_ns"] >= 108 * MS - 100_000
     assert line["fault"] == "stall"
 
@@ -212,7 +212,7 @@ def test_a_client_that_never_reads_blocks_its_own_chunks_and_nobody_elses() -> N
         line = line_of(mock, "deaf-1")
         first = line["blocked"][0]
         assert 0 < first < 60_000
-        # The kernel may find some more room once, behind the first chunk that had to wait.
+        # The kernel may find some more room once, after the first chunk that had to wait.
         last = list(range(40_000, len(line["write_ns"])))
         assert line["blocked"][-len(last) :] == last
 

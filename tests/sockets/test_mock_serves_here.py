@@ -1,4 +1,5 @@
-"""The server in this very process, from its first connection to its drain: signals come from a thread that is its client."""
+"""The server in this very process, from its first connection to its drain: a thread acts as its client and sends
+signals."""
 
 from __future__ import annotations
 
@@ -31,10 +32,10 @@ SLOW = {"x-mock-ttft": "0ms", "x-mock-tpot": "20ms"}
 
 @pytest.fixture
 def serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    """Serve with these flags while `client` asks at a port; what the server changes of its process is put back."""
+    """Serve with these flags while `client` sends requests to a port; the server's changes to its process are undone."""
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # One that comes too late does no harm.
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # A late one does no harm.
 
     def run(client: Callable[[int], None], *flags: str) -> int:
         opened: list[socket.socket] = []

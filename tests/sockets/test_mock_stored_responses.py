@@ -1,4 +1,4 @@
-"""`previous_response_id`: a conversation goes on from a stored response as it would from the whole history."""
+"""`previous_response_id`: a conversation continues from a stored response as from the whole history."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOST = {"message": "Response with id 'resp_x' not found.", "type": "invalid_requ
 
 
 class Chain:
-    """Asks turn by turn by id, and each time with the whole history beside it."""
+    """Asks turn by turn by id, and each time also with the whole history."""
 
     def __init__(self, client: httpx.AsyncClient, **always: Any) -> None:
         self._client = client
@@ -39,7 +39,7 @@ class Chain:
     async def turn(self, *items: Any, **body: Any) -> dict[str, Any]:
         self._turn += 1
         self._history += items
-        # Apart, so that neither finds what the other has left in the prefix cache.
+        # Apart, so that neither finds the other's prefix in the cache.
         whole = await self._ask(f"whole-{self._turn}", input=self._history, store=False, **body)
         reply = await self._ask(f"turn-{self._turn}", input=items, previous_response_id=self.previous, **body)
         assert reply["usage"]["input_tokens"] == whole["usage"]["input_tokens"]
@@ -78,7 +78,7 @@ def test_instructions_are_each_requests_own() -> None:
         assert without["usage"]["input_tokens"] < first["usage"]["input_tokens"]
         assert without["instructions"] is None
         again = (await client.post(RESPONSES, json={**more, "instructions": "one two three " * 20})).json()
-        # Its own once, and not those of the first one beside them.
+        # Its own once, and not those of the first one too.
         assert 0 < again["usage"]["input_tokens"] - first["usage"]["input_tokens"] < 30
 
     through_asgi(call, "--ttft", "1ms", "--tpot", "1us")
@@ -96,7 +96,7 @@ def test_the_store_has_what_was_said_and_forgets_it() -> None:
             assert (gone.status_code, gone.json()["error"]["param"]) == (404, "response_id")
         unstored = (await client.post(RESPONSES, json={"input": "Hi.", "store": False})).json()
         assert (await client.get(f"{RESPONSES}/{unstored['id']}")).status_code == 404
-        # What failed is not stored, nor what the client left.
+        # Failed responses are not stored, nor those that the client left.
         broken = await client.post(
             RESPONSES, json={"input": "Hi."}, headers={"x-mock-fault": "error_in_stream", "x-request-id": "b"}
         )
@@ -176,7 +176,7 @@ def test_any_worker_continues_what_another_one_said() -> None:
         previous: str | None = None
         inputs: list[int] = []
         for turn in range(20):
-            # A connection of its own each time: the kernel chooses a worker.
+            # A new connection each time: the kernel chooses a worker.
             stream = client.responses.create(
                 model="mock-model", input=f"Turn {turn}.", max_output_tokens=5, previous_response_id=previous, stream=True,
                 extra_headers={"connection": "close"},

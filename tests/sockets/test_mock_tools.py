@@ -45,7 +45,7 @@ def post_to(client: httpx.AsyncClient, **headers: str) -> Post:
 
 
 def called(message: dict[str, Any]) -> list[str]:
-    """The names of the tools called, whose arguments satisfy their schemas."""
+    """The names of the called tools, whose arguments satisfy their schemas."""
     calls = message.get("tool_calls") or []
     for call in calls:
         assert call["type"] == "function"
@@ -128,7 +128,7 @@ def test_a_streamed_call_has_a_head_and_a_chunk_per_token_each_in_the_ledger() -
     assert len(called({"tool_calls": [*calls.values()]})) == 2
     assert [*calls.values()] == whole["choices"][0]["message"]["tool_calls"]
     assert chunks[-2]["choices"][0]["finish_reason"] == "tool_calls"
-    # One token for each head and each piece of arguments: as many as asked, as a string may be longer.
+    # One token for each head and each piece of arguments: as many as requested, since a string may be longer.
     assert chunks[-1]["usage"]["completion_tokens"] == whole["usage"]["completion_tokens"] == 80
     assert streamed_line["chunk_kind"] == "r" + "f" * 80 + "uo"
     assert streamed_line["chunk_tokens"] == [0, *[1] * 80, 0, 0]
@@ -236,7 +236,7 @@ def test_a_document_without_a_free_string_ends_by_itself_and_one_that_is_too_lon
         assert (short["finish_reason"], len(json.loads(short["message"]["content"]))) == ("stop", 12)
         cut = await post_to(client)(response_format=format_, max_tokens=5)
         assert (cut["finish_reason"], cut["usage"]["completion_tokens"]) == ("length", 5)
-        # Without a limit of its own a document is whole, however short the drawn length.
+        # Without its own limit a document is complete, however short the drawn length.
         own = await post_to(client)(response_format=format_)
         assert (own["finish_reason"], len(json.loads(own["message"]["content"]))) == ("stop", 12)
 
@@ -308,6 +308,6 @@ def test_each_fault_strikes_a_tool_call_too(fault: str) -> None:
 
     (line,) = through_asgi(call)
     assert line["chunk_kind"] == FAULTS[fault]
-    # What would break the arguments in another way than the fault says finds nothing to do.
+    # A fault that would break the arguments in another way has no effect.
     name = fault.partition(":")[0]
     assert line["fault"] == (None if name in ("u2028", "split_utf8") else name)

@@ -46,7 +46,7 @@ def send(ws: ClientConnection, name: str, fault: str | None = None, **body: Any)
 
 
 def reply(ws: ClientConnection) -> tuple[list[dict[str, Any]], list[int]]:
-    """The events of one response, and when they came."""
+    """The events of one response, and their times."""
     events: list[dict[str, Any]] = []
     times: list[int] = []
     while not events or events[-1]["type"] not in ENDS:
@@ -57,7 +57,7 @@ def reply(ws: ClientConnection) -> tuple[list[dict[str, Any]], list[int]]:
 
 
 def read_on(ws: ClientConnection, events: list[str]) -> None:
-    """Add the types of all events until the connection ends."""
+    """Collect the types of all events until the connection ends."""
     while True:
         events.append(json.loads(ws.recv(timeout=PATIENCE_S))["type"])
 
@@ -97,7 +97,7 @@ def test_the_ledger_has_the_time_at_which_each_message_left(mock: MockProcess) -
             assert len(line["write_ns"]) == len(events)
             assert all(wrote <= came for wrote, came in zip(line["write_ns"], times, strict=True))
             assert line["write_ns"] == sorted(line["write_ns"])
-            # No token before its time, but for a wake-up that it shares (0.1 ms).
+            # No token before its time, except for a shared wake-up (0.1 ms).
             due = line["received_ns"] + line["planned"]["ttft_ns"]
             tokens = [i for i, n in enumerate(line["chunk_tokens"]) if n]
             for i, gap in zip(tokens, [0, *line["planned"]["gaps_ns"]], strict=True):
@@ -117,14 +117,14 @@ def test_the_last_response_stays_on_its_connection_stored_or_not(mock: MockProce
             assert (error["type"], error["status"]) == ("error", 404)
             assert error["error"] == {**lost, "message": f"Response with id '{previous}' not found."}
         assert ask(ws, "chain-3", previous_response_id=second["id"], store=True)["type"] == "response.completed"
-        # An error forgets what it was to continue; what is stored is found again.
+        # An error forgets the response to continue; stored ones are found again.
         assert ask(ws, "chain-4", previous_response_id="resp_chain-3", fault="500")["status"] == 500
         assert ask(other, "chain-5", previous_response_id="resp_chain-3", store=False)["type"] == "response.completed"
         assert ask(other, "chain-6", previous_response_id="resp_chain-5", fault="429")["headers"] == {
             "retry-after": "1"
         }
         assert ask(other, "chain-7", previous_response_id="resp_chain-5")["status"] == 404
-        # One that continued nothing forgets nothing.
+        # An error that continued nothing forgets nothing.
         assert ask(ws, "chain-8", store=False)["type"] == "response.completed"
         assert ask(ws, "chain-9", fault="500")["status"] == 500
         assert ask(ws, "chain-10", previous_response_id="resp_chain-8", store=False)["type"] == "response.completed"

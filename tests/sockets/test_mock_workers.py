@@ -1,4 +1,4 @@
-"""Several workers are one mock: one port, one ledger, one count of everything; and one end."""
+"""Several workers form one mock: one port, one ledger, one count of everything, and one end."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers
 
 WORKERS = 3
 ONE_EACH = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=PATIENCE_S)
-"""Each request has a connection of its own, so that the kernel chooses a worker."""
-# Two drawn times would have each worker compute, in a program of its own, what /truth expects of them.
+"""Each request uses a new connection, so that the kernel chooses a worker."""
+# With two drawn times each worker would have to compute the expectations of /truth in a separate program.
 FLAGS = ("--workers", str(WORKERS), "--ttft", "exp:mean=5ms", "--tpot", "1ms", "--seed", "7")
 
 
@@ -82,7 +82,7 @@ def test_the_kernel_deals_requests_out_and_every_worker_gives_the_whole_ledger(m
     assert len({response.content for response in responses}) == 1
     assert sorted(json.loads(line)["id"] for line in responses[0].text.splitlines()) == sorted(ids)
     assert responses[0].content == b"".join(mock.ledger_path.read_bytes().splitlines(keepends=True)[before:])
-    # With 60 connections no worker was left out (but once in 10^10).
+    # With 60 connections no worker was left out (except once in 10^10).
     assert len(pids(mock)) == WORKERS
     assert all(served_by(mock, pid) > 0 for pid in pids(mock))
 
@@ -108,7 +108,7 @@ def test_attempts_and_the_order_of_arrival_are_counted_over_all_workers(mock: Mo
 
 
 def test_metrics_and_truth_add_up_to_the_ledger_at_every_worker(mock: MockProcess) -> None:
-    # The kernel begins to stamp a moment after it is asked to.
+    # The kernel begins to stamp a moment after the request.
     numbers = itertools.count()
     while not (before := ONE_EACH.get(mock.url + "/truth").json()["arrival_clock"])["kernel"]:
         ask(mock, f"stamp-{next(numbers)}")
@@ -145,7 +145,7 @@ def test_a_signal_lets_every_worker_end_what_is_in_flight(number: int) -> None:
             for i, sock in enumerate(socks):
                 sock.sendall(request(CHAT, chat(max_tokens=3), x_request_id=f"drain-{i}"))
             for sock in socks:
-                assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")  # Under way: the head is out, the tokens are not.
+                assert sock.recv(65536).startswith(b"HTTP/1.1 200 ")  # Active: the head is sent, the tokens are not.
             workers = pids(mock)
             # A terminal sends SIGINT to all at once.
             for pid in [mock.process.pid, *(workers if number == signal.SIGINT else [])]:
@@ -177,7 +177,7 @@ def test_a_request_keeps_the_configuration_that_it_began_with_at_any_worker() ->
             while other.get("/truth").json()["plans_keyed_by"]["index"] <= number:
                 pass
             other.patch("/admin/config", json={"stream_interval": 3})
-            other.get("/truth")  # It asks every worker, so that each has put the change in force.
+            other.get("/truth")  # It asks every worker, so that each has applied the change.
             changed_ns = time.monotonic_ns()
             assert reply.result().status_code == 200
             line = mock.ledger_lines(at_least=number + 1)[-1]

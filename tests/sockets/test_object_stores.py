@@ -46,7 +46,7 @@ def mock() -> Iterator[str]:
 
 @pytest.fixture
 def bench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Command:
-    """A command in this folder, with these variables of AWS and no others; its status and what it printed."""
+    """A command in this folder, with only these AWS variables; its status and output."""
 
     def run(environment: Mapping[str, str], *words: str) -> tuple[int, str, str]:
         with pytest.MonkeyPatch.context() as patch:
@@ -81,8 +81,8 @@ def test_a_run_is_copied_when_it_ends_and_read_from_there(
     assert {key.removeprefix("nightly/one/") for key in keys if key.startswith("nightly/one/")} == {*written}
     assert {name: store.content(f"nightly/one/{name}") for name in written} == written
     assert not any(SECRET.encode() in content for content in written.values())
-    assert b"results/data/questions.jsonl" in written["run.yaml"]  # Of the copy in the cache: it names its source.
-    # A second run does not mix with it, and that is known before anything is sent.
+    assert b"results/data/questions.jsonl" in written["run.yaml"]  # Of the cached copy: it names its source.
+    # A second run does not mix with it, which is checked before anything is sent.
     status, _, err = bench(store.environment, *words, "--out", "s3://results/nightly/one")
     assert (status, err) == (Exit.USAGE, "error: s3://results/nightly/one has results already: name another key\n")
     status, out, err = bench(store.environment, "report", "s3://results/nightly/one", "--format", "json")
@@ -95,7 +95,7 @@ def test_the_job_of_kubernetes_copies_its_results(tmp_path: Path, bench: Command
     text = (Path(__file__).parents[2] / "deploy" / "kubernetes" / "run.yaml").read_text()
     (job,) = [each for each in yaml.safe_load_all(text) if each["kind"] == "Job"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    # The secret that the manifest names, made as its head says.
+    # The secret that the manifest names, created as its head describes.
     assert f"create secret generic {container['envFrom'][0]['secretRef']['name']}" in text
     secret = {name: store.environment[name] for name in re.findall(r"--from-literal=(AWS_\w+)=", text)}
     others = {"--url": mock, "--duration": "1s"}
@@ -115,7 +115,7 @@ def test_the_job_of_kubernetes_copies_its_results(tmp_path: Path, bench: Command
 def test_a_run_that_cannot_be_copied_stays_and_the_command_given_copies_it(
     tmp_path: Path, store: S3Server, mock: str
 ) -> None:
-    # The store goes away while the run goes on: what is listed before it is not what is written after it.
+    # The store disappears during the run: earlier listings differ from later writes.
     with balanced([store.url]) as url:
         load = ("--url", mock, *SMALL, "--config", "calm.yaml", "--duration", "1h")
         environment = {**os.environ, **store.environment, "AWS_ENDPOINT_URL": url, "AWS_MAX_ATTEMPTS": "1"}

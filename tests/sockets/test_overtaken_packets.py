@@ -27,6 +27,6 @@ def test_chunks_that_overtook_others_have_the_stamp_of_the_moment_when_they_coul
     delivered_ns, line = done.stdout.splitlines()
     record = from_line(line.encode())
     assert (record.outcome, record.chunk_kind, record.clock) == (Outcome.OK, GOOD_KINDS, "mixed")
-    # Both clocks are measured: stamps of two of them are as near as that.
+    # Both clocks are measured: two stamps agree to within this.
     early_ms = [(int(delivered_ns) - stamp_ns) / NS_PER_MS for stamp_ns in record.chunk_ns]
     assert max(early_ms) < 1, early_ms

@@ -1,6 +1,6 @@
-"""A planted defect over sockets: `python -m bench calibrate` with a transport that is wrong exits 3 and says why.
+"""A planted defect over sockets: `python -m bench calibrate` with a wrong transport exits 3 and says why.
 
-The other defects, which are wrong by times, are planted in virtual time (tests/virtual/test_planted_defects.py).
+The other defects, which distort times, are planted in virtual time (tests/virtual/test_planted_defects.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CAUSE = "an error inside a 200 stream is counted as a success"
 
 
 class ErrorsAsSuccesses(WireTransport):
-    """Takes a stream that ends with an error for a whole one."""
+    """Treats a stream that ends with an error as complete."""
 
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
@@ -32,7 +32,7 @@ class ErrorsAsSuccesses(WireTransport):
         def tell(record: RequestRecord) -> None:
             done(replace(record, outcome=Outcome.OK) if record.outcome is Outcome.STREAM_ERROR else record)
 
-        # The probe before the load sees some of these too, and there would be none.
+        # The probe before the load would see some of these too, and prevent the run.
         super().start(request, intended_ns, eligible_ns, done if request.id.startswith("probe-") else tell, ended)
 
 

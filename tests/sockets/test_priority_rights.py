@@ -1,4 +1,4 @@
-"""What lets a user that is not root take real-time priority: an ambient capability, and not one that is inheritable alone."""
+"""How an ordinary user can take real-time priority: an ambient capability, not one that is only inheritable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANOTHER = ["setpriv", "--reuid=10001", "--regid=10001", "--clear-groups"]
 
 
 def takes(*rights: str) -> bool:
-    """Whether Python may take it as another user; Trueload asks the kernel in these words (bench/process/priority.py)."""
+    """Whether Python may take it as another user; Trueload asks the kernel in the same way (bench/process/priority.py)."""
     ran = subprocess.run(
         [*ANOTHER, *rights, sys.executable, "-I", "-c", TRY], capture_output=True, text=True, check=False, cwd="/"
     )

@@ -1,4 +1,4 @@
-"""`bench run --prompt-ids`: completions are sent as ids, as many as were asked for, and the server counts exactly these."""
+"""`bench run --prompt-ids`: completions are sent as ids, in the requested number, and the server counts exactly these."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests through a real proxy (proxy.py): over every transport, with and without TLS, and each way in which it fails."""
+"""Requests through a real proxy (proxy.py): over every transport, with and without TLS, and each way to fail."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def proxy() -> Iterator[ProxyProcess]:
 
 @pytest.fixture(scope="module")
 def locked() -> Iterator[ProxyProcess]:
-    """A proxy that wants a user and a password."""
+    """A proxy that requires a user and a password."""
     with proxy_process("--basic-auth", f"user:{SECRET}") as running:
         yield running
 
@@ -55,7 +55,7 @@ def test_requests_reach_the_server_by_way_of_the_proxy(way: str, tls: bool, lock
         records = ask(way, url, requests=3, **through(with_password(locked, QUOTED)))
         assert [(r.outcome, r.error) for r in records] == [(Outcome.OK, None)] * 3
         assert all(r.connect_ns and r.connect_ns > 0 for r in records)
-        # The server sees a request of the usual form, and nothing of the proxy's.
+        # The server sees an ordinary request, without the proxy's headers.
         assert {request.path for request in server.received} == {"/v1/chat/completions?a=b"}
         assert not any("proxy-authorization" in request.headers for request in server.received)
         port = server.url.rpartition(":")[2]

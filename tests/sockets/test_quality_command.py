@@ -1,4 +1,4 @@
-"""`bench quality` against the mock: planted faults are found, a true server raises no alarm, a series goes on."""
+"""`bench quality` against the mock: planted faults are found, a correct server raises no alarm, a series resumes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ SHORT = ["--input-tokens", "20", "--output-tokens", "8", "--quiet"]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    # Replies take longer than the client needs for a request, also where it is slow: the faults grow with those in flight.
+    # Replies take longer than the client needs per request, even on a slow machine: the faults grow with the requests
+    # in flight.
     with mock_process("--ttft", "30ms", "--tpot", "200us") as mock:
         yield mock.url
 
@@ -37,7 +38,7 @@ def quality(url: str, folder: Path, *words: str, fault: str | None = None, probe
 
 
 def of(url: str, folder: Path) -> list[str]:
-    """The flags of each command; how busy the machine is decides nothing."""
+    """The flags of each command; a busy machine does not matter."""
     calm = folder.with_name("calm.yaml")
     calm.write_text(CALM)
     return ["--config", str(calm), "--url", url, *SHORT, *LOAD]
@@ -72,7 +73,7 @@ def test_a_true_server_raises_no_alarm_and_its_series_is_read_again(
     lines = [json.loads(line) for line in (folder / "loaded" / "requests.jsonl").read_text().splitlines()]
     assert sorted(line["probe"] for line in lines if "probe" in line) == list(range(40))
     assert all(("answer" in line) == ("probe" in line) for line in lines)
-    # A finished series is read again; another one is refused.
+    # A finished series is read again; a different one is refused.
     before = (folder / "loaded" / "requests.jsonl").read_bytes()
     assert main(["quality", *of(url, folder), "--probes", "24", "--resume", str(folder)]) == Exit.GOOD
     assert (folder / "loaded" / "requests.jsonl").read_bytes() == before
@@ -83,7 +84,7 @@ def test_a_true_server_raises_no_alarm_and_its_series_is_read_again(
     assert main(["report", str(folder), "--format", "json"]) == content["exit"]
     assert json.loads(capsys.readouterr().out) == kept(folder)
     assert kept(folder)["measures"] == content["measures"]
-    # From Python it is the same.
+    # The same from Python.
     found = bench.quality(
         config=str(folder.with_name("calm.yaml")), url=url, concurrency=8, requests=100, share="40%", probes="24",
         input_tokens="20", output_tokens="8", out=str(folder), resume=True,

@@ -1,6 +1,6 @@
 """The load from a Ray cluster of three nodes on this machine: one load, its losses, its end, its secrets.
 
-Each run takes seconds to begin, so the tests are few, and each looks at several things.
+Each run takes seconds to begin, so the tests are few, and each checks several things.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ pytestmark = [
 KEY, HEADER = "sk-key-a1b2c3", "tenant-d4e5f6"
 
 MEASURED = (Exit.GOOD, Exit.INVALID)
-"""INVALID where other programs keep the machine busy: an honest answer."""
+"""INVALID if other programs keep the machine busy: an honest answer."""
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +100,12 @@ def test_five_workers_on_three_nodes_send_the_arrivals_of_one_process(
     assert 0.9 < dispersion(offsets, 10_000_000) < 1.1
     told = manifest(tmp_path)
     assert len({place["node"] for place in told["places"]}) == 3
-    # All on one machine, so the clock is the same one, and stays it.
+    # All on one machine, so the clock is the same throughout.
     assert {(place["clock_offset_ns"], place["clock_bound_ns"]) for place in told["places"]} == {(0, 0)}
     assert any("5 workers on 3 nodes of a cluster" in note for note in told["notes"])
-    # Nothing is left on the nodes of a run that has ended well.
+    # A run that ended well leaves nothing on the nodes.
     assert not [place["directory"] for place in told["places"] if Path(place["directory"]).exists()]
-    # The server's own counts, Little's law and the plan are held against it.
+    # Checked against the server's own counts, Little's law and the plan.
     assert summary(tmp_path)["verdict"]["reasons"] == []
     last = json.loads((tmp_path / "run" / "live.jsonl").read_text().splitlines()[-1])
     assert sum(one["done"] for one in last["workers"]) == 1000
@@ -129,7 +129,7 @@ def test_a_cluster_has_one_export_with_the_sum_of_its_workers(mock: str, tmp_pat
 
 @pytest.mark.long
 def test_code_is_shipped_to_nodes_that_load_two_mocks_and_no_secret_is_told(tmp_path: Path, cluster: RayNodes) -> None:
-    # Another Trueload than that of the nodes, who would be refused.
+    # A Trueload other than the nodes', which would be refused.
     for package in (Path(bench.__file__).parent, Path(promptset.__file__).parent):
         shutil.copytree(package, tmp_path / "other" / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "other" / "bench" / "clock.py").open("a") as file:
@@ -148,7 +148,7 @@ def test_code_is_shipped_to_nodes_that_load_two_mocks_and_no_secret_is_told(tmp_
             for mock in (one, two)
         ]
     assert len({place["node"] for place in manifest(tmp_path)["places"]}) == 3
-    # Each mock had its part, and both ledgers together are that of the load.
+    # Each mock had a share, and both ledgers together are the load's.
     assert all(ledgers)
     whole = "".join(json.dumps(line) + "\n" for line in [*ledgers[0], *ledgers[1]]).encode()
     joining = Join(Ledger(io.BytesIO(whole)), "chat")
@@ -157,7 +157,7 @@ def test_code_is_shipped_to_nodes_that_load_two_mocks_and_no_secret_is_told(tmp_
     assert len(pairs) == len(ids) == 60
     for pair in pairs:
         assert (pair.record.sent_ns or 0) <= pair.line["received_ns"] <= pair.record.end_ns
-    # What Ray tells has the names of this load, and no secret.
+    # Ray's own data has the names of this load, and no secret.
     known = cluster.known()
     assert "NodeWorker" in known
     assert "python -m bench" in known
@@ -196,9 +196,9 @@ def test_ctrl_c_ends_the_sending_everywhere_and_so_does_the_death_of_the_driver(
     shipped = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("requests-*.jsonl")}
     assert len(shipped) == 3
     for name, content in shipped.items():
-        # Here is what was shipped, there is all of it.
+        # Here is what was shipped, there is everything.
         assert (folder / name).read_bytes().startswith(b"".join(whole_lines(content)))
-    # Put into the run they are one load again.
+    # Put into the run directory they form one load again.
     lines = [json.loads(line) for path in folder.glob("requests-*") for line in path.read_text().splitlines()]
     ids = {line["id"] for line in lines if line["outcome"] == "ok"}  # Others were cut when their driver had died.
     _, _, err = ran(["report", str(tmp_path / "run"), "--shards", str(folder), "--quiet"])

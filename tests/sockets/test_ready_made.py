@@ -1,4 +1,4 @@
-"""A program that is a copy of one that has imported it does what a new interpreter does."""
+"""A program copied from a process that has imported it behaves like a new interpreter."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_it_does_not_mind_what_the_output_of_the_tests_is(tmp_path: Path) -> Non
 
 
 def test_what_a_copy_starts_is_a_copy_that_tells_its_command(tmp_path: Path) -> None:
-    # tests/sockets/test_feed.py shows that those of NEW_INTERPRETERS tell their environment.
+    # tests/sockets/test_feed.py shows that NEW_INTERPRETERS exposes its environment.
     environment = os.environ | {"TRUELOAD_MARK": "of this one"}
     with mock_process() as mock:
         load = ("--duration", "600s", "--concurrency", "2", "--workers", "2", "--server-metrics", "off")
@@ -138,7 +138,7 @@ def test_what_a_copy_starts_is_a_copy_that_tells_its_command(tmp_path: Path) -> 
             _, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED, err
     assert marks == [False, False]
-    # Nobody is left: neither the workers, nor the process of which they were copies.
+    # Nothing is left: neither the workers, nor the process they were copied from.
     wait_for(lambda: not [path for path in Path("/proc").glob("[0-9]*") if session_of(path) == running.pid])
 
 

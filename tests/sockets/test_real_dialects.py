@@ -1,4 +1,4 @@
-"""Messages and Responses of llama.cpp and vLLM: every request succeeds, with the tokens that the server itself counted."""
+"""Messages and Responses of llama.cpp and vLLM: every request succeeds, with the server's own token counts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENDPOINT = pytest.mark.parametrize("endpoint", ["messages", "responses"])
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs."""
+    """A running server."""
 
     name: str
     url: str
@@ -50,7 +50,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @dataclass(frozen=True)
 class Ran:
-    """A run, and how many tokens the server generated meanwhile, the probe's with them."""
+    """A run, and how many tokens the server generated meanwhile, including the probe's."""
 
     summary: dict[str, Any]
     records: list[dict[str, Any]]

@@ -1,4 +1,5 @@
-"""Histories against vLLM itself: calls and results in every dialect, conversations that it stores, and an id that it lost."""
+"""Histories against vLLM itself: calls and results in every dialect, conversations that it stores, and an id that it
+lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings and rerank of servers that are not ours: llama.cpp and, where it is installed, vLLM."""
+"""Embeddings and rerank of third-party servers: llama.cpp and, if installed, vLLM."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_embeddings(summary: dict[str, Any], records: list[dict[str, Any]]) -> 
     assert summary["inputs"]["dimensions"] == {str(MODEL["hidden_size"]): REQUESTS}
     assert summary["inputs"]["total"] == sum(record["inputs"] for record in records) > REQUESTS
     assert summary["latency"]["e2el_ms"]["n"] == REQUESTS
-    # Every text has exactly the tokens that were asked for, as the server counts them.
+    # Every text has exactly the requested tokens, by the server's count.
     asked = summary["tokens"]["asked_against_got"]["input"]
     assert (asked["compared"], asked["differ"]) == (REQUESTS, 0)
 
@@ -52,7 +52,7 @@ def test_llama_cpp_embeds(tmp_path: Path) -> None:
         summary, records = run(url, "embeddings", tmp_path / "base64", *base64)
         check_embeddings(summary, records)
         counted = counters(url)["llamacpp:prompt_tokens_total"] - before
-        # Beside the run the server has embedded the few tokens of the probe.
+        # Besides the run the server has embedded the few tokens of the probe.
         assert 0 < counted - summary["tokens"]["usage"]["input"] < 10
 
 
@@ -81,7 +81,7 @@ def test_vllm_embeds_and_ranks(tmp_path: Path) -> None:
         def rise(name: str) -> float:
             return after[name] - before.get(name, 0.0)
 
-        # The server's own counts beside ours: the run, and the few tokens of the probe. It serves each text on its own.
+        # The server's own counts: the run, and the few tokens of the probe. It serves each text separately.
         assert 0 < rise("vllm:prompt_tokens_total") - summary["tokens"]["usage"]["input"] < 10
         assert rise("vllm:e2e_request_latency_seconds_count") == summary["inputs"]["total"] + 1
         lines = {line["what"]: line["agree"] for line in summary["server"]["reconciliation"]["counts"]}
@@ -90,6 +90,6 @@ def test_vllm_embeds_and_ranks(tmp_path: Path) -> None:
         assert "generation_tokens" not in lines
         summary, records = run(url, "embeddings", tmp_path / "base64", "--extra-body", '{"encoding_format": "base64"}')
         check_embeddings(summary, records)
-        # A model of embeddings ranks by the similarity of vectors.
+        # An embedding model ranks by the similarity of vectors.
         summary, _ = run(url, "rerank", tmp_path / "ranked", "--extra-body", '{"top_n": 2}')
         assert summary["counts"]["by_outcome"] == {"ok": REQUESTS}

@@ -1,4 +1,4 @@
-"""A server that is not ours: llama.cpp's, measured as a user would; every number is there and fits the others."""
+"""A third-party server: llama.cpp's, measured as a user would; every number exists and fits the others."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ BUSY = re.compile(
     "waited for a processor|stood still|bottleneck|the client was busy|event loop was late|came several in one read|"
     "tokens shared reads|Little's law is [01]\\.|sent again .* kept them for over 10 ms"
 )
-"""Reasons for which the machine is to blame, and neither the client nor the server. (The httpx transport tells of an end
-a little later than it was; how much is the machine's. The server closes a connection that was idle for 5 s; on a busy
-machine the request that crosses this close hears of it after more than 10 ms.)"""
+"""Reasons caused by the machine, and neither by the client nor the server. (The httpx transport reports an end a little
+late; how late depends on the machine. The server closes a connection that was idle for 5 s; on a busy machine the
+request that crosses this close hears of it after more than 10 ms.)"""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
-"""Realtime over WebSockets: our client against literal frames, OpenAI's client against the mock, and numbers of both."""
+"""Realtime over WebSockets: our client against literal frames, OpenAI's client against the mock, and the numbers of
+both."""
 
 from __future__ import annotations
 
@@ -46,7 +47,7 @@ def done(status: str = "completed", **fields: Any) -> bytes:
 
 
 def answered(*reply: bytes) -> Script:
-    """Answers the messages of a client as Realtime does, and `response.create` with this."""
+    """Answers a client's messages as Realtime does, and `response.create` with this."""
 
     def script(said: Said) -> list[bytes]:
         match said.row["type"]:

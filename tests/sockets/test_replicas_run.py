@@ -75,7 +75,7 @@ def test_the_numbers_of_each_replica_are_those_of_its_lines_in_the_ledger(flags:
 
 
 def next_token(record: dict[str, Any]) -> int:
-    """When its first token came."""
+    """The time of its first token."""
     return int(record["chunk_ns"][record["chunk_kind"].index("c")])
 
 

@@ -1,6 +1,6 @@
-"""When a reply is a success: what servers send for one, and every way in which they say, or show, that it is none.
+"""When a reply is a success: the endings that servers send, and every way in which they report, or show, a failure.
 
-Each attack begins with two good tokens. Both transports must make the same of it.
+Each attack begins with two good tokens. Both transports must draw the same conclusion.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ OOM = {"message": "out of memory", "type": "server_error", "code": 500}
 
 @dataclass(frozen=True)
 class Ending:
-    """What follows two tokens, the outcome, and words that the record must hold."""
+    """The bytes after two tokens, the outcome, and the text that the record must contain."""
 
     bodies: Sequence[bytes]
     outcome: Outcome
@@ -54,12 +54,12 @@ class Ending:
 
 
 def event(said: dict[str, Any] | str, outcome: Outcome = FAILED, words: str = "out of memory") -> Ending:
-    """An event, after which the server pretends that all is well."""
+    """An event, after which the server continues as if all were well."""
     return Ending([frame(said), *ENDED], outcome, words)
 
 
 def block(lines: bytes, outcome: Outcome = FAILED, words: str = "out of memory") -> Ending:
-    """Lines that are no ordinary event, after which the server pretends that all is well."""
+    """Lines that are no ordinary event, after which the server continues as if all were well."""
     return Ending([lines + b"\n\n", *ENDED], outcome, words)
 
 

@@ -1,4 +1,5 @@
-"""Agents' sessions over sockets: by the server's own count prompts have the planned tokens, and its cache finds the plan."""
+"""Agent sessions over sockets: by the server's own count prompts have the planned tokens, and its cache hits match the
+plan."""
 
 from __future__ import annotations
 

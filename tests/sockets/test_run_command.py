@@ -327,8 +327,8 @@ def test_a_full_disk_loses_no_record(tmp_path: Path) -> None:
 def on_a_terminal(
     words: Sequence[str], look: Callable[[str], object] = lambda seen: None, **environment: str
 ) -> tuple[int, str]:
-    """The exit status, and all that a terminal of 100 columns saw of both outputs. `look` is called with what it has seen
-    so far."""
+    """The exit status, and everything that a terminal of 100 columns saw of both outputs. `look` is called with what it
+    has seen so far."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "bench", *words]
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}

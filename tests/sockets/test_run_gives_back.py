@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="needs /proc")
 
 
 def timers_and_polls() -> Counter[str]:
-    """The descriptors of clocks and event loops. Those of connections end when the server closes them, too."""
+    """The descriptors of clocks and event loops. Those of connections end only when the server closes them."""
     kinds = Counter[str]()
     for entry in DESCRIPTORS.iterdir():
         with suppress(OSError):  # The one that lists them.

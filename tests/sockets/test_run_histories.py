@@ -78,7 +78,7 @@ def responses_reply(calls: Sequence[tuple[str, str]]) -> Sequence[Step]:
 
 
 CALLED = [("s1", "read"), ("s2", "read"), ("s3", "read")]
-"""One call more than the rows have results for."""
+"""One call more than the rows have results."""
 GIVEN = [("s1", "of x"), ("s2", "of y"), ("s3", "of x")]
 
 CHAT = [

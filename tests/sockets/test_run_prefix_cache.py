@@ -1,4 +1,4 @@
-"""A run asks the server's metrics before the load and after it, and tells what its prefix cache served."""
+"""A run reads the server's metrics before and after the load, and reports what its prefix cache served."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = ("--prefix", "tokens=64", "--input-tokens", "128", "--output-tokens", "3
 
 
 def with_metrics(seen: list[str]) -> Responder:
-    """A server whose counters stand at what the requests before the page have brought: 128 tokens each, 32 of them found."""
+    """A server whose counters reflect the requests before the page: 128 tokens each, 32 of them cached."""
     others = api(lambda request: stream(*GOOD))
 
     def script(request: Received) -> Sequence[Step]:

@@ -1,4 +1,4 @@
-"""The probe before the load: each thing that is wrong has a sentence of its own."""
+"""The probe before the load: each problem has its own sentence."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], t
     "a redirect": (api(in_turn(whole("307 Moved", b"", "location: http://x/"))), (), ("redirects to http://x/",)),
     "no answer": (api(in_turn([Hang()])), ("--first-byte-timeout", "200ms"), ("did not answer in time",)),
 }
-"""What the sentence of each outcome is: tests/unit/bench/test_probe_sentences.py."""
+"""The sentence of each outcome: tests/unit/bench/test_probe_sentences.py."""
 
 
 @pytest.mark.parametrize(("script", "words", "sentences"), PROBES.values(), ids=PROBES.keys())
@@ -145,7 +145,7 @@ def test_too_few_open_files_for_any_run_are_said(mock: str, tmp_path: Path) -> N
     ("size", "told"), [(1024, "run.yaml cannot be written"), (8192, "the report cannot be written")]
 )
 def test_a_small_disk_is_no_defect(mock: str, tmp_path: Path, size: int, told: str) -> None:
-    """A limit on the size of files stands for a disk of that size."""
+    """A file size limit acts as a disk of that size."""
     words = flags(mock, tmp_path, "--requests", "60")
     status, _, err = finished(words, limits={resource.RLIMIT_FSIZE: size})
     assert status == Exit.USAGE
@@ -210,7 +210,7 @@ def test_only_texts_are_names_of_models(listed: bytes, sent: str | None, tmp_pat
 
 
 def reasoning_first(hidden: int, *, ends: str = "length") -> tuple[Callable[[Received], Sequence[Step]], list[int]]:
-    """A server whose first tokens come in no chunk, and the limits that it was asked for."""
+    """A server whose first tokens come in no chunk, and the limits requested from it."""
     limits: list[int] = []
 
     def answer(request: Received) -> Sequence[Step]:

@@ -1,4 +1,4 @@
-"""Recorded sessions over sockets: what a batching server's prefix cache finds is what was planned, in every replay."""
+"""Recorded sessions over sockets: a batching server's prefix cache hits what was planned, in every replay."""
 
 from __future__ import annotations
 

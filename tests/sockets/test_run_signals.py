@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGKILL: what a run that is ended still reports."""
+"""Ctrl-C, SIGTERM and SIGKILL: what an interrupted run still reports."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_run_that_is_killed_before_any_record_is_invalid(tmp_path: Path, capsy
 
 
 class InterruptedInItsReport(Terminal):
-    """Ctrl-C as soon as a request has ended, and so many times more as the report is begun."""
+    """Sends Ctrl-C as soon as a request has ended, and again several times when the report begins."""
 
     cadence = Cadence(first_s=0.01, every_s=0.01)
 

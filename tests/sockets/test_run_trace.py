@@ -1,4 +1,4 @@
-"""Mode trace against the mock: every row is sent at its time, exactly as long as it says, by one worker or several."""
+"""Mode trace against the mock: every row is sent at its time, with its exact length, by one worker or several."""
 
 from __future__ import annotations
 

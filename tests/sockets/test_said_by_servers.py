@@ -1,4 +1,4 @@
-"""What a server says of each request is in its record, is the ledger's truth, and adds up to what its metrics count."""
+"""A server's statements about each request are in its record, match the ledger, and add up to its metrics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mock() -> Iterator[MockProcess]:
 
 @pytest.fixture(scope="module")
 def bodies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Whole bodies with a long beginning in common: the probe sends the first, and has hits of its own, and drafts."""
+    """Whole bodies with a long common beginning: the probe sends the first, and has its own hits and drafts."""
     path = tmp_path_factory.mktemp("data") / "bodies.jsonl"
     common = "All of this is said again and again. " * 40
     rows = [{"messages": [{"role": "user", "content": f"{common}{n}"}], "max_tokens": 9 + n} for n in range(5)]

@@ -33,7 +33,7 @@ SCHEMA = Draft202012Validator(orjson.loads(files("bench.load_search").joinpath("
 
 
 def settings(folder: Path, url: str) -> str:
-    """A file of settings whose verdict is not bent by other programs on the machine: of that speaks another test."""
+    """A settings file whose verdict other programs on the machine do not affect: another test covers that."""
     never = {"suspect": 1e12, "invalid": 1e12}
     content = {
         "url": url, "slo": ["ttft:p90<30s"], "input_tokens": 16, "output_tokens": 4,
@@ -55,7 +55,7 @@ def kept(path: Path) -> dict[str, Any]:
 
 
 def wait_for_visits(path: Path, n: int, process: subprocess.Popen[str]) -> None:
-    """Until so many visits have ended."""
+    """Wait until this many visits have ended."""
     deadline = time.monotonic() + PATIENCE_S
     while not (path / "search.json").exists() or len(kept(path)["visits"]) < n:
         assert process.poll() is None, process.communicate()
@@ -88,15 +88,15 @@ def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> No
 
 
 class Held:
-    """Answers the loads of the first `visits` visits that it sees, and those of later ones once they are among them: a search
-    cannot end before the test has seen what it waits for."""
+    """Answers the loads of the first `visits` visits that it sees, and those of later ones once they are among them: a
+    search cannot end before the test has seen what it waits for."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.visits: float = 0
 
     def script(self, request: Received) -> Sequence[Step]:
-        """What the load is told."""
+        """The reply to the load."""
         run = request.headers["x-request-id"].split("-")[1]
         if run not in self.seen:
             self.seen.append(run)

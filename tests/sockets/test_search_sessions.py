@@ -15,7 +15,7 @@ from tests.support.ready_made import run_to_end
 
 
 def _settings(folder: Path, url: str) -> str:
-    """Two jobs a session, the first of two steps with a tool between them; no verdict is bent by other programs."""
+    """Two jobs per session, the first of two steps with a tool between them; other programs do not affect the verdict."""
     turns = [
         {"content": "Begin.", "output_tokens": 3},
         {"content": "The tool says: done.", "output_tokens": 3, "think_time_s": 0.02, "pause": "tool"},

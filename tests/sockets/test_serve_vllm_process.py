@@ -26,7 +26,7 @@ from tests.support.worker_processes import gone
 ROOT = Path(__file__).parents[2]
 SCRIPT = [sys.executable, str(ROOT / "gpu" / "serve_vllm.py")]
 COPIED = [sys.executable, "-m", "gpu.serve_vllm"]
-"""The same program as a copy of a process that has imported it: what all tests but one ask of."""
+"""The same program as a copy of a process that has imported it, used by all tests but one."""
 
 NVIDIA_SMI = """#!/bin/sh
 echo "0, NVIDIA H100 80GB HBM3, 81559"
@@ -102,7 +102,7 @@ def stand_in(tmp_path: Path) -> Path:
 
 
 class RunningScript:
-    """The running script; whatever is left of it is killed at the end."""
+    """The running script; its remains are killed at the end."""
 
     def __init__(self, folder: Path, *arguments: str, program: Sequence[str] = COPIED, **environment: str) -> None:
         kept = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "VLLM_API_KEY")}
@@ -127,7 +127,7 @@ class RunningScript:
                 os.killpg(int(self.read("pid")), signal.SIGKILL)
 
     def ready(self) -> list[str]:
-        """The two lines of stdout, which come when the server is healthy."""
+        """The two lines of stdout, printed when the server is healthy."""
         assert self.process.stdout is not None
         return [self.process.stdout.readline().strip() for _ in range(2)]
 
@@ -141,7 +141,7 @@ class RunningScript:
 
 
 def wait_until_gone(pid: str) -> None:
-    """A killed orphan is gone when the kernel has seen to it."""
+    """A killed orphan is gone when the kernel has reaped it."""
     wait_for(lambda: gone(int(pid)))
 
 

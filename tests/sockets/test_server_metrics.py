@@ -1,4 +1,4 @@
-"""A run reads its server's metrics beside the load: its counts are the client's, and nobody else gets the key."""
+"""A run reads its server's metrics during the load: its counts match the client's, and nobody else gets the key."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ def nvmlDeviceGetTemperature(handle, kind):
 def nvmlDeviceGetCurrentClocksThrottleReasons(handle):
     return 8 if handle == 1 else 4
 """
-"""A stand-in for the driver: two GPUs, of which one is throttled; neither tells its clock."""
+"""A stand-in for the driver: two GPUs, one of them throttled; neither reports its clock."""
 
 
 def test_the_gpus_of_this_machine_are_read_where_the_server_is_on_it(

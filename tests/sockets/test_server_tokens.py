@@ -1,4 +1,4 @@
-"""Counting by a server's own /tokenize: the mock, which speaks vLLM's dialect, and a server that speaks llama.cpp's."""
+"""Counting with a server's own /tokenize: the mock, in vLLM's dialect, and a server in llama.cpp's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer that adds a BOS to a prompt, which the template writes itself."""
+    """A tokenizer that adds a BOS to a prompt, which the template also writes."""
     return tiny_tokenizers.save(tiny_tokenizers.sentencepiece_bpe(), tmp_path_factory.mktemp("model"))
 
 
@@ -40,7 +40,7 @@ def mock(folder: Path) -> Iterator[str]:
 
 
 class LlamaCpp(BaseHTTPRequestHandler):
-    """As llama.cpp's server: its own words, and what it does not know is ignored."""
+    """Like llama.cpp's server: its own wording, and unknown fields are ignored."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # One write for head and body: two would wait for each other, by Nagle's rule.

@@ -1,5 +1,5 @@
-"""`bench run --mode sessions` with a file of random graphs, against the mock: every join is right by its ledger, and so is
-what two workers send."""
+"""`bench run --mode sessions` with a file of random graphs, against the mock: every join is right by its ledger, also
+with two workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run whose load is set from outside: two workers, two terminals, and the socket between them."""
+"""A run whose load is changed from outside: two workers, two terminals, and the socket between them."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def accepted(run: Path, load: float) -> bool:
 
 
 def last_rows(path: Path, n: int) -> list[Any]:
-    """Of a file that grows; fewer where it has no more yet."""
+    """The last rows of a growing file; fewer if it has no more yet."""
     written = path.read_bytes() if path.exists() else b""
     return [orjson.loads(line) for line in written.split(b"\n")[:-1][-n:]]
 
 
 def in_flight(run: Path, load: float) -> list[int]:
-    """Of each worker, when the load is this one."""
+    """The requests in flight of each worker, at this load."""
     return sorted(
         w["in_flight"] for row in last_rows(run / "live.jsonl", 1) if row["load"] == load for w in row["workers"]
     )
 
 
 def last_gaps_ns(run: Path) -> list[int]:
-    """Between the last two arrivals of each worker, in the order in which the workers together had them."""
+    """The gaps between the last two arrivals of each worker, in their common order."""
     due = sorted(row["intended_ns"] for n in range(2) for row in last_rows(run / f"requests-{n}.jsonl", 2))
     return [after - before for before, after in pairwise(due)]
 
@@ -57,7 +57,7 @@ FOLLOWED: dict[str, Callable[[Path, float], bool]] = {
     # The workers take turns: each has every second arrival.
     "--rate": lambda run, load: last_gaps_ns(run) == pytest.approx([1e9 / load] * 3, abs=2),
 }
-"""How it shows that both workers follow a load: what each test waits for."""
+"""How to see that both workers follow a load: the condition that each test waits for."""
 
 
 @pytest.mark.parametrize("load", [("--rate", "20"), ("--concurrency", "4")], ids=["rate", "users"])
@@ -109,7 +109,7 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
 
 
 def asked(path: Path, *questions: bytes) -> list[Any]:
-    """What a socket in this directory answers; a number is answered with itself, 13 is refused."""
+    """The answers of a socket in this directory; a number is echoed, 13 is refused."""
 
     def answer(load: float | None, by: str) -> dict[str, Any]:
         if load == 13:

@@ -1,7 +1,7 @@
-"""A load generator that stands still for a while: SIGSTOP on real processes, and what the run says of it.
+"""A load generator that stands still for a while: SIGSTOP on real processes, and the run's report of it.
 
-A process is stopped for as long as the load has lasted, and the bands of other signs are wide open: what is asserted holds on
-a busy machine too.
+A process is stopped for as long as the load has lasted, and the bands of other signs are wide open: the assertions hold
+on a busy machine too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def words(url: str, tmp_path: Path, *more: str) -> list[str]:
 
 @contextlib.contextmanager
 def under_way(url: str, tmp_path: Path, workers: int, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """A load without an end, of which every worker has written records. Ctrl-C ends it behind the block."""
+    """An endless load, of which every worker has written records. Ctrl-C ends it after the block."""
     with process(words(url, tmp_path, "--duration", "600s", "--workers", str(workers), *more)) as running:
         wait_for(lambda: running.poll() is not None or all(map(written_rows, files(tmp_path, workers))))
         yield running
@@ -54,20 +54,20 @@ def files(tmp_path: Path, workers: int) -> list[Path]:
 
 
 def lasted_s(tmp_path: Path, workers: int = 1) -> float:
-    """For how long there has been load."""
+    """How long the load has lasted."""
     began_ns: int = min(row["sent_ns"] for path in files(tmp_path, workers) for row in written_rows(path))
     return (time.monotonic_ns() - began_ns) / 1e9
 
 
 def stop_for(pid: int, seconds: float) -> None:
-    """Stop a process for so long."""
+    """Stop a process for this long."""
     stop(pid)
     time.sleep(seconds)
     go_on(pid)
 
 
 def sends_again(tmp_path: Path, workers: int = 1) -> None:
-    """Wait until every worker has written a request that it sent from now on: the pause is over for its users too."""
+    """Wait until every worker has written a request sent from now on: the pause is over for its users too."""
     now_ns = time.monotonic_ns()
     wait_for(
         lambda: all(any(row["sent_ns"] > now_ns for row in written_rows(path)) for path in files(tmp_path, workers))

@@ -27,7 +27,7 @@ from tests.support.run_process import load_of, loaded, wait_for
 SCHEMAS = Path(bench.report.__file__).parent
 SHORT = ["--input-tokens", "20", "--output-tokens", "4", "--quiet"]
 MEASURED = (Exit.GOOD, Exit.INVALID)
-"""INVALID where other programs keep the machine busy: an honest answer."""
+"""INVALID if other programs keep the machine busy: an honest answer."""
 
 
 @pytest.fixture(scope="module")

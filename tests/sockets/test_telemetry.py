@@ -1,4 +1,4 @@
-"""A run exports metrics and spans: what a collector and a scraper get is what the run's own files say."""
+"""A run exports metrics and spans: a collector and a scraper get the same numbers as in the run's own files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.support.run_process import process, wait_for
 
 WORDS = ("--input-tokens", "16", "--output-tokens", "6", "--requests", "40", "--concurrency", "4", "--quiet")
 RAN = (Exit.GOOD, Exit.INVALID, Exit.TARGET)
-"""A busy machine may make a run INVALID, and planned faults end with TARGET: that says nothing of exports."""
+"""A busy machine may make a run INVALID, and planned faults end with TARGET: this does not concern the exports."""
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_the_environment_says_where_to_and_what_besides(
 
 
 class LastPage(Observer):
-    """Reads the page while the run waits for that."""
+    """Reads the page while the run waits."""
 
     def __init__(self, accept: str) -> None:
         self.text = ""
@@ -168,7 +168,7 @@ class LastPage(Observer):
 
 
 def last_page(mock: MockProcess, out: Path, accept: str) -> str:
-    """The page that is served after the load."""
+    """The page served after the load."""
     page = LastPage(accept)
     settings: dict[str, Any] = {"concurrency": 4, "requests": 40, "input_tokens": "16", "output_tokens": "6"}
     bench.run(url=mock.url, out=str(out), metrics_port="0", metrics_linger=PATIENCE_S, observer=page, **settings)
@@ -252,7 +252,7 @@ def test_the_process_that_sends_loads_nothing_of_exports(
 
 
 def test_a_traced_request_differs_by_one_header(tmp_path: Path, collector: Collector) -> None:
-    """All bytes that are sent: those of the same run without tracing, and a line in some heads."""
+    """All sent bytes equal those of the same run without tracing, except for a line in some heads."""
 
     def sent(out: Path, *more: str) -> list[dict[str, str]]:
         seen: list[Received] = []

@@ -1,4 +1,4 @@
-"""`bench run --tools`: every chat offers them, and the server counts the input that was asked for, tools included."""
+"""`bench run --tools`: every chat offers them, and the server counts the requested input, tools included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a transport says that bytes came and requests ended: stamps, limits of time, cuts."""
+"""When a transport reports arrived bytes and ended requests: stamps, time limits, cuts."""
 
 from __future__ import annotations
 

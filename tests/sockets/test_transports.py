@@ -1,4 +1,5 @@
-"""Every transport against a server that answers with literal bytes: an oddity gives one record, whoever reads it."""
+"""Every transport against a server that answers with literal bytes: an oddity gives the same record, whichever
+transport reads it."""
 
 from __future__ import annotations
 
@@ -133,7 +134,7 @@ def test_an_interim_response_is_not_the_response(act: Callable[..., Any], hint: 
 
 @dataclass(frozen=True)
 class Expected:
-    """A reply and what its record must say; what a row leaves out is not looked at."""
+    """A reply and the expected record; fields that a row leaves out are not checked."""
 
     reply: Sequence[Step]
     outcome: Outcome

@@ -1,4 +1,5 @@
-"""`bench tune` against mocks: a fast arm, a wrong one and one that does not start; a race goes on, and nothing is left."""
+"""`bench tune` against mocks: a fast arm, a wrong one and one that does not start; a race resumes, and nothing is left
+behind."""
 
 from __future__ import annotations
 

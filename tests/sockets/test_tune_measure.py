@@ -1,4 +1,4 @@
-"""Whole races over processes that only wait: what is said of each turn, how a race ends, and how it goes on."""
+"""Whole races over processes that only wait: the report of each turn, how a race ends, and how it resumes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def raced(
     played: type[Played] = Played,
     **server: Any,
 ) -> tuple[TuneResult, list[str]]:
-    """A race of two arms, or more: `happens` tells them apart by their GPUs. What was said, line by line."""
+    """A race of two or more arms: `happens` distinguishes them by their GPUs. Returns the output, line by line."""
     heard = Heard()
     series = played(folder, happens)
     series.say = heard.say
@@ -49,7 +49,7 @@ def raced(
 
 
 def without_time(line: str) -> str:
-    """A line without the time that is left after a turn, which depends on this machine."""
+    """A line without the remaining time, which depends on this machine."""
     return re.sub("at most .* left: ", "", line)
 
 
@@ -183,7 +183,7 @@ def test_visits_are_as_long_as_the_first_budget_made_them(tmp_path: Path) -> Non
 
 
 class Answering(Played):
-    """Its runs leave the answers to probes: wrong ones from the arm with 16."""
+    """Its runs leave answers to probes: wrong ones from the arm with 16."""
 
     def make(self, name: str, config: RunConfig, *, before: str | None = None, again: str | None = None) -> Made:
         round_ = int(re.match(r"r(\d+)", name)[1])  # type: ignore[index]

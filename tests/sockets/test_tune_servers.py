@@ -1,4 +1,4 @@
-"""How the server of an arm is known to be ready, cleared and ended: processes that only wait, and literal replies."""
+"""How the server of an arm is detected as ready, cleared and ended: processes that only wait, and literal replies."""
 
 from __future__ import annotations
 

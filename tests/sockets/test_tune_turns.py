@@ -1,4 +1,4 @@
-"""Turns of a race over real processes that only wait: no load is sent, each run has the summary that its test gives it."""
+"""Turns of a race over real processes that only wait: no load is sent, and the test supplies each run's summary."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.support.results import filled
 from tests.support.searched_server import FormulaVisits, Silent, logistic
 
 WAITS = "sh -c 'echo begun; echo up $PPID $$; exec sleep 600' {port} {flags}"
-"""A server that says who it is: its guard, and itself."""
+"""A server that identifies itself: its guard, and itself."""
 KILLED = "was killed by SIGKILL (which the system does when memory runs out)"
 Happens = Callable[[RunConfig], dict[str, Any]]
 
@@ -43,7 +43,7 @@ def spec(changes: dict[str, Any], **server: Any) -> Spec:
 
 
 def said(tokens: float | None, status: str = "VALID", held: bool = True, joules: float | None = None) -> dict[str, Any]:
-    """What a summary says of a run."""
+    """A run's summary."""
     return {"tokens": tokens, "status": status, "held": held, "joules": joules}
 
 
@@ -59,7 +59,7 @@ def summary_of(tokens: float | None, status: str, held: bool, joules: float | No
 
 
 class Played(RunSeries):
-    """A series whose runs are not made. `happens` says what each would show, or raises."""
+    """A series whose runs are not made. `happens` returns each run's result, or raises."""
 
     def __init__(self, folder: Path, happens: Happens) -> None:
         super().__init__(folder)

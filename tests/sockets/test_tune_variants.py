@@ -1,4 +1,5 @@
-"""Races over sockets with every way that a server is ready, cleared and kept, and every goal. No test asks which arm wins."""
+"""Races over sockets with every way in which a server is ready, cleared and kept, and every goal. No test asks which
+arm wins."""
 
 from __future__ import annotations
 
@@ -120,7 +121,7 @@ calls.write_text((calls.read_text() if calls.exists() else "") + "x")
 if len(calls.read_text()) == 4:
     os.kill(os.getppid(), signal.SIGKILL)
 """
-"""It ends the race that asks it to clear a cache for the fourth time: in the middle of the second arm's turn."""
+"""It ends the race on the fourth request to clear a cache: in the middle of the second arm's turn."""
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""`--until` as it runs: the process that judges, the run that it ends, and what is left when one of them dies."""
+"""`--until` in operation: the judging process, the run that it ends, and what remains when one of them dies."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def manifest(tmp_path: Path) -> dict[str, Any]:
 
 
 def judging(parent: int) -> list[int]:
-    """The processes that judge and that this one started."""
+    """The judging processes started by this one."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -70,19 +70,19 @@ def judging(parent: int) -> list[int]:
 
 
 def size(tmp_path: Path) -> int:
-    """How many bytes of records are written."""
+    """The number of written bytes of records."""
     return sum(path.stat().st_size for path in (tmp_path / "run").glob("requests*.jsonl"))
 
 
 def recent(numbers: range) -> list[RequestRecord]:
-    """Requests that were sent in the last seconds, whose TTFT varies by a hundredth."""
+    """Requests sent in the last seconds, whose TTFT varies by a hundredth."""
     shift_ns = clock.now_ns() - 10_000_000_000 - made_record().intended_ns
     records = [made_record(i, sent_ms=i, chunks_ms=[100 + i * 7 % 11 / 10]) for i in numbers]
     return [replace(one, intended_ns=one.intended_ns + shift_ns) for one in records]
 
 
 async def looks_of(watch: PrecisionWatch, until: Callable[[Look], bool]) -> list[Look]:
-    """What is told, until one look will do."""
+    """The looks received until one is enough."""
     found: list[Look] = []
     done = asyncio.Event()
 
@@ -179,7 +179,7 @@ def test_the_cap_ends_a_run_whose_number_is_not_known(server: str, tmp_path: Pat
 
 @contextlib.contextmanager
 def judged(server: str, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A run that does not end by itself, in which requests are sent, and the process that judges it."""
+    """An endless run with requests, and the process that judges it."""
     with process(words(server, tmp_path, "--duration", "600s", "--until", "ttft:p99=0.001%")) as running:
         wait_for(lambda: size(tmp_path) > 0 or running.poll() is not None)
         (pid,) = judging(running.pid)

@@ -1,4 +1,5 @@
-"""What vLLM (CPU) says of each request adds up to its own counters: cached tokens, drafts; and its times fit the client's."""
+"""vLLM's statements (CPU) about each request add up to its own counters: cached tokens, drafts; and its times fit the
+client's."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""vLLM on this machine's CPU, where it is installed: its usage is what was asked for, by its tokenizer's files and its word.
+"""vLLM on this machine's CPU, if installed: its usage matches the request, by its tokenizer's files and its own count.
 
-No model is fetched: weights are vLLM's dummies, the tokenizer is the embedded one.
+No model is downloaded: weights are vLLM's dummies, the tokenizer is the embedded one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`--wait-for-server`: what a server says while it starts is waited on, everything else is said at once."""
+"""`--wait-for-server`: start-up messages of a server are waited out, everything else is reported at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Script = Callable[[Received], Sequence[Step]]
 
 
 def starting(*early: Sequence[Step], afterwards: Script | None = None) -> Script:
-    """A server whose first requests for tokens get these replies. While they last it lists no models."""
+    """A server whose first requests for tokens get these replies, during which it lists no models."""
     replies = iter(early)
     state = {"early": len(early)}
     ready = api(in_turn(stream(*GOOD))) if afterwards is None else afterwards
@@ -128,7 +128,7 @@ def test_the_wait_is_named_and_is_no_part_of_the_load(tmp_path: Path) -> None:
 
 @pytest.fixture
 def late_mock() -> Iterator[tuple[str, Callable[[], subprocess.Popen[str]]]]:
-    """The URL of a free port, and what starts a mock there."""
+    """The URL of a free port, and a function that starts a mock there."""
     started: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:

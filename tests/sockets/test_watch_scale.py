@@ -1,7 +1,7 @@
-"""What a run reports of a mock that scales, against the mock's ledger.
+"""A run's report about a mock that scales, against the mock's ledger.
 
-The bounds hold on a machine of any speed: a refused request was sent before its refusal was decided, and an answer came after
-it was. Both sides read one clock.
+The bounds hold on a machine of any speed: a refused request was sent before its refusal was decided, and an answer came
+after it. Both sides read one clock.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.support.run_process import SMALL, finished, summary
 pytestmark = pytest.mark.usefixtures("work_folder")
 
 STARTS = ("--ttft", "20ms", "--tpot", "1ms", "--scale", "start=6s")
-"""From the probe's request on: a busy machine takes some seconds from there to the first request of the load."""
+"""From the probe's request on: a busy machine takes some seconds until the first request of the load."""
 LOAD = ("--rate", "8", "--duration", "9s", "--arrivals", "constant")
 NAMED = ("--model", "mock-model")
 SCALE = "start=1500ms,replicas=2,above=4,delay=1500ms"

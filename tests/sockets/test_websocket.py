@@ -1,4 +1,4 @@
-"""Responses over WebSockets: a socket a conversation, the kernel's stamps, and every way in which one can end."""
+"""Responses over WebSockets: one socket per conversation, the kernel's stamps, and every way in which one can end."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_refused_handshake_is_what_the_server_says_to_the_request() -> None:
 
 
 class LeavesWhen:
-    """The clock of a process, but for a deadline that is hours away: it has come when this is so."""
+    """A process clock, except for a deadline that is hours away: it has passed when this is true."""
 
     name = "leaves when"
 

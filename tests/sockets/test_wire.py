@@ -1,4 +1,4 @@
-"""The connections of the wire transport: made ahead, reused, cut, sent to; addresses, descriptors, second attempts."""
+"""The connections of the wire transport: made ahead, reused, cut, used; addresses, descriptors, second attempts."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def place(url: str) -> Address:
 
 
 async def the_connect_timeout_passes(wire: Wire, silent: Address) -> None:
-    """For all that are being made to this address: its sweep, which comes once a second, finds them long overdue."""
+    """Expire all pending connections to this address: the sweep, once a second, finds them long overdue."""
     made = [*wire.transport._ahead, *(job.connection for job in wire.transport._jobs if job.connection is not None)]
     for connection in made:
         assert connection.address == silent
@@ -266,7 +266,7 @@ def test_an_answer_before_the_whole_request_was_sent_ends_the_connection() -> No
 
 
 def test_tls_that_ends_in_good_order_ends_a_body_without_a_length() -> None:
-    """The close_notify comes in one read with the last bytes, and the socket stays open behind it."""
+    """The close_notify comes in one read with the last bytes, and the socket stays open after it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
     # One record at a time, and no session tickets: what is sent below is all that is sent.

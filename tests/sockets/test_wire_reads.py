@@ -1,4 +1,4 @@
-"""What the wire transport makes of what arrives: kernel stamps, reads put by and taken apart, and what goes before what."""
+"""The wire transport's handling of arriving data: kernel stamps, stored and split reads, and their order."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
 
 
 def test_when_to_acknowledge_is_left_to_the_kernel() -> None:
-    """A client that acknowledges sooner than others hides how a server stalls that waits for it between two writes."""
+    """A client that acknowledges sooner than others hides the stall of a server that waits for it between two writes."""
 
     async def ask(wire: Wire) -> tuple[RequestRecord, int]:
         pending = wire.start()

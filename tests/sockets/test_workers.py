@@ -154,7 +154,7 @@ def test_a_duration_ends_both_workers_and_fewer_arrivals_than_workers_are_no_tro
 def test_no_secret_is_on_the_command_line_or_in_the_environment_of_a_worker(
     mock: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All that /proc shows of a process is what it is started with."""
+    """Everything that /proc shows of a process is given at its start."""
     key, header = "sk-key-a1b2c3", "tenant-d4e5f6"
     shown: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Workers and parents that die or are told to end."""
+"""Workers and parents that die or are ordered to end."""
 
 from __future__ import annotations
 
@@ -234,14 +234,15 @@ def test_a_load_that_a_stopped_worker_holds_up_is_abandoned_and_reported(mock: s
 
 
 def pending(pid: int, number: int) -> bool:
-    """Whether the kernel has this signal for the process, which has not taken it yet."""
+    """Whether this signal is pending for the process."""
     lines = (Path("/proc") / str(pid) / "status").read_text().splitlines()
     masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
     return any(mask >> (number - 1) & 1 for mask in masks)
 
 
 def descendants(parent: int) -> dict[int, bytes]:
-    """Their commands. The copy that a process makes of itself, to be copied in its turn (ready_made.py), has its command."""
+    """Their commands. The copy that a process makes of itself, to be copied in turn (ready_made.py), has the same
+    command."""
     found: dict[int, bytes] = {}
     own = (Path("/proc") / str(parent) / "cmdline").read_bytes()
     for path in Path("/proc").glob("[0-9]*"):

@@ -1,4 +1,4 @@
-"""Workers that never get ready, that have a defect, that never begin, or whose parent does not listen."""
+"""Workers that never become ready, have a defect, never begin, or whose parent does not listen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sentence advises only flags of the command that prints it, or of a command that it names."""
+"""A sentence recommends only flags of the command that prints it, or of a command that it names."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ PRINTS = {
     "datasets/promptset/recipes": "run",
     "mockserver": MOCK,
 }
-"""Which command prints the sentences of a folder or file: of rooms that several commands share, the one with the fewest
-flags. A file of bench/commands prints those of its command."""
+"""The command that prints the sentences of a folder or file: for rooms shared by several commands, the one with the
+fewest flags. A file of bench/commands prints those of its command."""
 OF_OTHERS = ("bench/imports", "bench/commands/import_result.py")
 """Their flags are those with which other load testers were run."""
 OTHER_PROGRAMS = re.compile(r"vLLM:|[Dd]ocker|llama-server|\{port\}|--print-completion")
@@ -64,7 +64,7 @@ def flags() -> dict[str, frozenset[str]]:
 
 
 def sentences(source: str) -> Iterator[tuple[int, str]]:
-    """The texts of a file that are no docstrings, with their lines."""
+    """The texts of a file that are not docstrings, with their lines."""
     tree = ast.parse(source)
     parts: set[int] = set()
     for node in ast.walk(tree):
@@ -88,7 +88,7 @@ def printer_of(path: str) -> str:
 
 
 def unknown(path: str, source: str) -> list[str]:
-    """The flags that sentences advise in vain."""
+    """The recommended flags that do not exist."""
     found = []
     for line, text in sentences(source) if FLAG.search(source) else ():
         advised = FLAG.findall(text)

@@ -1,4 +1,4 @@
-"""`--shuffle`: another order of files and of tests, the same for each process, with the cases of a test together."""
+"""`--shuffle`: another order of files and tests, the same for each process, with the cases of a test together."""
 
 from __future__ import annotations
 

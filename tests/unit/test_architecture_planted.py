@@ -1,4 +1,4 @@
-"""Each rule of tests/support/architecture_rules.py can be broken, and is then seen to be."""
+"""Each rule of tests/support/architecture_rules.py can be broken, and the violation is detected."""
 
 from __future__ import annotations
 

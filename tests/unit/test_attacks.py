@@ -1,4 +1,4 @@
-"""The table of attacks: what is in it, how it is printed, and what a cell says of a run."""
+"""The table of attacks: its rows, its output, and a cell's text about a run."""
 
 from __future__ import annotations
 

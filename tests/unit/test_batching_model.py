@@ -1,4 +1,4 @@
-"""The fast model of continuous batching that the statistics are tried on, against the mock's engine."""
+"""The fast model of continuous batching behind the tests of the statistics, against the mock's engine."""
 
 from __future__ import annotations
 

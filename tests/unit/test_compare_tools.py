@@ -1,4 +1,4 @@
-"""scripts/compare-tools, without the other tools: how it reads the ledger and what the tools wrote, and what it prints."""
+"""scripts/compare-tools, without the other tools: how it reads the ledger and the tools' files, and its output."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def script() -> Iterator[ModuleType]:
 
 
 def _lines(n: int) -> list[dict[str, Any]]:
-    """A ledger as a tool leaves it: something asked before the load, a refusal, and then n replies, last ones first."""
+    """A ledger as a tool leaves it: a request before the load, a refusal, and then n replies, last ones first."""
     before = made_line(made_record(99, sent_ms=-500.0, chunks_ms=(5,), kinds="c"))
     probe = made_line(made_record(98, sent_ms=-400.0, chunks_ms=(5,), kinds="c"), id="probe-1")
     refused = made_line(made_record(97, sent_ms=-300.0, chunks_ms=(), kinds=""), status=400)
@@ -208,7 +208,8 @@ CAPTURED: dict[str, dict[str, tuple[float, float, float]]] = {
         "e2el_ms": (2592.547049, 2592.487503, 2596.793971),
     },
 }
-"""Mean, p50 and p99 in tests/data/compared/: what each wrote of 20 chats with our mock, without lists of single requests."""
+"""Mean, p50 and p99 in tests/data/compared/: each tool's result for 20 chats with our mock, without lists of single
+requests."""
 
 
 @pytest.mark.parametrize("name", CAPTURED)

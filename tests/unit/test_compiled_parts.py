@@ -1,4 +1,4 @@
-"""Compiled parts that do not belong to the source beside them are left aside."""
+"""Compiled parts that do not match the source beside them are ignored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_binary_of_another_source_is_stale(tmp_path: Path) -> None:
 
 
 def test_the_parts_that_are_here_know_their_source() -> None:
-    """Those that hatch_build.py has made."""
+    """The compiled parts made by hatch_build.py."""
     if bench.native.core is None or mockserver.native.sender() is None:
         pytest.skip("no C compiler was there, or TRUELOAD_PURE is set")
     from bench.native import _core

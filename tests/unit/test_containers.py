@@ -1,4 +1,5 @@
-"""Dockerfile and compose.yaml, as far as they can be read without an engine; scripts/check-container does the steps."""
+"""Dockerfile and compose.yaml, as far as they can be checked without an engine; scripts/check-container follows the
+steps."""
 
 from __future__ import annotations
 

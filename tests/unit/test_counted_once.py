@@ -1,4 +1,4 @@
-"""What tests recall of a tokenizer is what it would have counted."""
+"""Recalled counts of a tokenizer in tests equal the real counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXTS = ["the time the " + "house " * (number % 7) for number in range(MANY)]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
-    """The batches that were counted indeed."""
+    """The batches that were really counted."""
     batches: list[Sequence[str]] = []
     count = Library.count
 

@@ -1,4 +1,4 @@
-"""The pages of the documentation: their blocks are marked, tables and links are whole, and outcomes are all there."""
+"""The pages of the documentation: their blocks are marked, tables and links are complete, and all outcomes are listed."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ CANNOT_RUN = {
     "python gpu/measure.py": "needs a GPU and vLLM; tests/sockets/test_gpu_measure.py runs it with a stand-in",
     "python gpu/serve_vllm.py": "needs a GPU and vLLM",
 }
-"""What the blocks marked `sh` may hold, and why no test runs it."""
+"""What blocks marked `sh` may contain, and why no test runs them."""
 
 
 def test_every_block_says_what_it_is() -> None:
@@ -143,8 +143,8 @@ APART = re.compile(r"[0-9}] %(?![\w(}])")
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """(where, text) of all that a person reads: pages, templates, golden reports, and every string of the programs that
-    have a percent sign apart."""
+    """(where, text) of everything a person reads: pages, templates, golden reports, and every string of the programs
+    with a separate percent sign."""
     pages = [ROOT / page for page in (*PAGES, *OF_THE_PROJECT)]
     for path in [*pages, *(ROOT / "bench").rglob("*.j2"), *(ROOT / "tests" / "golden").iterdir()]:
         yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")

@@ -22,9 +22,9 @@ from fuzz import mutate
 from fuzz.target import Target
 
 LONGEST_S = 20
-"""Of this process's own time, for one input: a hang takes for ever. Others on a busy machine take none of it."""
+"""Of this process's CPU time, for one input: a hang takes for ever. Other programs on a busy machine do not count."""
 MOST_BYTES = 2 * 1024**3
-"""Of memory, beside what the process has: an input of some kilobytes needs a thousandth of it."""
+"""Of memory, in addition to the process's own: an input of some kilobytes needs a thousandth of it."""
 MUTATIONS = {"run": 3, "other": 40}
 
 

@@ -1,4 +1,4 @@
-"""gpu/measure.py: a damaged measure.json and a folder that cannot be written are a sentence."""
+"""gpu/measure.py: a damaged measure.json and an unwritable folder give a sentence."""
 
 from __future__ import annotations
 

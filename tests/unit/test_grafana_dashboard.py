@@ -1,4 +1,4 @@
-"""The dashboard in examples/ is what Grafana's own types say. tests/sockets/test_telemetry.py asks its queries of a run."""
+"""The dashboard in examples/ matches Grafana's own types. tests/sockets/test_telemetry.py runs its queries on a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERIES += [variable["query"] for variable in CONTENT["templating"]["list"] if v
 
 
 def lost(given: object, kept: object, place: str = "") -> list[str]:
-    """What of a document is not in another one, which may have more."""
+    """The parts of a document missing from another one, which may have more."""
     if isinstance(given, dict):
         if not isinstance(kept, dict):
             return [place]
@@ -37,7 +37,7 @@ def lost(given: object, kept: object, place: str = "") -> list[str]:
 
 
 def read_by_grafanas_types(content: dict[str, Any]) -> object:
-    """The dashboard as those types keep it. What they do not know is lost."""
+    """The dashboard as those types keep it. They drop what they do not know."""
     return json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(content)))
 
 

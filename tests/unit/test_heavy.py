@@ -1,4 +1,4 @@
-"""The list of heavy tests is true to the files, and one measurement changes only what is clear."""
+"""The list of heavy tests matches the files, and one measurement changes only clear cases."""
 
 from __future__ import annotations
 

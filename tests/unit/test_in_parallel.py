@@ -1,4 +1,4 @@
-"""How the tests are shared out among processes, and what --quick may rely on."""
+"""How the tests are distributed among processes, and what --quick may rely on."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_process_that_a_mark_announces_is_started() -> None:
 
 
 class Node:
-    """A process that runs tests, as far as the sharing out looks at it: one runs once there is a next, or none will come."""
+    """A process that runs tests, as the scheduler sees it: a test runs once there is a next one, or none will come."""
 
     def __init__(self, name: str) -> None:
         self.gateway = SimpleNamespace(id=name)
@@ -93,7 +93,7 @@ class Node:
         self.shutting_down = True
 
     def runs_one(self) -> int | None:
-        """What it runs next, if it can."""
+        """Its next test, if it can run one."""
         if len(self.given) < 1 + (not self.shutting_down):
             return None
         self.ran.append(self.given.pop(0))
@@ -114,7 +114,7 @@ def shared_out(tests: list[str], processes: int) -> tuple[Units, list[Node]]:
 
 
 def join(units: Units, node: Node, tests: list[str]) -> None:
-    """A process starts and says which tests it has found; the controller goes on when all have."""
+    """A process starts and reports its tests; the controller continues when all have."""
     units.add_node(node)
     units.add_node_collection(node, tests)
     if units.collection_is_completed:
@@ -122,7 +122,7 @@ def join(units: Units, node: Node, tests: list[str]) -> None:
 
 
 def run_to_the_end(units: Units, nodes: list[Node], chance: random.Random) -> None:
-    """The processes run what they can, in any order, until none can go on."""
+    """The processes run what they can, in any order, until none can continue."""
     while able := [node for node in nodes if len(node.given) > (not node.shutting_down)]:
         node = chance.choice(able)
         index = node.runs_one()

@@ -1,4 +1,4 @@
-"""The manifests of deploy/kubernetes keep Kubernetes' schemas, and the chart of deploy/helm renders to them."""
+"""The manifests of deploy/kubernetes match Kubernetes' schemas, and the chart of deploy/helm renders to them."""
 
 from __future__ import annotations
 

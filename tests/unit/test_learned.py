@@ -1,4 +1,4 @@
-"""What one file's processes have learned is there for those of the next, and nothing else is."""
+"""Learned files of one test file's processes reach those of the next, and nothing else does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/mutants: which changes it makes, which tests it tries them with, and that its list of equivalents is up to date."""
+"""scripts/mutants: its changes, the tests it uses for them, and that its list of equivalents is up to date."""
 
 from __future__ import annotations
 

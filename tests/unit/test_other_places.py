@@ -1,4 +1,4 @@
-"""scripts/test-places, without the minutes: what it makes of a run, and of a place that cannot be made."""
+"""scripts/test-places, without the minutes: its report of a run, and of a place that cannot be created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed: the wheel's content, and what the commands import."""
+"""The installation: the wheel's content, and the imports of the commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.processes
 ROOT = Path(__file__).parents[2]
 NOT_INSTALLED = {"scipy", "torch", "transformers", "pandas", "ray", "vllm"}
 HEAVY = {"numpy", *NOT_INSTALLED}
-"""What takes long to import."""
+"""Modules that take long to import."""
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_a_plain_install_of_the_mock_makes_documents_for_a_schema(wheel: zipfile
 
 
 def imported_by(code: str) -> set[str]:
-    """The modules, packages among them, that a fresh interpreter has after running the code."""
+    """The modules and packages that a fresh interpreter has after running the code."""
     show = "import sys; print('\\n' + ' '.join(sys.modules))"
     ran = subprocess.run(
         [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True, timeout=PATIENCE_S
@@ -141,7 +141,7 @@ def imported_by(code: str) -> set[str]:
 
 
 MAKING_PROMPTS = ("promptset.samples", "promptset.tokens", "promptset.tokenizer_files", "promptset.loaders")
-"""What makes no prompt may still ask that package whether a compiled part is stale."""
+"""Commands that make no prompts may still ask that package whether a compiled part is stale."""
 IMPORTS: dict[str, tuple[str, Iterable[str]]] = {
     "the help": (
         "from bench.cli import main; main(['--help'])", {*HEAVY, *MAKING_PROMPTS, "pydantic", "asyncio", "httpx"}

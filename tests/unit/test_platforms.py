@@ -1,4 +1,4 @@
-"""Other systems than Linux, as far as Linux can tell: what is taken away from a process stands for what they lack."""
+"""Other systems than Linux, as far as Linux can tell: names are removed from a process to imitate what they lack."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CARELESS = {
     "from socket import AF_UNIX": ("win32",),
     "import signal; ENDS = signal.SIGKILL": ("win32",),
 }
-"""What a module may do when it is imported, and where that fails."""
+"""What a module may do on import, and where that fails."""
 
 
 def test_a_module_that_needs_linux_to_be_imported_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Templates of issues, and what the root has for those who come."""
+"""Issue templates, and the files in the root for visitors."""
 
 from __future__ import annotations
 

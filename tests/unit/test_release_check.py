@@ -1,4 +1,5 @@
-"""scripts/release-check: what it says of versions, changelogs, tags and schemas; and that this checkout keeps its schemas."""
+"""scripts/release-check: its report about versions, changelogs, tags and schemas; and that this checkout keeps its
+schemas."""
 
 from __future__ import annotations
 

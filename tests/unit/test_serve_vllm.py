@@ -97,7 +97,7 @@ def _named(name: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every engine is there: what its command line begins with is its name."""
+    """Make every engine available: its command line begins with its name."""
     for name, engine in ENGINES.items():
         monkeypatch.setitem(ENGINES, name, dataclasses.replace(engine, program=partial(_named, name)))
 

@@ -1,4 +1,4 @@
-"""The documentation site: its reference pages have all that is declared, its links lead somewhere, it asks no other host."""
+"""The documentation site: its reference pages cover all declarations, its links work, it contacts no other host."""
 
 from __future__ import annotations
 

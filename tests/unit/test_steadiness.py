@@ -1,4 +1,4 @@
-"""scripts/test-steadiness: which runs count, which are missing, and that it stops the tests' processes and no others."""
+"""scripts/test-steadiness: which runs count, which are missing, and that it stops only the tests' processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/terminal-recording: what a terminal shows becomes rows of an SVG; that of docs/ is drawn from its cast."""
+"""scripts/terminal-recording: a terminal's content becomes rows of an SVG; the one in docs/ is drawn from its cast."""
 
 from __future__ import annotations
 

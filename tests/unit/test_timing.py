@@ -1,4 +1,4 @@
-"""How tests of times are tried again and told about, and that nothing else in the suite is tried again."""
+"""How timing tests are retried and reported, and that nothing else in the suite is retried."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_skipped():
 
 
 def run(folder: Path, *flags: str) -> tuple[int, str]:
-    """Run the tests of OF_TIMES; the status, and what was printed."""
+    """Run the tests of OF_TIMES; returns the status and the output."""
     (folder / "test_of_times.py").write_text(OF_TIMES)
     words = [*PYTEST, "-n", "0", *flags, str(folder)]
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)

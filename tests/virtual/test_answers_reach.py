@@ -1,4 +1,4 @@
-"""What `quality` reaches, tried briefly; `scripts/quality-reach` tries it at length (docs/dev/simulations.md)."""
+"""The error rates of `quality`, tried briefly; `scripts/quality-reach` tries it at length (docs/dev/simulations.md)."""
 
 from __future__ import annotations
 

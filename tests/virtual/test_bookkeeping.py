@@ -1,4 +1,4 @@
-"""Little's law over short runs: two accounts that agree to the ns where the bookkeeping is right, and only there."""
+"""Little's law over short runs: two accounts that agree to the ns if the bookkeeping is right, and only then."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def littles_law_of(
     mode: str = "concurrency",
     lose: Callable[[list[RequestRecord]], list[RequestRecord]] = lambda records: records,
 ) -> tuple[Any, list[Finding]]:
-    """`load.littles_law` of the summary, and what its sign says."""
+    """`load.littles_law` of the summary, and its sign."""
     summary = Summary(RunFacts(mode=mode, open_loop=mode == "rate", endpoint="chat", start_ns=START, seed=0))
     summary.add(table_of(*lose(load.records)))
     for row in load.samples:

@@ -1,4 +1,4 @@
-"""Dispatchers at their borders: turns of the event loop, changes at odd moments, and what a load that has ended leaves."""
+"""Dispatchers at their borders: turns of the event loop, changes at odd moments, and what an ended load leaves behind."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_arrivals_that_are_data_cannot_be_changed() -> None:
 
 
 class Noting(LoopClock):
-    """Keeps every wait."""
+    """Records every wait."""
 
     timers: list[Timer]
 
@@ -147,7 +147,7 @@ def test_sessions_whose_schedule_has_an_end_end_with_a_reason_of_their_own() -> 
 def test_a_turn_that_fails_keeps_what_waits_for_a_turn_beside_it_from_being_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The failed turn ends first; the other ends whole, and what comes after it is neither sent nor waited for."""
+    """The failed turn ends first; the other ends completely, and its successors are neither sent nor waited for."""
     monkeypatch.setattr(virtual_load, "LoopClock", Noting)
     turns = (
         Turn(content="fails", continues=None),
@@ -188,7 +188,7 @@ def test_what_is_dropped_says_all_of_its_request() -> None:
 
 
 def good_at_last(record: RequestRecord) -> RequestRecord:
-    """Reading finds that a reply which did not look whole is."""
+    """Reading finds that a reply which looked incomplete is complete."""
     return replace(record, outcome=Outcome.OK)
 
 
@@ -203,7 +203,7 @@ def test_a_session_whose_reply_did_not_look_whole_goes_on_when_it_is_read_and_fo
 
 
 class FailsAtOnce(virtual_load.LateRecords):
-    """Hands over the record of a request that fails at once while it is being started."""
+    """Delivers the record of a request that fails at once while it is being started."""
 
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
@@ -215,7 +215,7 @@ class FailsAtOnce(virtual_load.LateRecords):
 
 
 def branches(*, held: bool) -> Iterator[Session]:
-    """Two turns that are due at one instant: with the session, or, `held`, with the record of the turn before them."""
+    """Two turns due at one instant: with the session, or, `held`, with the record of the previous turn."""
     first = (Turn(content="a", answer="x"),) if held else ()
     after, goes_on = ((0,), 0) if held else ((), None)
     turns = (*first, *(Turn(content=text, after=after, continues=goes_on) for text in "bc"))

@@ -1,4 +1,5 @@
-"""Users who give up, in virtual time: at the instant of their deadline, and the load goes on as it would without them."""
+"""Users who give up, in virtual time: at the instant of their deadline, while the load continues as it would without
+them."""
 
 from __future__ import annotations
 

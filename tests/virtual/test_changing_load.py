@@ -1,4 +1,4 @@
-"""Users who come and go during a closed loop: exactly when, and what becomes of the requests of those who leave."""
+"""Users who come and go during a closed loop: exactly when, and the fate of the requests of those who leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When garbage is collected while a load runs."""
+"""When garbage is collected during a load."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_quiet_second_after_many_new_objects_ends_with_a_look(
 
 
 def test_what_was_made_and_is_gone_does_not_count() -> None:
-    """What `collector_at_rest` goes by."""
+    """The basis of `collector_at_rest`."""
     gc.disable()
     try:
         before = gc.get_count()[0]

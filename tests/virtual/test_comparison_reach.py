@@ -1,4 +1,5 @@
-"""What `compare` and `gate` reach, tried briefly; `scripts/compare-reach` tries it at length (docs/dev/simulations.md)."""
+"""The error rates of `compare` and `gate`, tried briefly; `scripts/compare-reach` tries it at length
+(docs/dev/simulations.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guard of the console in virtual time: how long wrong tokens wait, and who is let in meanwhile."""
+"""The console's guard in virtual time: how long wrong tokens wait, and who gets in meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mock's engine with a fitted profile, against the server that was fitted, at loads that the fit has not seen.
+"""The mock's engine with a fitted profile, against the fitted server, at unseen loads.
 
 scripts/fit-unseen does the same with 50 servers.
 """

@@ -1,4 +1,4 @@
-"""A load that is changed while it runs, in virtual time: exactly when requests are sent, of one worker and of several."""
+"""A load changed while it runs, in virtual time: exactly when requests are sent, with one worker and with several."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHANGES = [RateChange(2 * S, 60.0), RateChange(4 * S, 5.0)]
 
 
 def told(changes: list[RateChange], lead_ns: int = 0) -> list[tuple[int, object]]:
-    """Each change, told so long before it begins."""
+    """Each change, announced this long before it begins."""
 
     def tell(at_ns: int, rate: float) -> object:
         return lambda load: load.dispatcher.change(START + at_ns, rate)
@@ -31,7 +31,7 @@ def told(changes: list[RateChange], lead_ns: int = 0) -> list[tuple[int, object]
 
 
 def planned(rate: Rate, until_ns: int) -> list[int]:
-    """What the settings and the changes give, drawn again."""
+    """The result of the settings and the changes, drawn again."""
     found: list[int] = []
     for at_ns in rate.planned_arrivals(CHANGES):
         if at_ns >= until_ns:

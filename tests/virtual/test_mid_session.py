@@ -1,4 +1,4 @@
-"""A load that begins in the middle of sessions goes on as they are planned, where the server is as fast as the plan says."""
+"""A load that begins in the middle of sessions continues as planned, if the server is as fast as the plan."""
 
 from __future__ import annotations
 

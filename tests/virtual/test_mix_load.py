@@ -1,4 +1,4 @@
-"""A mix of classes in virtual time: each is sent as its share or its rate says, with any number of workers, in every mode."""
+"""A mix of classes in virtual time: each is sent by its share or its rate, with any number of workers, in every mode."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHARES = (("chat", 20), ("batch", 60), ("code", 20))
 
 
 def mixed(folder: Path, **given: Any) -> RunConfig:
-    """Three classes, each with a row that says its name."""
+    """Three classes, each with a row that names it."""
     classes = []
     for name, share in SHARES:
         (folder / f"{name}.jsonl").write_text(f'{{"prompt": "{name}"}}\n')

@@ -1,4 +1,4 @@
-"""Engines behind the pacer in virtual time: what goes out, when, and that the plan which is told is what was done."""
+"""Engines behind the pacer in virtual time: what is sent, when, and that the reported plan is what was done."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ COST = StepCost(b0=5000, b1=10, b2=100, a0=1000, max_num_seqs=8, max_num_batched
 def served(
     engine: Engine, works: list[tuple[int, Plan, int]], interval: int = 1, charge_ns: int = 0
 ) -> list[tuple[list[tuple[int, int]], Plan]]:
-    """For each request (arrival in ns from the start, plan, input tokens): what was taken and when, and the plan told."""
+    """For each request (arrival in ns from the start, plan, input tokens): what was taken and when, and the reported
+    plan."""
 
     async def main(loop: VirtualTimeLoop) -> list[tuple[list[tuple[int, int]], Plan]]:
         start = loop.virtual_ns

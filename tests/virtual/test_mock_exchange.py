@@ -1,4 +1,4 @@
-"""The mock's HTTP around an application of the test's own: what is written, and when the connection is closed."""
+"""The mock's HTTP around the test's own application: what is written, and when the connection is closed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STREAM = OK + b"transfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """The path says what it does. `/size` answers with the size of the body."""
+    """The path selects the action. `/size` answers with the size of the body."""
 
     async def start(status: int, *headers: tuple[bytes, bytes]) -> None:
         await send({"type": "http.response.start", "status": status, "headers": [*TEXT, *headers]})

@@ -1,4 +1,4 @@
-"""Ordinary requests that are served without the application get the same bytes and the same lines of the ledger."""
+"""Ordinary requests served without the application get the same bytes and the same ledger lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 TO_THE_APPLICATION = {"te": "trailers"}
-"""A header that changes nothing in the answer, and is not for the short way."""
+"""A header that does not change the answer, and rules out the short path."""
 QUICK = ("--ttft", "0ms", "--tpot", "0ms", "--output-tokens", "9")
 ALWAYS = ("--max-model-len", "200", "--model", "one", "--model", "two")
 
@@ -47,7 +47,7 @@ def with_mock(call: Callable[[Mock], Awaitable[None]], *flags: str) -> None:
 
 
 def told(answer: bytes) -> bytes:
-    """An answer without what differs between two seconds."""
+    """An answer without the parts that differ between two seconds."""
     return re.sub(rb'"created":\d+', b'"created":0', answer)
 
 
@@ -57,7 +57,7 @@ def kept(line: dict[str, Any]) -> dict[str, Any]:
 
 
 async def both_ways(mock: Mock, path: str, body: bytes, headers: dict[str, str]) -> bool:
-    """Whether the request went the short way; both ways answered alike."""
+    """Whether the request took the short path; both paths answered alike."""
     answer, plain = await mock.ask(path, body, headers)
     line = await mock.line()
     again, through_application = await mock.ask(path, body, {**headers, **TO_THE_APPLICATION})
@@ -106,7 +106,7 @@ def bodies(endpoint: str, some: Callable[[Strategy], Strategy]) -> Strategy:
 
 
 def more() -> Strategy:
-    """Fields that are for the application."""
+    """Fields that need the application."""
     names = {"stop": TEXTS, "n": st.integers(0, 2), "seed": ODD, "user": TEXTS, "min_tokens": st.integers(0, 20)}
     return st.fixed_dictionaries({}, optional=names)
 
@@ -190,7 +190,7 @@ def test_requests_without_an_id_take_the_next_number_whichever_way_they_come() -
 
 
 def test_a_connection_changes_between_the_ways_and_keeps_its_order() -> None:
-    """Requests one after another, and three in one read, of which the parser takes care."""
+    """Requests one after another, and three in one read, which the parser handles."""
 
     async def call(mock: Mock) -> None:
         protocol, transport = mock.connect()

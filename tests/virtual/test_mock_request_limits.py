@@ -1,4 +1,4 @@
-"""What breaks a limit on the size or the time of a request is refused, and the connection is closed, in virtual time."""
+"""Requests that exceed a limit on size or time are refused, and the connection is closed, in virtual time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def until(done: Callable[[], bool]) -> None:
 
 
 async def is_left(loop: VirtualTimeLoop, protocol: MockProtocol, transport: Transport) -> None:
-    """The client can read its answer while what it still sends is dropped, and then the connection is closed."""
+    """The client can read its answer while the rest of its data is dropped, and then the connection is closed."""
     assert transport.half_closed
     assert not transport.closed
     written = len(transport.written)
@@ -320,7 +320,7 @@ def frame(data: bytes, *, first: bool = True, last: bool = True) -> bytes:
 
 
 def closes_with(transport: Transport) -> int:
-    """The code of the frame that closes the connection, which is the last."""
+    """The code of the last frame, which closes the connection."""
     at = transport.written.rindex(b"\x88")
     return int.from_bytes(transport.written[at + 2 : at + 4])
 

@@ -1,4 +1,4 @@
-"""Open loop: requests leave when the schedule says, and what is late is recorded as late."""
+"""Open loop: requests leave on schedule, and late ones are recorded as late."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Planted defects: the certificate catches each, and names the metric, the size and the likely cause; and nothing else.
 
-The other way round: clients that are right pass, and how often chance alone raises an alarm is what was promised.
+Conversely, correct clients pass, and chance alone raises alarms as often as promised.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ FIRST_SEED = 1_000
 
 
 def alarms(folder: Path, runs: int, client: Client, factor: float = 1.0) -> Counter[str]:
-    """How many runs of 80 requests raise each alarm, where the server's first token takes `factor` times as long."""
+    """How many runs of 80 requests raise each alarm, when the server's first token takes `factor` times as long."""
 
     def answer(index: int, seed: int) -> Answer:
         right = plain(index, seed)

@@ -29,7 +29,7 @@ class Receiving:
 
 
 class ScriptedScheduler:
-    """Notes what was asked of it. `busy` is the share of a processor that the process needs from an instant on."""
+    """Records its calls. `busy` is the share of a processor that the process needs from an instant on."""
 
     def __init__(self, loop: VirtualTimeLoop, busy: list[tuple[int, float]], error: int | None = None) -> None:
         self._loop = loop
@@ -57,7 +57,7 @@ class ScriptedScheduler:
 def use(
     choice: PriorityChoice, busy: list[tuple[int, float]], error: int | None = None
 ) -> tuple[PriorityUse, list[str]]:
-    """What becomes known of a load of 10 s."""
+    """The report about a load of 10 s."""
 
     async def main(loop: VirtualTimeLoop) -> tuple[PriorityUse, list[str]]:
         clock = LoopClock()

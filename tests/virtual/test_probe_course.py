@@ -1,4 +1,4 @@
-"""The probe: which requests it sends to a server that refuses options or has no text, and what it says of them."""
+"""The probe: its requests to a server that refuses options or has no text, and its messages about them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def status(code: int) -> RequestRecord:
 
 
 class Server:
-    """Answers each body by a rule, and notes the ids of the requests, without the beginning that all have."""
+    """Answers each body by a rule, and records the ids of the requests, without their common prefix."""
 
     def __init__(self, rule: Callable[[dict[str, Any]], RequestRecord]) -> None:
         self._rule = rule

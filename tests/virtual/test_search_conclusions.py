@@ -1,4 +1,4 @@
-"""What searches conclude in virtual time, from starts that are wrong and about servers in trouble; the seeds are fixed."""
+"""Conclusions of searches in virtual time, from wrong starts and about troubled servers; the seeds are fixed."""
 
 from __future__ import annotations
 

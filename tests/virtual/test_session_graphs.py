@@ -1,5 +1,5 @@
-"""Sessions as graphs in virtual time: 200 random ones, to the nanosecond as an oracle says that stands on the definition
-alone; and defects, each of which it catches."""
+"""Sessions as graphs in virtual time: 200 random ones, checked to the nanosecond against an oracle built from the
+definition alone; and defects, each of which it catches."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.support.virtual_load import START, Load
 
 GRAPHS = [random_session(seed) for seed in range(200)]
 FEW = GRAPHS[:67]
-"""As many as show a defect."""
+"""Enough to show a defect."""
 
 
 def replies(seed: int, fails: float) -> Callable[[int, int], Reply]:
-    """Odd numbers of ns, so that no two ends are at the same instant."""
+    """Odd numbers of ns, so that no two ends coincide."""
 
     def reply(number: int, turn: int) -> Reply:
         chance = random.Random(f"reply {seed} {number} {turn}")
@@ -54,7 +54,7 @@ def then_none(sessions: Sequence[Session]) -> Iterator[Session]:
 
 
 def lasts_ns(oracle: dict[tuple[int, int], Sent]) -> int:
-    """A while longer than it takes: what is sent then should not be."""
+    """A while longer than it takes: nothing should be sent then."""
     return max(sent.end_ns for sent in oracle.values()) + 100 * MS
 
 
@@ -106,7 +106,7 @@ def test_sessions_that_arrive_begin_when_they_arrive(read_ns: int) -> None:
 
 
 def not_sent(load: Load, oracle: dict[tuple[int, int], Sent], fails: float) -> tuple[int, int]:
-    """Turns that were not sent, as the summary counts them and as the definition has them."""
+    """Unsent turns, as the summary counts them and by the definition."""
     reply, counts = replies(2, fails), SessionCounts()
     counts.add(table_of(*load.records))
     found = counts.describe(None)
@@ -134,14 +134,14 @@ def test_a_graph_has_what_makes_it_hard() -> None:
 
 
 class JoinOfOne(Course):
-    """A join waits for the first of its parents alone."""
+    """A join waits only for the first of its parents."""
 
     def __init__(self, after: Sequence[Sequence[int]], *rest: Any, **named: Any) -> None:
         super().__init__([before[:1] for before in after], *rest, **named)
 
 
 class PauseFromTheFirst(Course):
-    """A pause begins with the first end and not with the last."""
+    """A pause begins with the first end instead of the last."""
 
     def _due(self, turns: Any) -> list[tuple[int, int]]:
         found = super()._due(turns)

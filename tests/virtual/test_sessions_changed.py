@@ -1,4 +1,5 @@
-"""The number of sessions, or the rate of new ones, changed while the load goes on: the records keep to it, or it is seen."""
+"""The number of sessions, or the rate of new ones, changed during the load: the records follow it, or the deviation is
+detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions: N users who converse; a turn is due when its think time has ended, and carries what was answered before."""
+"""Sessions: N users who converse; a turn is due when its think time has ended, and carries the previous answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEN = ScriptedReply(ttft_ns=6 * MS, gaps_ns=(4 * MS,))
 
 
 def talks(*think_s: float, first_s: float = 0.0) -> Iterator[Session]:
-    """Sessions without end of one turn, and one more for each think time."""
+    """Endless sessions of one turn, and one more for each think time."""
     for number in itertools.count():
         turns = [Turn(content=f"{number}.0", think_time_s=first_s, answer="planned", input_tokens=10)]
         turns += [
@@ -113,7 +113,7 @@ def test_no_more_requests_are_sent_than_asked_for() -> None:
 
 
 def agents(pause_s: float = 0.0) -> Session:
-    """A plan, two sub-agents beside each other, and what joins them in the conversation of the plan."""
+    """A plan, two parallel sub-agents, and a join in the plan's conversation."""
     plan = Turn(content="plan", answer="p", output_tokens=1)
     one, two = (
         Turn(content=name, after=(0,), continues=None, agent=name, answer=name, output_tokens=1)
@@ -129,7 +129,7 @@ def turns_of(load: Load) -> list[tuple[int | None, int | None]]:
 
 
 def by_turn(times_ms: list[int], fails: int | None = None, outcome: Outcome = Outcome.RESET) -> Any:
-    """Replies of so many ms, by turn."""
+    """Replies of these lengths in ms, by turn."""
 
     def answer(request: Request) -> ScriptedReply:
         assert request.place is not None

@@ -1,4 +1,4 @@
-"""A load over several addresses in virtual time: who gets which request, sessions that stay, an address that dies."""
+"""A load over several addresses in virtual time: who gets which request, sticky sessions, an address that dies."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Fleet:
         self.records: list[RequestRecord] = []
 
     async def send(self, sent: Request, after_ns: int = 0) -> None:
-        """Send it, and go on this much later."""
+        """Send it, and continue this much later."""
         now = self.clock.now_ns()
         self.transport.start(sent, now, now, self.records.append)
         await asyncio.sleep(after_ns / S)
 
     @property
     def got(self) -> list[list[int]]:
-        """The numbers of the requests of each server."""
+        """The request numbers of each server."""
         return [[sent.index for sent, _ in server.started] for server in self.servers]
 
 

@@ -1,4 +1,5 @@
-"""What docs/dev/simulations.md claims, briefly and with fixed seeds; `scripts/simulate-statistics` tries each at length."""
+"""The claims of docs/dev/simulations.md, briefly and with fixed seeds; `scripts/simulate-statistics` tries each at
+length."""
 
 from __future__ import annotations
 

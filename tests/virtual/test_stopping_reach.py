@@ -1,4 +1,4 @@
-"""Intervals of runs that `--until` ended hold the truth as often as others: briefly, and with fixed seeds."""
+"""Intervals of runs ended by `--until` hold the truth as often as others: briefly, and with fixed seeds."""
 
 from __future__ import annotations
 

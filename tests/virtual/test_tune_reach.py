@@ -1,4 +1,4 @@
-"""What races of `tune` reach, tried briefly; `scripts/tune-reach` tries it at length (docs/dev/simulations.md)."""
+"""How well races of `tune` do, tried briefly; `scripts/tune-reach` tries it at length (docs/dev/simulations.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loop that the other virtual tests stand on, and the clock that waits with a loop's own timers."""
+"""The loop behind the other virtual tests, and the clock that waits with a loop's own timers."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _cancel(task: asyncio.Future[None]) -> None:
 
 
 class _EarlyLoop(VirtualTimeLoop):
-    """Calls back 0.9 ms early, as a loop does that counts in whole milliseconds."""
+    """Calls back 0.9 ms early, like a loop that counts in whole milliseconds."""
 
     def call_at(
         self,

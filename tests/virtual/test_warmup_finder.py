@@ -1,4 +1,4 @@
-"""The warm-up that a run finds itself: over when the first round of replies has come, whatever the server does."""
+"""The warm-up that a run detects itself: over when the first round of replies has come, whatever the server does."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Crew:
 
 
 class _Warmed:
-    """A load whose warm-up is found; `told` are the instants that were told, in ns from the start."""
+    """A load whose warm-up is detected; `told` are the reported instants, in ns from the start."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class _Warmed:
 
 
 def _cold(first: int, cold_ns: int) -> Callable[[Request], ScriptedReply]:
-    """The first requests all wait for the server to get warm."""
+    """The first requests all wait for the server to warm up."""
     return lambda request: ScriptedReply(ttft_ns=cold_ns) if request.index < first else QUICK
 
 

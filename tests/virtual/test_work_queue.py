@@ -1,4 +1,4 @@
-"""What can wait until sockets have been looked at, in virtual time: a send that is due goes before the record of a reply."""
+"""Work that can wait until sockets have been checked, in virtual time: a due send precedes the record of a reply."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 class Clock(LoopClock):
-    """Knows its next deadline, as that of a process does."""
+    """Knows its next deadline, as a process clock does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Clock(LoopClock):
 
 
 def order(work: Callable[[WorkQueue, Clock, Callable[[str], Callable[[], None]]], None]) -> list[str]:
-    """What happens within a second, in its order."""
+    """The events within a second, in order."""
 
     async def main(loop: VirtualTimeLoop) -> list[str]:
         clock, happened = Clock(), []

@@ -1,4 +1,4 @@
-"""The load of one worker in virtual time: what it writes, counts, tells and answers to orders."""
+"""The load of one worker in virtual time: its files, counts, messages and answers to orders."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ OPTIONS = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, 
 
 
 class Followed:
-    """Keeps the records that it is told of."""
+    """Records the received records."""
 
     def __init__(self) -> None:
         self.records: list[RequestRecord] = []
 
     def arrive(self, arrived: Arrived) -> None:
-        """Tokens are counted in other tests."""
+        """Other tests count tokens."""
 
     def add(self, record: RequestRecord, counted: Counted) -> None:
         self.records.append(record)
@@ -52,7 +52,7 @@ class Worked:
         at: tuple[tuple[int, Callable[[ActiveLoad], object]], ...] = (),
         **share: Any,
     ) -> None:
-        """`at`: what happens so many ms after the start."""
+        """`at`: actions this many ms after the start."""
         (folder / "rows.jsonl").write_text('{"prompt": "a"}\n' * 100)  # They are at hand: no process makes others.
         data = {"dataset": str(folder / "rows.jsonl"), "cpu_priority": "normal"}
         config = resolve({"url": "http://127.0.0.1:1", **data})

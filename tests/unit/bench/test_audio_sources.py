@@ -1,4 +1,4 @@
-"""Audio clips of requests: made ones, rows of a file, and what does not go with them."""
+"""Audio clips of requests: generated ones, rows of a file, and invalid combinations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""bench.run and the others called from a program: with and without an event loop, with Ctrl-C, with settings of each form."""
+"""bench.run and the others called from a program: with and without an event loop, with Ctrl-C, with settings in each
+form."""
 
 from __future__ import annotations
 
@@ -124,7 +125,7 @@ def test_a_complete_configuration_stays_what_it_is_but_for_what_overrides_it(giv
 
 
 class Noted(Observer):
-    """Keeps what it is told, and by which method."""
+    """Records its messages, and by which method."""
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []

@@ -1,4 +1,4 @@
-"""The stored ceiling, and the loads that lie beyond it."""
+"""The stored ceiling, and the loads beyond it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rate that is changed while arrivals come: they are those of one seeded process, without a burst or a gap."""
+"""A rate changed while arrivals come: they follow one seeded process, without a burst or a gap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first word of a command line, and the exit status of whatever a command meets."""
+"""The first word of a command line, and the exit status for everything a command meets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes next to a load: which a run has, what they are told, and when they end."""
+"""The processes beside a load: which a run has, their messages, and when they end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAR, HERE = "http://far:1", "http://127.0.0.1:8000"
 
 
 class Companion:
-    """Any of the three: notes what is done to it."""
+    """Any of the three: records its calls."""
 
     def __init__(self, lingers: bool = False) -> None:
         self.done: list[str] = []
@@ -53,7 +53,7 @@ def test_a_page_that_lingers_is_waited_for_with_a_word(lingers: bool | None) -> 
 
 
 def begun(monkeypatch: pytest.MonkeyPatch, **flags: Any) -> tuple[Companions, list[ScrapeTask], dict[str, Any]]:
-    """The companions of a run, without their processes; the task of the scraper, and all that telemetry was told."""
+    """The companions of a run, without their processes; the scraper's task, and everything sent to telemetry."""
     tasks: list[ScrapeTask] = []
     told: dict[str, Any] = {}
 

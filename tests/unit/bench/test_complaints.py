@@ -1,4 +1,4 @@
-"""Problems on stderr: readable whatever text is in them."""
+"""Problems on stderr: readable whatever text they contain."""
 
 from __future__ import annotations
 

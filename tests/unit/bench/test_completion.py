@@ -1,4 +1,4 @@
-"""Completions: what is offered in a real shell is what the programs take."""
+"""Completions: a real shell offers what the programs accept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROGRAMS = {
 
 @pytest.fixture(scope="module")
 def printed() -> dict[tuple[str, str], str]:
-    """What was printed, by program and shell."""
+    """The printed completions, by program and shell."""
     return {}
 
 
@@ -59,7 +59,7 @@ ASKED: list[tuple[str, list[str]]] = [
     ("trueload-mock --prefix-c", ["--prefix-caching"]),
     ("trueload-mock --prefix-caching of", ["off"]),
 ]
-"""What is typed, and what is offered."""
+"""Typed words, and what is offered."""
 
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
@@ -112,7 +112,7 @@ def test_zsh_completes_what_is_typed(script: Path, tmp_path: Path) -> None:
 
 
 def read_until(terminal: int, pattern: bytes) -> None:
-    """Read what the shell writes until the pattern is there. AssertionError where it stays quiet for too long."""
+    """Read the shell's output until the pattern appears. AssertionError if it stays silent for too long."""
     seen = b""
     while re.search(pattern, seen) is None:
         assert select.select([terminal], [], [], PATIENCE_S)[0], (pattern, seen)

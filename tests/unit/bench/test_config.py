@@ -1,4 +1,4 @@
-"""Configuration: what is asked for, and what follows from it. test_refused_config.py has what is refused."""
+"""Configuration: settings, and what follows from them. test_refused_config.py covers refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A damaged file of a run directory is named, with its line and what is wrong; anything else stays a defect of ours."""
+"""A damaged file of a run directory is named, with its line and the fault; anything else remains our defect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.made_runs import made_run
 
 
 def damaged(path: Path, name: str, line: int, **changes: Any) -> RunDirectory:
-    """A run of which one line of one file has other fields; a field that is ... is left out."""
+    """A run with changed fields in one line of one file; a field given as ... is left out."""
     directory = RunDirectory.open(made_run(path, requests=4))
     file = path / name
     rows = [orjson.loads(row) for row in file.read_bytes().splitlines()]
@@ -250,7 +250,7 @@ def test_a_setting_that_nobody_could_have_given_is_named_where_it_breaks_the_rep
 
 
 def test_a_request_outside_the_run_is_refused(tmp_path: Path) -> None:
-    """Its moments are in order, and all of them from another time."""
+    """Its instants are in order, and all of them from another time."""
     day_ns = 86_400 * 10**9
     moments = ("intended_ns", "eligible_ns", "sent_ns", "first_byte_ns", "end_ns")
     for name, by_ns, said in (
@@ -296,7 +296,7 @@ def test_files_of_workers_count_as_the_file_that_they_become(tmp_path: Path) -> 
 @pytest.mark.parametrize(("number", "shown"), [(".nan", "nan"), (".inf", "inf"), ("-1", "-1")])
 @pytest.mark.parametrize("end", ["suspect", "failed"])
 def test_a_limit_that_no_value_can_pass_or_keep_is_refused(tmp_path: Path, end: str, number: str, shown: str) -> None:
-    """No value is above nan or infinity: the sign would be switched off."""
+    """No value exceeds nan or infinity: the sign would be switched off."""
     path = made_run(tmp_path / "run", requests=4)
     before = (path / "run.yaml").read_text()
     changed = re.sub(rf"(?m)^(    errors:\n(?:      .*\n)*?      {end}:) .*$", rf"\1 {number}", before, count=1)

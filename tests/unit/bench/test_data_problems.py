@@ -1,4 +1,4 @@
-"""Settings of the data that do not go together: every one is named, whatever else is wrong."""
+"""Invalid combinations of data settings: every one is named, whatever else is wrong."""
 
 from __future__ import annotations
 

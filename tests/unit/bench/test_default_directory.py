@@ -1,4 +1,4 @@
-"""Where a run goes that was not told where, and what is there if it ends before its load."""
+"""Where a run goes by default, and what is there if it ends before its load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a run directory to its numbers and its exit status; again, and again with the same bytes."""
+"""From a run directory to its numbers and its exit status; repeatedly, with the same bytes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run_directory(
 def test_probes_may_come_from_the_cache_and_other_prompts_not(
     of_probes: int, of_others: int, counted: int | None, seen: bool, tmp_path: Path
 ) -> None:
-    """Where nobody counts the tokens of probes, hits are no sign."""
+    """If nothing counts the tokens of probes, hits are no sign."""
     probes = [
         made_record(i, sent_ms=10 * i, probe=0, input_tokens=counted, input_tokens_asked=None, cached_tokens=of_probes)
         for i in range(5)

@@ -1,4 +1,4 @@
-"""Runs in the forms of other tools: what their own packages read of it."""
+"""Runs in the formats of other tools: what their own packages read."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_missing_or_an_unknown_format_lists_those_that_there_are(
 
 
 class Run:
-    """A run of a tracker that notes what it is given."""
+    """A tracker's run that records its input."""
 
     id = "id-1"
 
@@ -152,11 +152,11 @@ class Run:
 
 
 class TrackerError(Exception):
-    """What a tracker raises."""
+    """A tracker's exception."""
 
 
 def tracker(name: str, notes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that does as the real one does, as far as an export uses it, and sends nothing."""
+    """A package that behaves like the real one, as far as an export uses it, and sends nothing."""
 
     class Artifact:
         def __init__(self, name: str, type: str) -> None:

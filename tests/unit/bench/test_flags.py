@@ -1,4 +1,4 @@
-"""Flags: one for each field of the configuration, each of which changes it."""
+"""Flags: one for each configuration field, each of which changes it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "details": (URL, ["--details"], True),
 }
 NO_FLAG = {"limits", "api", "targets"}
-"""A table of bands is no flag: it is set in the file of --config."""
+"""A table of bands has no flag: it is set in the file of --config."""
 EACH_VALUE = {"transport"}
 """Every value is tried below."""
 
@@ -153,7 +153,7 @@ def run_parser() -> Parser:
 
 
 def resolved(words: list[str]) -> RunConfig:
-    """The configuration of flags, with the file that they name and the environment."""
+    """The configuration from flags, with the file that they name and the environment."""
     return options.resolve_flags(*options.parse_flags(run_parser(), words))
 
 
@@ -281,7 +281,7 @@ def test_what_argparse_refuses_is_said_plainly(words: list[str], said: str, caps
 
 @pytest.mark.parametrize("wanted", ["action", "action, name"])
 def test_an_action_that_is_missing_has_an_example(wanted: str) -> None:
-    """Versions of Python differ in whether they name arguments behind it that may be missing, too."""
+    """Python versions differ in whether they also name optional arguments after it."""
     with pytest.raises(UsageError, match=r"^name an action, for example ls \(see p --help\)$"):
         Parser(prog="p").error(f"the following arguments are required: {wanted}")
 

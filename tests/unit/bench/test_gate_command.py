@@ -1,4 +1,4 @@
-"""The command gate, in this process: what it writes, what it says of the baseline, and which problems it names at once."""
+"""The command gate, in this process: its files, its output about the baseline, and which problems it names at once."""
 
 from __future__ import annotations
 

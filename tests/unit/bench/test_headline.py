@@ -1,4 +1,4 @@
-"""The headline of a run: the same words and the same reach in every form, computed from the intervals of the summary."""
+"""The headline of a run: the same words and the same range in every form, computed from the intervals of the summary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.results import filled
 
 
 def _summary(n: int, status: str = "VALID", **fields: Any) -> Any:
-    """Independent requests: the values of neighbours have nothing to do with each other."""
+    """Independent requests: neighbouring values are unrelated."""
     values = [50.0 + (i * 7919 % 1009) / 10 for i in range(n)]
     records = [made_record(i, sent_ms=i * 9.0, chunks_ms=(v, v + 10), **fields) for i, v in enumerate(values)]
     return made_summary(records, status)

@@ -1,4 +1,4 @@
-"""Requests of any HTTP service: one body, rows, templates; and which settings go with them."""
+"""Requests of any HTTP service: one body, rows, templates; and valid combinations of settings."""
 
 from __future__ import annotations
 

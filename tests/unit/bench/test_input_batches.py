@@ -1,4 +1,4 @@
-"""What a request asks of an endpoint that generates no text travels with it, from one process to another."""
+"""A request's inputs for an endpoint without generated text travel with it between processes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Objectives on jobs go with sessions alone; what is wrong with them is said with what to do."""
+"""Objectives on jobs are for sessions only; problems with them come with advice."""
 
 from __future__ import annotations
 

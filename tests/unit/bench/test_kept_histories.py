@@ -1,4 +1,4 @@
-"""Bodies of a session's turns: those of its messages, each of which is written once however many turns carry it."""
+"""Bodies of a session's turns: its messages, each encoded once however many turns contain it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[Session]:
 
 
 class Recorder:
-    """An encoder that keeps the samples."""
+    """An encoder that records the samples."""
 
     def __init__(self, endpoint: str) -> None:
         self._options = BodyOptions(endpoint=endpoint, model="m")
@@ -58,7 +58,7 @@ class Recorder:
 
 
 def held(session: Session, encode: Recorder, *, real: bool) -> list[bytes]:
-    """The bodies of all turns, in their order; each real answer has words of its own."""
+    """The bodies of all turns, in order; each real answer has its own text."""
     conversation = Conversation(session, 0, encode, History(real))
     bodies = []
     for turn in range(len(session.turns)):
@@ -93,7 +93,7 @@ def test_each_message_of_a_session_is_one_object_that_its_later_turns_share(sess
 
 
 def test_openings_that_have_messages_in_common_are_written_once() -> None:
-    """As recordings have them: each turn is a conversation of its own, which begins as others do."""
+    """As in recordings: each turn is a separate conversation, which begins like others."""
     said = [{"role": "user" if at % 2 == 0 else "assistant", "content": f"message {at} " * 9} for at in range(8)]
     turns = tuple(
         Turn(content=f"turn {end}", continues=None, opening=tuple(said[:end]), output_tokens=3) for end in (2, 6, 4, 8)

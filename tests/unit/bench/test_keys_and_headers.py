@@ -1,4 +1,5 @@
-"""Keys and headers as people give them: what cannot be sent is refused, and never shown; white space behind is left out."""
+"""Keys and headers as people give them: what cannot be sent is refused, and never shown; trailing white space is
+removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a package exports is imported when it is first used."""
+"""A package's exports are imported on first use."""
 
 from __future__ import annotations
 

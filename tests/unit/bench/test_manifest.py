@@ -1,4 +1,4 @@
-"""What run.yaml keeps: written and read as typed values, of this version and of older ones."""
+"""The content of run.yaml: written and read as typed values, of this version and of older ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages name only what exists: flags, commands, and pages of docs/ with their headings."""
+"""Messages name only existing flags, commands, and pages of docs/ with their headings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOT_OURS = {
     "mockserver/cli.py: --latency --context-length --max-tokens": "likewise",
     "mockserver/child.py: --scratch": "of a process that only the mock starts",
 }
-"""Places with flags of other programs, or the flags alone, and whose they are."""
+"""Places with flags of other programs, or only the flags, and their owners."""
 
 
 @cache
@@ -81,7 +81,7 @@ def is_of_another(file: str, flag: str) -> bool:
 
 
 def wrong_flags(file: str, text: str) -> list[str]:
-    """Flags that no program has, and flags behind a command that does not have them."""
+    """Flags that no program has, and flags after a command that lacks them."""
     wrong = [flag for flag in FLAG.findall(text) if flag not in every_flag() and not is_of_another(file, flag)]
     for words, behind in COMMAND.findall(re.sub(r'"[^"]*"', "", text)):
         own = flags().get(words)
@@ -90,7 +90,7 @@ def wrong_flags(file: str, text: str) -> list[str]:
 
 
 def wrong_pages(text: str) -> list[str]:
-    """Pages that do not exist, and headings that their page does not have."""
+    """Pages that do not exist, and headings that their page lacks."""
     wrong = []
     for page, heading in re.findall(r"\b(docs/[\w/-]+\.md)(?:#([\w-]+))?", text):
         path = ROOT / page

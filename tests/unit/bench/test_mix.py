@@ -262,7 +262,7 @@ def test_a_stored_run_and_a_visit_of_a_search_have_the_plan_that_was_sent(classe
 
 
 def two_classes() -> list[Any]:
-    """Of `slow` 30 with a TTFT of 100 ms; of `fast` 10 with one of 10 ms, two of which failed."""
+    """`slow` has 30 with a TTFT of 100 ms; `fast` 10 with 10 ms, two of which failed."""
     slow = [made_record(i, sent_ms=i * 10, chunks_ms=(100.0, 110.0), traffic_class="slow") for i in range(30)]
     fast = [made_record(30 + i, sent_ms=i * 30, chunks_ms=(10.0, 12.0), traffic_class="fast") for i in range(8)]
     lost = [made_record(38 + i, chunks_ms=(), outcome=Outcome.RESET, traffic_class="fast") for i in range(2)]

@@ -1,4 +1,4 @@
-"""What a command waits for: a line that moves on a terminal, plain lines elsewhere, and nothing where it is quiet."""
+"""A command's waits: a moving line on a terminal, plain lines elsewhere, and nothing with --quiet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.patience import PATIENCE_S
 
 
 class Told(io.StringIO):
-    """A stream that says when something was written."""
+    """A stream that reports each write."""
 
     def __init__(self, *, terminal: bool = False) -> None:
         super().__init__()

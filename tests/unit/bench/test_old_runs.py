@@ -1,4 +1,4 @@
-"""Run directories that older versions wrote, as they wrote them (tests/data/runs/VERSION): today's code renders each."""
+"""Run directories written by older versions (tests/data/runs/VERSION): today's code renders each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = json.loads((ROOT / "bench" / "report" / "summary.schema.json").read_tex
 
 
 def copied(run: Path, folder: Path) -> Path:
-    """A copy without what that version computed: `summary-then.json` has its numbers."""
+    """A copy without that version's results: `summary-then.json` has its numbers."""
     return Path(shutil.copytree(run, folder / run.name, ignore=shutil.ignore_patterns("summary-then.json")))
 
 
@@ -30,7 +30,7 @@ def copied(run: Path, folder: Path) -> Path:
 def rendered(
     request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> tuple[Path, Any, str]:
-    """An old run after today's `report`, its summary, and what was printed."""
+    """An old run after today's `report`, its summary, and the output."""
     run = copied(request.param, tmp_path)
     # These runs were made on a busy machine: INVALID, and so an exit status of 3, is right.
     assert main(["report", str(run)]) in (Exit.GOOD, Exit.INVALID)

@@ -1,4 +1,4 @@
-"""What people type who come from other load testers is answered with what to write; docs/comparison.md has the same."""
+"""Flags of other load testers are answered with ours; docs/comparison.md has the same."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ parsers = cache(command_parsers)
 
 
 def words_of(row: Row) -> tuple[str, list[str]]:
-    """The command of what to write, and its words."""
+    """The command of the suggestion, and its words."""
     words = shlex.split(row.ours)
     return ("run", words) if words[0].startswith("-") else (words[0], words[1:])
 
@@ -149,7 +149,7 @@ def test_each_value_of_another_tool_is_refused_and_answered() -> None:
 
 
 def said_of(words: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """What the command line answers to a mistake."""
+    """The command line's answer to a mistake."""
     assert cli.main(shlex.split(words)) == 2
     return " ".join(capsys.readouterr().err.split())
 

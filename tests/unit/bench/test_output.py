@@ -1,4 +1,4 @@
-"""What a command does where its result cannot be printed."""
+"""What a command does when its result cannot be printed."""
 
 import errno
 import io
@@ -41,14 +41,14 @@ sys.exit(output.finish(SimpleNamespace(format="json", quiet=False, details=False
 
 
 def ran(words: str, start: Start = popen, **streams: Any) -> tuple[int, str, str]:
-    """The status of a command, and what it wrote to pipes; where nothing else is said, of a copy of a process."""
+    """The status of a command, and its output to pipes; by default of a process copy."""
     with start([sys.executable, "-m", *words.split()], text=True, **streams) as running:
         out, err = running.communicate(timeout=PATIENCE_S)
     return running.returncode, out or "", err or ""
 
 
 class _Interrupted(io.StringIO):
-    """Ctrl-C comes while it is written to."""
+    """Ctrl-C arrives while it is written to."""
 
     def write(self, text: str) -> int:
         raise KeyboardInterrupt

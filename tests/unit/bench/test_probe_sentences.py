@@ -1,4 +1,4 @@
-"""What the probe says where nobody answers or no end comes, and where the environment names a proxy."""
+"""The probe's message when nothing answers or no end comes, and when the environment names a proxy."""
 
 from __future__ import annotations
 

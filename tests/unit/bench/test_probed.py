@@ -1,4 +1,4 @@
-"""Probes among the requests of a load: how many, which, and what their bodies ask for."""
+"""Probes among the requests of a load: how many, which, and what their bodies request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command tells every problem of its flags and paths at once."""
+"""A command reports every problem of its flags and paths at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a proxy is called, which errors are its own, whose certificates are trusted, and names that no other run has."""
+"""The names of a proxy, its own errors, whose certificates are trusted, and unique run names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run takes for a server that is starting, and which models it asks for before its load."""
+"""When a run takes a server to be starting, and which models it requests before its load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configuration: which settings are refused, and where each problem is."""
+"""Configuration: which settings are refused, and the place of each problem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record and its line: what goes in comes out, and what cannot be read is said."""
+"""A record and its line: they round-trip, and what cannot be read is reported."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ _DROPPED: dict[str, Any] = dict.fromkeys(REQUIRED) | {
     "id": "a", "index": 0, "phase": "run", "intended_ns": 7, "end_ns": 9, "attempts": 0, "outcome": Outcome.DROPPED
 }  # fmt: skip
 DROPPED = RequestRecord(**_DROPPED)
-"""Most of its required fields are None, and are written all the same."""
+"""Most of its required fields are None, but are written all the same."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""When requests are sent: the rules that every arrival process keeps, and the distribution of each."""
+"""When requests are sent: the rules for every arrival process, and the distribution of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process that reads a server's metrics: what it asks for, when it stops waiting, and what it passes on."""
+"""The process that reads a server's metrics: what it requests, when it stops waiting, and what it passes on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def counted(tokens: float, running: float = 0.0) -> Page:
 
 
 class Played:
-    """The pages by their URL, the other end of the socket, and time, which passes only while it is waited for."""
+    """The pages by URL, the other end of the socket, and time, which passes only during waits."""
 
     def __init__(
         self, pages: Mapping[str, Sequence[Page | str]], over_after_s: float = 0.0, read_s: Sequence[float] = ()
@@ -176,7 +176,7 @@ def test_a_late_scrape_goes_on_at_the_next_second_and_the_last_one_settles(
 
 
 class Asked:
-    """A connection that notes what it is asked, and answers from a script."""
+    """A connection that records its requests, and answers from a script."""
 
     sock = None
 
@@ -240,7 +240,7 @@ def test_a_page_that_trickles_in_is_given_up_and_not_asked_for_again(
     sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Timer(threading.Thread):
-        """The time is over once the request has come, which is when the server has sent all that it sends."""
+        """The time is up once the request has come, which is when the server has sent everything."""
 
         def __init__(self, seconds: float, call: Callable[[], None]) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""The scraper, seen from the process that sends: its messages, its end, and the death of its process."""
+"""The scraper, seen from the sending process: its messages, its end, and the death of its process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TASK = ScrapeTask((ScrapePage("http://h/metrics"),), "server.jsonl", "gpu.jsonl"
 
 
 class Companion:
-    """The process: answers from a script, and notes what is done to it."""
+    """The process: answers from a script, and records its calls."""
 
     process = None
 

@@ -1,4 +1,4 @@
-"""What is secret never leaves: in texts, URLs and command lines it becomes ***."""
+"""Secrets never leave: in texts, URLs and command lines they become ***."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loads that change over time: what is written, the arrivals of a changing rate, and users who come and go."""
+"""Loads that change over time: their notation, the arrivals of a changing rate, and users who come and go."""
 
 from __future__ import annotations
 

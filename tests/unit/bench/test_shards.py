@@ -1,4 +1,4 @@
-"""The workers' files put together: in order of time, whole lines alone, nothing lost, and the same before as after."""
+"""The workers' files merged: by time, complete lines only, nothing lost, and repeatable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ END_NS = re.compile(rb'"end_ns":(-?[0-9]+)')
 
 
 def shard(directory: RunDirectory, worker: int, lines: list[bytes], samples: list[bytes] | None = None) -> Path:
-    """What a worker wrote."""
+    """A worker's files."""
     requests, taken = shard_names(worker)
     (directory.path / requests).write_bytes(b"".join(lines))
     if samples is not None:

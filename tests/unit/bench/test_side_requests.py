@@ -1,4 +1,4 @@
-"""The small requests beside a load: what they ask the server, and what is made of the answers."""
+"""The small requests beside a load: what they ask the server, and how the answers are used."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_an_engine_is_asked_at_its_own_pages(
 
 
 class Opener:
-    """Notes the request, its timeout and the handlers, and answers."""
+    """Records the request, its timeout and the handlers, and answers."""
 
     def __init__(self, answer: bytes | Exception) -> None:
         self.answer = answer

@@ -1,4 +1,4 @@
-"""The reader that makes the mock wait, in `calibrate --full`, against a socket that writes down what is asked of it."""
+"""The reader that makes the mock wait, in `calibrate --full`, against a socket that records its calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations in files: run.yaml of an earlier run, and settings of one's own."""
+"""Configurations in files: run.yaml of an earlier run, and the user's own settings."""
 
 from __future__ import annotations
 

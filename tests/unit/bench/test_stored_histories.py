@@ -1,4 +1,4 @@
-"""Histories that the server keeps: what each request says, which response it goes on with, and what a lost one is."""
+"""Histories kept by the server: the content of each request, which response it continues, and lost ones."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Addresses of object stores on a command line, and what is copied to and from them: a store in memory stands for the real
-one of tests/sockets/test_object_stores.py."""
+"""Addresses of object stores on a command line, and what is copied to and from them: with a store in memory;
+tests/sockets/test_object_stores.py has a real one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.stores.words import Placed, placed
 
 
 class Store:
-    """Buckets of keys, as fsspec has them: paths without a scheme."""
+    """Buckets of keys, as in fsspec: paths without a scheme."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}

@@ -1,4 +1,4 @@
-"""Local copies of what is in a store: whole or not there, and never in place of what the store does not have yet."""
+"""Local copies of a store's content: complete or absent, and never replacing what the store does not have yet."""
 
 from __future__ import annotations
 

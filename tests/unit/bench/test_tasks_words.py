@@ -1,4 +1,4 @@
-"""`bench tasks`: what is asked of a console for the words of a user, and what is printed of its answers."""
+"""`bench tasks`: the requests to a console for a user's words, and the output of its answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TASK: dict[str, Any] = {
 
 
 class Console:
-    """Notes what is asked, and answers it from a list."""
+    """Records requests, and answers them from a list."""
 
     base, token = "http://console", "s cret"
 
@@ -73,7 +73,7 @@ def test_words_become_one_question(words: str, asked: tuple[str, str, object], m
 def test_a_task_opens_in_the_browser_by_a_file_that_holds_the_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There need not be a runs folder: the console may be that of another machine."""
+    """There need not be a runs folder: the console may be on another machine."""
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     status, console = asked_by(monkeypatch, "open", "a b", "--runs", str(tmp_path / "runs"))

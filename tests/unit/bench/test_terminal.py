@@ -1,4 +1,4 @@
-"""The terminal: what the lines of a load say, and that a terminal which has stopped stops nothing."""
+"""The terminal: the lines about a load; a stopped terminal stops nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ HUNDRED = LoadGoal(requests=100)
 
 
 class Uncontrolled:
-    """A load that nobody ends."""
+    """An endless load."""
 
     def interrupt(self) -> None:
         raise AssertionError

@@ -1,4 +1,4 @@
-"""Settings of endpoints that generate no text: what has no meaning is refused, all at once."""
+"""Settings of endpoints without generated text: meaningless ones are refused, all at once."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_setting_of_prompts_that_is_left_empty_is_none() -> None:
 OF_INPUTS = " and ".join(
     ", ".join([name for name, api in ENDPOINTS.items() if api.inputs_are in ("texts", "documents")]).rsplit(", ", 1)
 )
-"""The endpoints that take batches of inputs, as a sentence lists them."""
+"""The endpoints that take batches of inputs, as listed in a sentence."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where a request stands in its session goes into its record, whoever makes the record."""
+"""A request's place in its session goes into its record, whatever makes the record."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def test_an_imported_run_is_never_valid_and_our_client_is_not_judged() -> None:
 
 
 def test_every_sign_is_tripped() -> None:
-    """`calibration` speaks of certificates, in tests of its own."""
+    """`calibration` concerns certificates, which have their own tests."""
     tripped = {sign for sign, _, status in TRIPPED if status is not Status.VALID}
     assert tripped == set(SIGNS) - {"calibration"}, "TRIPPED has rows that trip each sign, and rows that just do not"
 

@@ -1,4 +1,4 @@
-"""Bands of the signs are those of docs/troubleshooting.md, and a file that gives one limit of a band leaves the others."""
+"""The bands of the signs match docs/troubleshooting.md, and a file that gives one limit of a band leaves the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdict exactly at its borders: what is said to be open, and limits that are no table."""
+"""The verdict exactly at its borders: what counts as open, and invalid limits."""
 
 from __future__ import annotations
 

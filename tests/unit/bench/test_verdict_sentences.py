@@ -1,4 +1,4 @@
-"""What each sign says, word for word, with its value; and what it leaves out where a number does not exist."""
+"""The sentence of each sign, word for word, with its value; and what it omits when a number is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What single signs of the verdict look at, and what they say."""
+"""What single signs of the verdict check, and their sentences."""
 
 from __future__ import annotations
 

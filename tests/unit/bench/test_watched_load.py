@@ -1,4 +1,4 @@
-"""What a load leaves in run.yaml when it has ended, from the reports of its workers; no load is sent."""
+"""What an ended load leaves in run.yaml, from the reports of its workers; no load is sent."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ QUIET = WorkerReport(
 
 
 class Heard(Observer):
-    """Keeps what it is told."""
+    """Records its messages."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

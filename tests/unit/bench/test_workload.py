@@ -1,4 +1,4 @@
-"""What is sent: requests made ahead or on demand are the same, numbered in order."""
+"""Requests made ahead or on demand are the same, numbered in order."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_stock_has_so_many_requests_and_so_many_things_more() -> None:
 
 
 class ThreeAtOnce:
-    """A feed that gives three requests whenever it is waited for."""
+    """A feed that gives three requests at each wait."""
 
     def __init__(self, made: Supply) -> None:
         self._made = made

@@ -1,4 +1,4 @@
-"""Files of every kind that version 0.1 wrote (tests/data/written/VERSION): types of today hold them, commands open them."""
+"""Files of every kind written by version 0.1 (tests/data/written/VERSION): today's types hold them, commands open them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def written(tmp_path: Path) -> Path:
 
 
 def kept(then: Any, now: Any) -> bool:
-    """Whether all that stood there stands there now: a new version may have more keys."""
+    """Whether everything that was there is there now: a new version may have more keys."""
     if isinstance(then, dict):
         return all(key in now and kept(value, now[key]) for key, value in then.items())
     if isinstance(then, list):
@@ -74,7 +74,7 @@ def test_compare_and_gate_read_the_runs_and_the_baseline(written: Path) -> None:
 
 
 def without_metric(node: Any, key: str) -> Any:
-    """The content of a file without a metric, as a version wrote it that did not know the metric."""
+    """The content of a file without a metric, as written by a version that did not know it."""
     if isinstance(node, dict):
         return {name: without_metric(part, key) for name, part in node.items() if name != key}
     return [without_metric(part, key) for part in node] if isinstance(node, list) else node

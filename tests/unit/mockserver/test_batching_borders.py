@@ -1,4 +1,5 @@
-"""The batching engine where two things happen at once or nearly so: a stall beside a step, a request that leaves the line."""
+"""The batching engine when two things happen at or nearly at once: a stall beside a step, a request that leaves the
+queue."""
 
 from __future__ import annotations
 

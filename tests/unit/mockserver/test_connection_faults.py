@@ -1,4 +1,4 @@
-"""Faults that hit connections: which of them are held or refused, and what becomes of the listening socket."""
+"""Faults that hit connections: which of them are held or refused, and the fate of the listening socket."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_connections_are_refused_between_two_times_or_behind_so_many_requests(
 
 
 class Listening:
-    """A listening socket, or a connection: notes what happens to it."""
+    """A listening socket, or a connection: records its calls."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

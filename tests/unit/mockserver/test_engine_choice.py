@@ -1,4 +1,4 @@
-"""Which engine a mock gets, and what an engine makes of a request of unknown length."""
+"""The engine of a mock, and an engine's treatment of a request of unknown length."""
 
 from __future__ import annotations
 

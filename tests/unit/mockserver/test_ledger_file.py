@@ -1,4 +1,5 @@
-"""The ledger's file: whole lines whoever writes, and nothing lost that can be kept where it cannot be written."""
+"""The ledger's file: complete lines with any number of writers, and nothing lost that can be kept when it is
+unwritable."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from mockserver.record.ledger_file import LedgerFile, open_file
 
 
 class FullDisk:
-    """A file that takes `room` bytes in all, and says so in its ways: a short write, then an error."""
+    """A file that takes `room` bytes in all, and reports it as disks do: a short write, then an error."""
 
     def __init__(self, path: Path, room: int) -> None:
         self._file = path.open("a+b", buffering=0)
@@ -47,7 +48,7 @@ class Dribble:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each append tries again what waits."""
+    """Each append retries waiting lines."""
     monkeypatch.setattr(ledger_file, "RETRY_S", 0)
 
 

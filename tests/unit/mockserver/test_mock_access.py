@@ -1,4 +1,4 @@
-"""Who may ask: keys, /admin, origins; and the versions of a configuration that changes."""
+"""Access control: keys, /admin, origins; and the versions of a changing configuration."""
 
 from __future__ import annotations
 

@@ -167,7 +167,8 @@ def hits(spec: str, seed: int, requests: int, in_flight: int = 0) -> int:
     [("cross_talk:rate=0.01", 0, 0.01), ("wrong_answer:crowd=0.001", 20, 0.02), ("garble:crowd=0.001", 0, 0.0)],
 )
 def test_faults_are_planted_as_often_as_declared(spec: str, in_flight: int, share: float) -> None:
-    """Over 200 seeds: the mean, and the spread of a binomial distribution. A single hit is too many where there are none."""
+    """Over 200 seeds: the mean, and the spread of a binomial distribution. A single hit is too many if there must be
+    none."""
     seeds, requests = 200 if share else 100, 100
     counts = [hits(spec, seed, requests, in_flight) for seed in range(seeds)]
     deviation = math.sqrt(seeds * requests * share * (1 - share))

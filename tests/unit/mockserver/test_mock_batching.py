@@ -1,4 +1,4 @@
-"""The batching engine by its rules, step by step; test_mock_batching_model.py has it against a slow stepper."""
+"""The batching engine by its rules, step by step; test_mock_batching_model.py compares it with a slow stepper."""
 
 from __future__ import annotations
 

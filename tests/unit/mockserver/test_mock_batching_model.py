@@ -1,4 +1,4 @@
-"""The batching engine against a slow stepper that computes the same in another way, and what it must never lose."""
+"""The batching engine against a slow stepper that computes the same differently, and what it must never lose."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from mockserver.child import Parent
 
 @contextmanager
 def parent_of(scratch: Path, monkeypatch: pytest.MonkeyPatch, *, ended: bool) -> Iterator[Parent]:
-    """A parent that holds our stdin, or has ended; the thread that waits for that has not run."""
+    """A parent that holds our stdin, or has ended; the thread that waits for this has not run."""
     ours, theirs = os.pipe()
     monkeypatch.setattr(Parent, "_wait", lambda self: None)
     with os.fdopen(ours, "rb") as stdin, os.fdopen(theirs, "wb") as held:

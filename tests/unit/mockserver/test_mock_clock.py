@@ -1,4 +1,4 @@
-"""Clocks: kernel stamps carried over, and a step of the wall clock noticed."""
+"""Clocks: converted kernel stamps, and detection of a wall clock step."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from mockserver.step_cost import STEP_COSTS, StepCost
 from tests.support.played_engine import US, play, work
 
 TABLED = StepCost(1600, 8, 840, decode=((1, 1300), (2, 2600), (4, 3000), (8, 6700), (16, 13_400)))
-"""A server whose decodes do not cost the same each."""
+"""A server whose decodes differ in cost."""
 
 
 def closed_loop(
@@ -28,7 +28,8 @@ def closed_loop(
     stagger_ns: int,
     speculation: Speculation | None = None,
 ) -> tuple[float, float]:
-    """N users, each sending its next request when its last one ended: requests/s and mean TPOT in us, start left out."""
+    """N users, each sending its next request when its last one ended: requests/s and mean TPOT in us, without the
+    start."""
     engine = BatchingEngine(cost, prefix_caching=False, drafts=0 if speculation is None else speculation.draft_tokens)
     left: dict[int, int] = {}
     rng = random.Random(1)

@@ -1,4 +1,4 @@
-"""Configuration: flags and YAML are the same fields; all problems at once, each with its place and what to do."""
+"""Configuration: flags and YAML are the same fields; all problems at once, each with its place and advice."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ BESIDE = {
         ("--engine=batching",),
     ),
 }
-"""Flags without which a field would do nothing, and would be refused."""
+"""Flags without which a field would have no effect, and would be refused."""
 
 
 def test_every_field_is_a_flag_and_a_key_and_changes_the_configuration(tmp_path: Path) -> None:

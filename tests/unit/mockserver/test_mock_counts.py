@@ -60,7 +60,7 @@ def test_for_an_engine_with_blocks_the_same_counts_come_with_the_chain_of_the_to
     texts = [f"text number {i} " * (9 + i) for i in range(8)]
 
     class Opening:
-        """A tokenizer that opens a text with a token of its own."""
+        """A tokenizer that puts its own token before a text."""
 
         def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
             return [*([7] if add_special_tokens else []), *plain.encode(text)]
@@ -159,7 +159,7 @@ def test_a_long_text_is_counted_beside_the_loop_and_the_short_texts() -> None:
     short_is_known = threading.Event()
 
     class Patient:
-        """A tokenizer that is not done with a long text before a short one is known."""
+        """A tokenizer that finishes a long text only when a short one is known."""
 
         special_tokens_added = tokenizer.special_tokens_added
 

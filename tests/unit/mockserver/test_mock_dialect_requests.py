@@ -1,4 +1,4 @@
-"""Bodies of messages and responses: the conversation that they become, and what is refused. No body is an error of ours."""
+"""Bodies of messages and responses: the resulting conversation, and what is refused. No body is our error."""
 
 from __future__ import annotations
 
@@ -292,8 +292,8 @@ MESSAGES = st.lists(st.dictionaries(FIELDS, VALUES, max_size=4), min_size=1, max
 
 
 def accepted(parse: Callable[[dict[str, Any]], RequestParams], row: dict[str, Any]) -> bool:
-    """Whether a body is taken; if not, the refusal is one of the client's and can be said in both dialects. What is taken
-    can be rendered, or the template says why not, and it says so in words."""
+    """Whether a body is accepted; if not, the refusal is a client error and can be expressed in both dialects. An
+    accepted body can be rendered, or the template explains why not."""
     refusal, params = None, None
     try:
         params = parse(row)

@@ -33,7 +33,7 @@ def played(endpoint: Endpoint, faults: str = "none", **more: Any) -> Played:
 
 
 def events(reply: Played) -> list[tuple[str, dict[str, Any]]]:
-    """The name and the data of each event that is whole and can be read."""
+    """The name and the data of each complete, readable event."""
     found = []
     for block in b"".join(reply.writes).decode().split("\n\n")[:-1]:
         fields = dict(line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":"))

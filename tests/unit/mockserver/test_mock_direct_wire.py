@@ -15,7 +15,7 @@ from mockserver.workers.response_store import LastResponse
 
 
 class CountingTransport:
-    """Takes what is written; `sizes` are the buffer's sizes that it reports, in order."""
+    """Takes all writes; `sizes` are the buffer sizes that it reports, in order."""
 
     def __init__(self, sizes: list[int]) -> None:
         self.written: list[bytes] = []

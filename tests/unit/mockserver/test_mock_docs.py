@@ -1,4 +1,4 @@
-"""The pages about the mock and the code say the same."""
+"""The pages about the mock match the code."""
 
 from __future__ import annotations
 

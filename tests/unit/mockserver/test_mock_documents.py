@@ -1,4 +1,5 @@
-"""Documents for a schema: valid, of the asked length, the same for the same seed; and what cannot be made is said."""
+"""Documents for a schema: valid, of the requested length, the same for the same seed; and what cannot be made is
+reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sampled engine under a clock of the test's own."""
+"""The sampled engine under the test's own clock."""
 
 from __future__ import annotations
 

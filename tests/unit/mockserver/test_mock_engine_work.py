@@ -1,4 +1,4 @@
-"""What engines know of a request: its queue, its prefill, its decodes, and what became of its drafts."""
+"""What engines know of a request: its queue, its prefill, its decodes, and the fate of its drafts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COST = StepCost(b0=10, b1=2, b2=3, a0=5, max_num_seqs=1, max_num_batched_tokens=
 
 
 def instants(engine: BatchingEngine) -> dict[int, list[int]]:
-    """When the tokens of each request came, in us."""
+    """When each request's tokens came, in us."""
     found: dict[int, list[int]] = {}
     while (at_ns := engine.next_ns()) is not None:
         for key, tokens in engine.step(at_ns):

@@ -1,7 +1,7 @@
-"""What /truth expects, against large samples (numpy) and against the plans that the mock itself draws.
+"""The expectations of /truth, against large samples (numpy) and against the plans that the mock itself draws.
 
-A quantile that was computed is held against a sample by the share of the sample below it: within what chance allows, it is
-the share asked for. No tolerance in ms is needed.
+A computed quantile is compared with a sample by the share of the sample below it: within what chance allows, it is the
+requested share. No tolerance in ms is needed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def always(value: float) -> Draw:
 
 
 def whole(draw: Draw) -> Draw:
-    """Tokens: rounded, and drawn again below 1 (what is below is replaced by fresh draws, more than enough of them)."""
+    """Tokens: rounded, and redrawn below 1 (replaced by fresh draws, more than enough of them)."""
 
     def tokens(r: np.random.Generator, k: int) -> Array:
         values = np.floor(draw(r, 2 * k + 100) + 0.5)
@@ -110,7 +110,8 @@ def simulate(config: dict[str, Any], first: Draw, gap: Draw, length: Draw) -> di
 
 
 def share_error(values: Array, quantile: float, share: float) -> float:
-    """How many standard deviations the share of values below lies from the share asked for (atoms: the nearer side)."""
+    """The distance of the share of values below from the requested share, in standard deviations (atoms: the nearer
+    side)."""
     below, reached = (values < quantile - 1e-9).mean(), (values <= quantile + 1e-9).mean()
     if below <= share <= reached:
         return 0.0

@@ -1,4 +1,4 @@
-"""Expectations that take a while are computed in a process of their own, and are the same there."""
+"""Slow expectations are computed in a separate process, with the same result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mockserver.expect.background import ExpectationCache, is_quick
 
 
 def ask(*questions: tuple[MockConfig, RequestLengths]) -> list[dict[str, Any]]:
-    """The answers to questions that are all asked at once."""
+    """The answers to questions asked all at once."""
 
     async def main() -> list[dict[str, Any]]:
         expectations = ExpectationCache()

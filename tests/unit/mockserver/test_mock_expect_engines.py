@@ -1,4 +1,4 @@
-"""What /truth expects of engines and options beside the plain draws, against plans that are drawn and played."""
+"""The expectations of /truth for engines and options beyond the plain draws, against drawn and played plans."""
 
 from __future__ import annotations
 

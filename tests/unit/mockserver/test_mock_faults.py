@@ -1,4 +1,4 @@
-"""Faults: how they are written, which requests they hit, what a stall does to a plan."""
+"""Faults: their notation, the requests they hit, and a stall's effect on a plan."""
 
 from __future__ import annotations
 

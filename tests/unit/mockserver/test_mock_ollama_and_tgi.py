@@ -1,4 +1,4 @@
-"""Ollama's and Text Generation Inference's shapes on the mock: literal lines and events, whole replies, refusals."""
+"""Ollama's and Text Generation Inference's formats on the mock: literal lines and events, whole replies, refusals."""
 
 from __future__ import annotations
 

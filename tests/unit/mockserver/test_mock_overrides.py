@@ -1,4 +1,4 @@
-"""What a request asks of the mock itself, in headers."""
+"""What a request's headers ask of the mock itself."""
 
 from __future__ import annotations
 

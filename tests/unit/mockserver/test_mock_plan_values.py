@@ -1,4 +1,4 @@
-"""Plans and arrivals that can be done by hand: the shortest reply, counts of identities, steps of speculation."""
+"""Plans and arrivals that can be computed by hand: the shortest reply, counts of identities, steps of speculation."""
 
 from __future__ import annotations
 

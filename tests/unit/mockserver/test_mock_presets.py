@@ -1,4 +1,4 @@
-"""Presets: each is a whole configuration with a source, and stands between the defaults and the file."""
+"""Presets: each is a complete configuration with a source, and ranks between the defaults and the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mockserver --profile`: what a profile of `bench fit` means for the configuration, and how a bad one is refused."""
+"""`mockserver --profile`: the configuration from a profile of `bench fit`, and the refusal of an invalid one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pytest plugin and the Python API, as users have them: in processes of their own."""
+"""The pytest plugin and the Python API, as users have them: in separate processes."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_marker_without_names(mock_llm):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What pytest says of tests that pass and of tests that fail."""
+    """pytest's output about passing and failing tests."""
     ini = "mock_llm =\n    output_tokens = 7\n"
     return run_pytest(tmp_path_factory.mktemp("users"), PASS, FAIL, ini=ini).stdout
 

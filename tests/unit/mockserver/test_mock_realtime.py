@@ -1,4 +1,4 @@
-"""A connection of Realtime: what each message of a client is answered with, and the messages of a response."""
+"""A connection of Realtime: the answer to each client message, and the messages of a response."""
 
 from __future__ import annotations
 
@@ -323,7 +323,7 @@ def test_a_wrong_response_is_refused(response: Any, message: str) -> None:
 
 
 class Reply:
-    """The frames of a response, and what they say: `rows` and the letters of the ledger."""
+    """The frames of a response, and their content: `rows` and the letters of the ledger."""
 
     def __init__(self, modality: str) -> None:
         params = parsed({"output_modalities": [modality], "max_output_tokens": 40, "metadata": {"a": "b"}})

@@ -1,4 +1,4 @@
-"""Replayed latencies: what is read of each kind of file, and which request gets what."""
+"""Replayed latencies: what is read from each kind of file, and what each request gets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MS = 1_000_000
 
 
 def ledger_line(index: int | None, ttft_ms: int, *gaps_ms: int, **more: Any) -> dict[str, Any]:
-    """A line of chat: role chunk, a chunk a token, usage, [DONE]."""
+    """A chat line: role chunk, one chunk per token, usage, [DONE]."""
     stamps = [1000 * MS + ttft_ms * MS]
     for gap in gaps_ms:
         stamps.append(stamps[-1] + gap * MS)

@@ -1,4 +1,4 @@
-"""Replies on a wire that only writes down what it is given: which events, in which order, and what the ledger hears."""
+"""Replies on a wire that only records: which events, in which order, and what the ledger gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What replies say of the work on their requests: the words of vLLM and llama.cpp, where they stand, and who says nothing."""
+"""Replies' details about the work on their requests: in the form of vLLM and llama.cpp, where they appear, and who
+omits them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times that a server was seen to have: their distribution, what is common to a request, and what the load does."""
+"""Observed times of a server: their distribution, what is common to a request, and the effect of the load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sampling fields out of their ranges get vLLM's 400, word for word; what vLLM takes is taken."""
+"""Sampling fields out of range get vLLM's 400, word for word; what vLLM accepts is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The replicas of a mock that scales: instants of the model, and what the batching engine makes of them."""
+"""The replicas of a mock that scales: instants of the model, and the batching engine's use of them."""
 
 from __future__ import annotations
 

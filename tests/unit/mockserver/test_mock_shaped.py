@@ -1,4 +1,4 @@
-"""Replies on a wire that only writes down what it is given: the literal bytes of every fault and shape."""
+"""Replies on a wire that only records: the literal bytes of every fault and shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The framing of events and HTTP chunks, read back by decoders that we did not write."""
+"""The framing of events and HTTP chunks, read back by third-party decoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How step costs are written, and which settings go together."""
+"""The notation of step costs, and valid combinations of settings."""
 
 from __future__ import annotations
 

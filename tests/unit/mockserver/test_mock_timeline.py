@@ -1,4 +1,4 @@
-"""Several tokens a step, load, speculation and the stream interval: pure, under a clock of the test's own."""
+"""Several tokens per step, load, speculation and the stream interval: pure, under the test's own clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole replies with faults, on a wire that only writes down what it is given."""
+"""Whole replies with faults, on a wire that only records."""
 
 from __future__ import annotations
 

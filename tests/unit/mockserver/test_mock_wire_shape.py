@@ -1,4 +1,4 @@
-"""vLLM's wire shape: what a body asks for, what is refused, and the JSON of each chunk."""
+"""vLLM's wire format: what a body requests, what is refused, and the JSON of each chunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m mockserver` with a package that is missing: what to do is said, and a defect of ours stays a traceback."""
+"""`python -m mockserver` with a missing package: the message gives advice, and our own defect stays a traceback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import mockserver
 
 
 def start(missing: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start the mock where this module is not found."""
+    """Start the mock without this module."""
     cli = ModuleType("mockserver.cli")
 
     def not_there(name: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The parent of the workers: when the mock is ready, and how it ends, with workers that do as little as can be."""
+"""The parent of the workers: when the mock is ready, and how it ends, with minimal workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def until_told(pipes: WorkerPipes) -> None:
 
 
 def run(work: Callable[[int, WorkerPipes], None], on_ready: Callable[[], None]) -> str:
-    """What the parent says at the end."""
+    """The parent's output at the end."""
     try:
         WorkerProcesses(3, work).run(on_ready)
     except MockError as e:

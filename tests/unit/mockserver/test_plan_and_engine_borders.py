@@ -1,4 +1,4 @@
-"""Replays, plans and engines at their borders: what is read, what is kept apart, and numbers done by hand."""
+"""Replays, plans and engines at their borders: what is read, what is kept apart, and numbers computed by hand."""
 
 from __future__ import annotations
 

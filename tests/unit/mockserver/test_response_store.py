@@ -1,4 +1,4 @@
-"""The store of responses: what comes back is what was stored, the oldest make room, and all processes see the same."""
+"""The store of responses: what is read is what was stored, the oldest make room, and all processes see the same."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_digest_is_found_in_its_slot_and_not_across_two() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_it_is_a_queue_bounded_in_number_and_bytes(seed: int) -> None:
-    """Against a queue of Python: the same ids, the same bytes, whatever wraps around the end."""
+    """Against a Python queue: the same ids, the same bytes, whatever wraps around the end."""
     chance = random.Random(seed)
     most, size = chance.randint(1, 12), chance.randint(1, 300)
     store = ResponseStore(most, size)

@@ -1,4 +1,4 @@
-"""What workers agree on: nothing is counted twice or lost, and a worker that is killed holds nobody up."""
+"""State shared by workers: nothing is counted twice or lost, and a killed worker blocks nobody."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def state() -> Iterator[SharedState]:
 
 
 def in_children(n: int, work: Callable[[], bytes]) -> list[bytes]:
-    """What each of n forked processes returns."""
+    """The results of n forked processes."""
     reads = []
     for _ in range(n):
         read, write = os.pipe()

@@ -1,4 +1,4 @@
-"""Steps that vary: what a profile says of them, and what the mock draws."""
+"""Steps that vary: the profile's description, and the mock's draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream of text is sent the cheap way: the same bytes and the same notes as line by line."""
+"""A text stream is sent the cheap way: the same bytes and the same notes as line by line."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ GAPS = tuple(range(10, 10 + N - 1))
 
 
 class Transport:
-    """Keeps what is written and when. After the writes numbered in `full` bytes wait in its buffer, until the next write
-    that is not one of them; it closes after `gone_after` writes."""
+    """Records writes and their times. After the writes numbered in `full` bytes wait in its buffer, until the next
+    write that is not in it; it closes after `gone_after` writes."""
 
     def __init__(self, full: frozenset[int] = frozenset(), gone_after: int | None = None) -> None:
         self.written: list[bytes] = []
@@ -125,7 +125,7 @@ def play(kind: str, steps: list[int], transport: Transport, endpoint: Endpoint =
 
 
 class Stepped(ByHand):
-    """A timer whose only call a test makes itself."""
+    """A timer whose only call is made by the test."""
 
     def at(self, deadline_ns: int, call: Callable[[], int | None]) -> None:
         self.due_ns, self.call = deadline_ns, call
@@ -295,7 +295,7 @@ def test_of_lines_in_one_write_those_are_blocked_whose_end_was_not_taken(rest: i
 
 @dataclass
 class Stream:
-    """What the thread tells of a stream."""
+    """The thread's report about a stream."""
 
     tokens: int
     ended: int

@@ -1,4 +1,4 @@
-"""Agents' sessions: their plans have the published statistics, and their prompts exactly the tokens of the plan."""
+"""Agent sessions: their plans have the published statistics, and their prompts exactly the planned tokens."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_what_is_drawn_has_the_published_quantiles() -> None:
     ids=["none", "compaction keeps too much", "growth is doubled", "the cache breaks five times as often"],
 )
 def test_a_recipe_that_is_off_does_not_have_them(wrong: dict[str, Any], off: set[str]) -> None:
-    """Planted defects: the table tells them. The turns of 200 sessions vary too much to tell any."""
+    """Planted defects: the table detects them. The turns of 200 sessions vary too much to detect any."""
     recipe = recipes.load_sessions("coding-agent")
     if "break_share" in wrong:
         wrong = {"break_share": wrong["break_share"] * recipe.break_share}
@@ -186,7 +186,7 @@ def test_the_whole_recipe_is_exact_at_150_000_tokens(default_tokenizer: Tokenize
 
 
 def test_a_text_that_is_made_one_short_is_counted_so(default_tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """A planted defect: a constant of the template that is one too high."""
+    """A planted defect: a template constant that is one too high."""
     made = agent_sessions(default_tokenizer, recipe_of(tmp_path, SMALL), seed=1)
     off = dataclasses.replace(made, known=dataclasses.replace(chat_sum(default_tokenizer), turn=4))
     session = off.session_at(0)

@@ -1,4 +1,4 @@
-"""Audio clips: WAV files of exact length, no two alike; and the length of files that a user has."""
+"""Audio clips: WAV files of exact length, no two alike; and the length of users' files."""
 
 from __future__ import annotations
 

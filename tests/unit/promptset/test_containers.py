@@ -24,7 +24,7 @@ JSON_VALUES = st.recursive(
 
 
 def rows_of(path: Path) -> list[Any]:
-    """The values of a file, each of them read again by its position and compared."""
+    """The values of a file, each read again by its position and compared."""
     container = open_container(path)
     entries = list(container.entries())
     for entry in reversed(entries):

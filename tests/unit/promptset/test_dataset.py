@@ -1,4 +1,4 @@
-"""Data sets of files: columns, bad rows, traces whose prompts are made, and rows that are read when they are used."""
+"""Data sets in files: columns, bad rows, traces with generated prompts, and rows that are read when used."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BURSTGPT = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Ty
 
 
 class Write(Protocol):
-    """Writes rows, or a text as it is, to a file."""
+    """Writes rows, or a literal text, to a file."""
 
     def __call__(self, content: str | Sequence[object], name: str = "data.jsonl") -> Path: ...
 

@@ -1,4 +1,4 @@
-"""Full request bodies of Messages and Responses as rows of a file: sent as they are, with the length that they ask for."""
+"""Full request bodies of Messages and Responses as rows of a file: sent unchanged, with the requested length."""
 
 from __future__ import annotations
 

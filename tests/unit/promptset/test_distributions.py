@@ -118,7 +118,7 @@ def test_tokens_are_the_law_rounded_and_drawn_again_outside(spec: str, law: Any,
 def anderson_darling(
     drawn: npt.NDArray[np.float64], cdf: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 ) -> float:
-    """A^2 against a law that is wholly known: above 6.0 in one of a thousand samples (D'Agostino and Stephens, table 4.2)."""
+    """A^2 against a fully known law: above 6.0 in one of a thousand samples (D'Agostino and Stephens, table 4.2)."""
     u = np.clip(np.sort(cdf(drawn)), 1e-15, 1 - 1e-15)
     i = np.arange(1, len(u) + 1)
     return float(-len(u) - ((2 * i - 1) * (np.log(u) + np.log1p(-u[::-1]))).mean())

@@ -1,4 +1,4 @@
-"""Exactness, on the embedded tokenizer and three of other kinds. All counts are made of the finished text."""
+"""Exactness, on the embedded tokenizer and three of other kinds. All counts are of the finished text."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_words_that_join_what_follows_are_left_out(tmp_path: Path) -> None:
 
 
 class Cut:
-    """Counts the tokens of a text as what a pattern finds."""
+    """Counts the tokens of a text as matches of a pattern."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = re.compile(pattern)
@@ -191,7 +191,7 @@ def test_prompts_differ_from_their_first_block_on(default_tokenizer: Tokenizer) 
 
 
 class OffByOne:
-    """A tokenizer that counts one more than the pieces, now and then, as one that joins tokens over spaces would."""
+    """A tokenizer that occasionally counts one more than the pieces, like one that joins tokens across spaces."""
 
     is_remote = False
 

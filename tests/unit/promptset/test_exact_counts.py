@@ -1,4 +1,4 @@
-"""How often a text is counted until it is exact, and what an impossible length says."""
+"""How often a text is counted until it is exact, and the error for an impossible length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support import tiny_tokenizers
 
 
 class Counting:
-    """A tokenizer that notes how many chats and prompts it counts."""
+    """A tokenizer that records how many chats and prompts it counts."""
 
     def __init__(self, inner: LocalTokenizer, is_remote: bool = False) -> None:
         self._inner, self.is_remote, self.counted = inner, is_remote, 0

@@ -1,4 +1,4 @@
-"""No two prompts share a beginning, unless it is planned: within a run, between runs (salts) and between lengths."""
+"""No two prompts share a beginning, unless planned: within a run, between runs (salts) and between lengths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ A_HANDFUL = 8
 
 @pytest.fixture(scope="module")
 def default_tokenizer(default_of_few_units: Tokenizer) -> Tokenizer:
-    """Few units come again sooner: what texts share with others, they share the sooner."""
+    """With few units repetitions come sooner, and so do shared texts."""
     return default_of_few_units
 
 
@@ -61,7 +61,7 @@ def content(sample: Sample) -> str:
 
 
 def longest_in_common(tokenizer: Tokenizer, texts: Iterable[str]) -> int:
-    """Tokens of the longest beginning that any two of the texts share, as far as their first 100 characters show it."""
+    """Tokens of the longest beginning shared by any two of the texts, as far as their first 100 characters show it."""
     ordered = sorted(tokenizer.encode(text[:100]) for text in texts)
     return max(_in_common(a, b) for a, b in itertools.pairwise(ordered))
 

@@ -1,4 +1,4 @@
-"""Images for chats: their sizes and number as asked, no two alike, the same for a seed; and what a chat with them is."""
+"""Images for chats: with the requested sizes and number, no two alike, the same for a seed; and the resulting chat."""
 
 from __future__ import annotations
 

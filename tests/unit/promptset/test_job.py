@@ -1,4 +1,4 @@
-"""Options of the command that do not go together, and what a manifest says of them."""
+"""Invalid combinations of the command's options, and a manifest's statements about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What JSON schemas accept, of right ones and wrong ones. Their problems: test_probe_sets.py."""
+"""What JSON schemas accept, from valid and invalid ones. Their problems: test_probe_sets.py."""
 
 from __future__ import annotations
 

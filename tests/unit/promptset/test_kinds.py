@@ -1,4 +1,4 @@
-"""Kinds of text: that they are what they are called, exact in any tokenizer, and never the same twice."""
+"""Kinds of text: true to their name, exact in any tokenizer, and never the same twice."""
 
 from __future__ import annotations
 

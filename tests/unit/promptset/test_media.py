@@ -1,4 +1,4 @@
-"""Audio and video in chats: what they are, their sizes, and the files that are made."""
+"""Audio and video in chats: their kinds, their sizes, and the generated files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_texts_have_no_bytes() -> None:
 
 
 def chunks(data: bytes) -> list[tuple[str, bytes]]:
-    """The chunks of a RIFF file, lists opened: an own reader, by the specification."""
+    """The chunks of a RIFF file, with lists opened: an independent reader, by the specification."""
     found: list[tuple[str, bytes]] = []
     at = 0
     while at < len(data):

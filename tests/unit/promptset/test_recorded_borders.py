@@ -1,6 +1,7 @@
-"""Recorded sessions at their borders: where texts and messages of a prompt end, what a cache has of it, and which rows count.
+"""Recorded sessions at their borders: where texts and messages of a prompt end, the part in a cache, and which rows
+count.
 
-Places are counted in tokens with a layout made for it: 4 before the first text, 6 behind the last, 10 around an answer.
+Places are counted in tokens with a layout made for it: 4 before the first text, 6 after the last, 10 around an answer.
 """
 
 from __future__ import annotations

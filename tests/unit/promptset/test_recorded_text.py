@@ -1,6 +1,6 @@
-"""The prompts of recorded sessions: exact lengths, text that is shared as the recording says, and what a cache would hold.
+"""The prompts of recorded sessions: exact lengths, text shared as in the recording, and what a cache would hold.
 
-The oracle is a prefix cache without end over the token ids of the rendered prompts, in blocks of 16, as vLLM has it.
+The oracle is an unlimited prefix cache over the token ids of the rendered prompts, in blocks of 16, as in vLLM.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Tree = dict[tuple[int, ...], "Tree"]
 
 
 class Cache:
-    """Holds the full blocks of every prompt that it was asked for, each behind those before it."""
+    """Holds the full blocks of every prompt requested so far, each after its predecessors."""
 
     def __init__(self) -> None:
         self._held: Tree = {}
 
     def hit(self, ids: list[int]) -> int:
-        """The tokens of a prompt that it holds; it holds all of them afterwards."""
+        """The tokens of a prompt that it holds; afterwards it holds all of them."""
         found, held = 0, self._held
         for start in range(0, len(ids) // BLOCK * BLOCK, BLOCK):
             block = tuple(ids[start : start + BLOCK])

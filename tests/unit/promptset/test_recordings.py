@@ -1,4 +1,5 @@
-"""Recorded sessions: what each format's rows say of who waits for whom, and which rows are wrong. The rows are made up."""
+"""Recorded sessions: which calls wait for which, by each format's rows, and which rows are invalid. The rows are made
+up."""
 
 from __future__ import annotations
 
@@ -30,11 +31,11 @@ def rows_of(name: str) -> list[dict[str, Any]]:
 
 
 WEKA = rows_of("weka.json")[0]
-"""A request, two sub-agents beside each other (one of two requests), and two more requests."""
+"""A request, two parallel sub-agents (one with two requests), and two more requests."""
 TRACELAB = rows_of("tracelab.jsonl")
 """Three rounds: of a person, of two tools, and of a person who waited while the context was compacted."""
 SPANS = rows_of("spans.jsonl")
-"""An agent plans; two tools run beside each other, one of them a sub-agent with two calls; then it goes on by itself."""
+"""An agent plans; two tools run in parallel, one of them a sub-agent with two calls; then it continues alone."""
 
 
 def rounds(*rows: dict[str, Any], session: str = "t-1") -> list[dict[str, Any]]:
@@ -71,7 +72,7 @@ def calls_of(*rows: dict[str, Any]) -> tuple[Call, ...]:
 
 
 def plan(calls: Sequence[Call]) -> list[tuple[Any, ...]]:
-    """What is planned of each call: tokens in and out, what it waits for, how long and for whom, and whose it is."""
+    """The plan of each call: tokens in and out, what it waits for, how long and for whom, and its owner."""
     return [
         (one.input_tokens, one.output_tokens, one.after, round(one.pause_s, 6), one.pause, one.agent) for one in calls
     ]

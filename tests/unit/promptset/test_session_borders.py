@@ -1,4 +1,4 @@
-"""Rows of sessions at the borders of what is right, and what graphs, histories and packed sessions hold to the last field."""
+"""Session rows at the borders of validity, and the exact content of graphs, histories and packed sessions."""
 
 from __future__ import annotations
 

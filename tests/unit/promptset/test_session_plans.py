@@ -1,4 +1,4 @@
-"""Plans of agents' sessions by hand, from recipes whose every draw is known."""
+"""Plans of agent sessions by hand, from recipes whose every draw is known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tokens(number: int | str) -> Any:
 
 
 def recipe(**more: Any) -> AgentRecipe:
-    """3 turns: 1,000 tokens, and then 50 more behind each answer of 10; tools run for 5 s, people pause for a minute."""
+    """3 turns: 1,000 tokens, and then 50 more after each answer of 10; tools run for 5 s, people pause for a minute."""
     lengths = {"turns": 3, "system": 100, "growth": 50, "output_tokens": 10} | more
     laws = {key: tokens(lengths.pop(key)) for key in ("turns", "system", "growth", "output_tokens")}
     first = lengths.pop("first", 1000)

@@ -1,4 +1,4 @@
-"""What a recipe of agents' sessions may say, and what its sessions come to."""
+"""The valid keys of a recipe of agent sessions, and the resulting sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions with tools: calls in planned and real answers, results for exactly those calls, and which rows are wrong."""
+"""Sessions with tools: calls in planned and real answers, results for exactly those calls, and which rows are invalid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Sessions: every request has exactly the tokens that it says, its history is what was said, and rows load again."""
+"""Sessions: every request has exactly its stated tokens, its history is the conversation so far, and rows can be loaded
+again."""
 
 from __future__ import annotations
 

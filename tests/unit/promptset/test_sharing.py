@@ -1,4 +1,4 @@
-"""Shared beginnings: what prompts have in common is what was asked for, and what a cache could serve of them is counted."""
+"""Shared beginnings: prompts share what was requested, and the part that a cache could serve is counted."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def served_by_a_cache(prompts: Iterable[Sequence[int]]) -> int:
-    """Tokens that a cache of whole blocks serves, by their hash chains: what a server does, on real token ids."""
+    """Tokens that a cache of whole blocks serves, by their hash chains: as in a server, on real token ids."""
     cached, served = set(), 0
     for ids in prompts:
         chains = [tuple(ids[:end]) for end in range(16, len(ids) + 1, 16)]

@@ -1,4 +1,4 @@
-"""Sessions whose lengths are drawn."""
+"""Sessions with drawn lengths."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ TEMPLATE = "{% for m in messages %}[{{ m.role }}]\n{{ m.content }}\n{% endfor %}
 
 
 class Counted(LocalTokenizer):
-    """A tokenizer that keeps how many texts it has counted."""
+    """A tokenizer that records how many texts it has counted."""
 
     counted = 0
 
@@ -49,14 +49,14 @@ def counted(backend: tokenizers.Tokenizer, template: str = TEMPLATE) -> Counted:
 
 
 def joins_at_words() -> tokenizers.Tokenizer:
-    """Splits texts in front of full stops alone: two words may be one token."""
+    """Splits texts only before full stops: two words may be one token."""
     tokenizer = tiny_tokenizers.joins_two_words()
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\."), "isolated")
     return tokenizer
 
 
 def knows_two_words() -> tokenizers.Tokenizer:
-    """Splits at words, but finds " time the" in a text before it does."""
+    """Splits at words, but first looks for " time the" in a text."""
     tokenizer = tiny_tokenizers.byte_level_bpe()
     tokenizer.add_tokens([AddedToken(" time the", normalized=False)])
     return tokenizer

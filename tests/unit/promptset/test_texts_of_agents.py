@@ -1,4 +1,4 @@
-"""The texts of agents' sessions."""
+"""The texts of agent sessions."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system'
 
 @pytest.fixture(scope="module", params=[FORGETS, NO_SYSTEM + FORGETS], ids=["with system", "without"])
 def counting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    """A tokenizer whose template forgets answers, so that prompts are counted whole."""
+    """A tokenizer whose template drops answers, so that prompts are counted whole."""
     folder = tmp_path_factory.mktemp("model")
     return load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), folder, template=request.param)))
 

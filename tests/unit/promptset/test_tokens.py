@@ -236,7 +236,7 @@ class AutoTokenizer:
 
 @pytest.fixture
 def stand_in_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A module of that name which has one model in its cache, and records how it was asked."""
+    """A module of that name with one model in its cache, which records its calls."""
     folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path / "model")
     (tmp_path / "transformers.py").write_text(TRANSFORMERS.format(file=str(folder / "tokenizer.json")))
     monkeypatch.syspath_prepend(tmp_path)

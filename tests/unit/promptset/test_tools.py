@@ -1,4 +1,4 @@
-"""Chats with tools: exact with the tools counted in, written, read again, sent; and a template that ignores them."""
+"""Chats with tools: exact including the tools, written, read again, sent; and a template that ignores them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.tool_template import TOOLS, write_tokenizer
 
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tokenizer whose template writes tools."""
+    """The folder of a tokenizer whose template renders tools."""
     return write_tokenizer(tmp_path_factory.mktemp("calls"))
 
 
@@ -34,7 +34,7 @@ def tokenizer(calls: Path) -> Tokenizer:
 
 @pytest.fixture(autouse=True)
 def loaded_once(calls: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command does not load and measure the same tokenizer again."""
+    """Keep the command from loading and measuring the same tokenizer again."""
     monkeypatch.setattr(job, "load_tokenizer", lambda name: tokenizer if name == str(calls) else load_tokenizer(name))
 
 

@@ -104,7 +104,7 @@ def test_a_byte_order_mark_is_no_text_and_a_broken_line_is_named(tmp_path: Path)
 
 
 def raised_as_a_sentence(read: Callable[[Path], Any], path: Path) -> None:
-    """As a ValueError, whichever of the trees of errors it is of."""
+    """As a ValueError, whichever exception hierarchy it belongs to."""
     try:
         read(path)
     except Exception as e:

@@ -1,4 +1,4 @@
-"""What is no YAML ends in the documented errors alone."""
+"""Invalid YAML ends only in the documented errors."""
 
 from __future__ import annotations
 

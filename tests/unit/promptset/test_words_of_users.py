@@ -1,4 +1,4 @@
-"""What users type and paste: values that begin with a dash, headers, nesting, help on narrow terminals, completions."""
+"""User input, typed and pasted: values that begin with a dash, headers, nesting, help on narrow terminals, completions."""
 
 from __future__ import annotations
 

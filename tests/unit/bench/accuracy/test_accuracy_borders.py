@@ -1,4 +1,4 @@
-"""Certificates at their borders: causes, joins, distributions and rules by numbers that can be done by hand."""
+"""Certificates at their borders: causes, joins, distributions and rules, with numbers computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Causes at their borders: which pattern an error has, by numbers that can be done by hand."""
+"""Causes at their borders: the pattern of an error, with numbers computed by hand."""
 
 from __future__ import annotations
 

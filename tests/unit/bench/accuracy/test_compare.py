@@ -1,4 +1,4 @@
-"""The certificate: a client that is right is told so, and one with a planted defect is caught, with the metric named."""
+"""The certificate: a correct client passes, and one with a planted defect is caught, with the metric named."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ SHIFT_NS = 10**15 + 123_456_789
 
 
 def elsewhere(line: dict[str, Any], way_in_ms: float) -> dict[str, Any]:
-    """The same line, by the clock of another machine, to which a request takes so long."""
+    """The same line by another machine's clock, which a request takes this long to reach."""
     moved = {key: line[key] + SHIFT_NS for key in ("handled_ns", "end_ns")}
     write_ns = [at + SHIFT_NS for at in line["write_ns"]]
     received = line["received_ns"] + SHIFT_NS + round(way_in_ms * 1e6)

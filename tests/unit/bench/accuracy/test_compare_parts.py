@@ -1,4 +1,4 @@
-"""The parts of a comparison by hand: statistics that one side lacks, what bounds allow, rates, the network, causes."""
+"""The parts of a comparison by hand: statistics missing on one side, what bounds allow, rates, the network, causes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which later runs a certificate speaks of, what is kept, and what a run is told."""
+"""Which later runs a certificate covers, what is kept, and what a run is told."""
 
 from __future__ import annotations
 

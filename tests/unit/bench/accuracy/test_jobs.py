@@ -1,4 +1,4 @@
-"""Job seconds against the ledger: a report that is right agrees, and each planted defect is caught and named."""
+"""Job seconds against the ledger: a correct report agrees, and each planted defect is caught and named."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _longer(record: RequestRecord, by_ns: int) -> RequestRecord:
 
 
 def _records(jobs: int = 30) -> list[RequestRecord]:
-    """Jobs of four steps, each a session; a cut one, one that failed, and one that was begun in the warm-up."""
+    """Jobs of four steps, each a session; a cut one, a failed one, and one that began in the warm-up."""
     records = [record for k in range(jobs) for record in two_agents(4 * k, 1500.0 * k + 7 * (k % 4), session=k)]
     stretched = [
         _longer(record, k % 9 * 10_000_000) if record.job_step == 3 else record for k, record in enumerate(records)
@@ -75,7 +75,7 @@ def _of_jobs(certificate: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _reported(seconds: Sequence[float]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """A report with these job seconds in place of its own."""
+    """A report with these job seconds instead of its own."""
 
     def changed(summary: Any) -> Any:
         job_s = summary["jobs"]["job_s"] | to_plain(describe(sorted(seconds)))
@@ -85,7 +85,7 @@ def _reported(seconds: Sequence[float]) -> Callable[[dict[str, Any]], dict[str, 
 
 
 def _by_job(of: Callable[[list[RequestRecord]], float], *, cut: bool = False) -> list[float]:
-    """A value of each completed job, and of the one that was cut."""
+    """A value for each completed job, and for the cut one."""
     jobs = range(31 if cut else 30)
     return [of([r for r in RECORDS if r.session_number == number]) for number in jobs]
 

@@ -1,4 +1,4 @@
-"""Records and ledger, paired: what agrees says nothing, what differs is named by its request."""
+"""Records and ledger, paired: agreement is silent, a difference names its request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replies that are no generated text, against the ledger: inputs and input tokens are compared, request by request."""
+"""Replies without generated text, against the ledger: inputs and input tokens are compared, request by request."""
 
 from __future__ import annotations
 

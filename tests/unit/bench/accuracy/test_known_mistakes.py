@@ -1,4 +1,4 @@
-"""What each known mistake would give for one request, all of them by hand."""
+"""The result of each known mistake for one request, all by hand."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ LAG, WAY_IN = LAG_NS / MS, WAY_IN_NS / MS
 
 
 def given(shared_clock: bool = True, **changes: Any) -> dict[tuple[str, str], list[float]]:
-    """Role at 5; reasoning of 2 tokens at 50, text of 3 and 1 at 60 and 90; usage at 100, [DONE] at 110; due 20 ms before;
-    7 ms to connect. The server says 8 tokens, and sent 6."""
+    """Role at 5; reasoning of 2 tokens at 50, text of 3 and 1 at 60 and 90; usage at 100, [DONE] at 110; due 20 ms
+    before; 7 ms to connect. The server reports 8 tokens, and sent 6."""
     fields: dict[str, Any] = {
         "sent_ms": 20, "chunks_ms": (5, 50, 60, 90, 100, 110), "kinds": "rtccuo", "tokens": (0, 2, 3, 1, 0, 0),
         "intended_ns": START_NS, "connect_ns": 7 * MS, "n": 8, "end_ns": START_NS + 20 * MS + 120 * MS,

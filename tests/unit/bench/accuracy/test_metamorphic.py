@@ -1,4 +1,4 @@
-"""Metamorphic checks: a right report passes each, and each fails on reports with a planted defect."""
+"""Metamorphic checks: a correct report passes each, and each fails on reports with a planted defect."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.results import filled
 
 def report(ttft: float = 30.0, tpot: float = 6.0, *, tokens: int = TOKENS, failed: dict[str, int] | None = None,
            ttfo: float | None = None, gap: float | None = None) -> RunSummary:  # fmt: skip
-    """A summary as far as the checks look at it."""
+    """The parts of a summary that the checks use."""
     e2el = ttft + (tokens - 1) * tpot
     values = {"ttft_ms": ttft, "tpot_ms": tpot, "itl_ms": tpot, "e2el_ms": e2el, "ttfo_ms": ttft if ttfo is None else ttfo,
               "chunk_gap_ms": tpot if gap is None else gap}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a certificate takes of each pair: by hand, one pair at a time."""
+"""What a certificate takes from each pair: by hand, one pair at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrivals that were not due when the schedule says, and what they look like: slips small enough to do by hand."""
+"""Arrivals that were not due as scheduled, and their symptoms: slips small enough to compute by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.made_records import MS, START_NS, made_record
 
 
 def slip(due_ms: Sequence[float], planned_ms: Sequence[float], *, took_ms: float = 1.0, worker: int = 0) -> Slip | None:
-    """Request i was due at `due_ms[i]`, and the schedule has `planned_ms`; each request took so long."""
+    """Request i was due at `due_ms[i]`, and the schedule has `planned_ms`; each request took `took_ms`."""
     arrivals = PlannedArrivals(START_NS + round(ms * MS) for ms in planned_ms)
     # The order of records is that of their ends, not of their numbers.
     for index in reversed(range(len(due_ms))):

@@ -1,4 +1,4 @@
-"""Certificates of one or two requests, whose numbers can be said without a computation."""
+"""Certificates of one or two requests, whose numbers need no computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep: which loads, when it ends, and up to which of them a machine is trusted."""
+"""A sweep: its loads, when it ends, and the highest load at which a machine is trusted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The true values of single requests, worked out by hand: short replies, replies in one read, stamps that are bounds."""
+"""The true values of single requests, computed by hand: short replies, replies in one read, stamps that are bounds."""
 
 from __future__ import annotations
 

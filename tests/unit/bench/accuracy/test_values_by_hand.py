@@ -1,4 +1,4 @@
-"""Numbers of a certificate that can be done by hand, and values that are missing."""
+"""Numbers of a certificate that can be computed by hand, and missing values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports whose values are right and whose quantiles are not: which mistake a certificate names; and loads that are alike."""
+"""Reports with correct values and wrong quantiles: the mistake that a certificate names; and identical loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guard of what an agent may do."""
+"""The guard of an agent's actions."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ def test_a_comparison_is_of_the_tasks_and_names_what_it_left_out(
 
 
 class Gate:
-    """The command, as far as an agent sees it."""
+    """The parts of the command that an agent sees."""
 
     TimeoutExpired, DEVNULL = subprocess.TimeoutExpired, subprocess.DEVNULL
 

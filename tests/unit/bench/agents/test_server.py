@@ -1,4 +1,4 @@
-"""The tools of an agent, by the protocol's own client in this process: what they pass on, wait for and answer."""
+"""An agent's tools, through the protocol's own client in this process: what they pass on, wait for and answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.errors import BenchError, Exit
 
 
 class Runner:
-    """The queue, as far as the server looks after it."""
+    """The parts of the queue that the server manages."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -33,7 +33,7 @@ class Runner:
 
 
 class Played(Operations):
-    """Operations that note what they are asked, and answer from a script."""
+    """Operations that record their calls, and answer from a script."""
 
     def __init__(self, states: Sequence[Task] = (), lines: Sequence[dict[str, Any] | None] = ()) -> None:
         self.console = SimpleNamespace(runner=Runner())  # type: ignore[assignment]
@@ -101,7 +101,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def called(operations: Played, tool: str, **arguments: Any) -> tuple[dict[str, Any] | str, list[tuple[float, str]]]:
-    """The answer of a tool, or the sentence of its error; and the progress that it reported."""
+    """A tool's answer, or the sentence of its error; and the reported progress."""
     from mcp import Client
 
     from bench.agents import server

@@ -1,4 +1,4 @@
-"""The three runs of quality, made of its flags; what is wrong with them; and the exit status of what they found."""
+"""The three runs of quality, made from its flags; problems with them; and the exit status of their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The series of quality: which runs are made and said, what its file has after each, and how it goes on."""
+"""The series of quality: which runs are made and reported, its file after each, and how it resumes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def planned(own: Mapping[str, str] | None = None, *, strict: bool = False, **giv
 
 
 class Answering(MadeSeries):
-    """`texts`: what a run answers to a probe in place of the right text, by the name of the run. `ends`: its status, by name.
+    """`texts`: a run's answer to a probe instead of the right text, by run name. `ends`: its status, by name.
     `unanswered`: probes without an answer, by name."""
 
     texts: Mapping[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The checked answers of a run: read again from its files, in its summary, its report, objectives, gates and searches."""
+"""The checked answers of a run: read from its files, in its summary, its report, objectives, gates and searches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _probes() -> list[Probe]:
 
 
 def _records(probes: Sequence[Probe], wrong: int, times: int = 2, **fields: Any) -> list[RequestRecord]:
-    """Each probe asked so often; the first ones are answered wrongly, at the last time alone."""
+    """Each probe asked `times` times; the first ones are answered wrongly, but only the last time."""
     records = []
     for k in range(times * len(probes)):
         probe = probes[k % len(probes)]

@@ -236,7 +236,7 @@ def test_every_fault_is_a_fault_and_what_compares_is_none() -> None:
 
 
 def _alarms(comparisons: int) -> int:
-    """How many comparisons of a server that goes wrong in every respect, under load as without, call that a change."""
+    """How many comparisons report a change for a server that goes wrong in every respect, under load as without."""
     probes, rng, alarms = _set("30"), random.Random(1), 0
     for _ in range(comparisons):
         # How often each probe goes wrong is its own: some nearly always, most hardly ever.

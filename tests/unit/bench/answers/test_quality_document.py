@@ -1,4 +1,4 @@
-"""The document of quality: the answer in a sentence, the table, answers side by side, and texts from outside."""
+"""The document of quality: the answer in a sentence, the table, answers side by side, and foreign texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/quality.md says of how much is found: computed again."""
+"""The detection rates that docs/quality.md states: recomputed."""
 
 from __future__ import annotations
 

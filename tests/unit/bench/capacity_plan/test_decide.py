@@ -1,4 +1,4 @@
-"""What a plan finds, in virtual time with the mock's engines in this process."""
+"""A plan's results, in virtual time with the mock's engines in this process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SLO = ("ttft:p99<150ms", "tpot:p99<45ms")
 
 @pytest.fixture(autouse=True)
 def _shorter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stretch has a quarter of the requests that a plan simulates: only `long` tests hang on how steady a p99 is."""
+    """A stretch has a quarter of the requests that a plan simulates: only `long` tests depend on a steady p99."""
     if request.node.get_closest_marker("long"):
         return
     monkeypatch.setattr("bench.capacity_plan.stretches._REQUESTS", 250)

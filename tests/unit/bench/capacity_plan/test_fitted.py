@@ -1,4 +1,4 @@
-"""The servers that a fitted one may as well be."""
+"""The servers that a fitted one may equally well be."""
 
 from __future__ import annotations
 

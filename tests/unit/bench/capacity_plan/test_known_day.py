@@ -1,4 +1,4 @@
-"""What a plan decides, of replicas that are known to hold so many requests a second: all of it follows by hand."""
+"""A plan's decisions about replicas that hold a known number of requests per second: all of it follows by hand."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ NIGHT, NOON, EVENING, LATE = (
 
 @dataclass
 class Known(Stretches):
-    """A replica holds `holds` requests a second, for each draw: TTFT reaches its limit, 100 ms, there. A server that pads
-    batches has it 1.2 times as long."""
+    """A replica holds `holds` requests per second, for each draw: TTFT reaches its limit, 100 ms, there. For a server
+    that pads batches it is 1.2 times as long."""
 
     holds: tuple[float, ...] = ()
 

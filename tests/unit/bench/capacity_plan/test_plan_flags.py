@@ -1,4 +1,4 @@
-"""The flags of `bench plan`: ranges, numbers, times, and which of them go together."""
+"""The flags of `bench plan`: ranges, numbers, times, and valid combinations."""
 
 from __future__ import annotations
 

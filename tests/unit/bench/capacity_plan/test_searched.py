@@ -1,4 +1,4 @@
-"""A plan from a search: the replicas that keep the day's rates, and what it does not say."""
+"""A plan from a search: the replicas that keep the day's rates, and its limits."""
 
 from __future__ import annotations
 

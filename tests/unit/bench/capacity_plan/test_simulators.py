@@ -1,4 +1,4 @@
-"""Answers of the processes that simulate, and what they say if they cannot."""
+"""Answers of the simulating processes, and their errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is simulated of an hour, and what follows from what its requests saw: of answers that are made by hand."""
+"""What is simulated of an hour, and the conclusions from its requests: from hand-made answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INF = math.inf
 
 @dataclass
 class Made:
-    """Answers jobs, in turn."""
+    """Answers jobs in turn."""
 
     simulated: Sequence[Simulated]
     jobs: list[dict[str, Any]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Comparisons of runs made by hand: the answer, the test that was taken, and what cannot be compared."""
+"""Comparisons of runs made by hand: the answer, the chosen test, and what cannot be compared."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCHEMA = Draft202012Validator(orjson.loads(files("bench.report").joinpath("compa
 
 
 def plain(comparison: Comparison) -> dict[str, Any]:
-    """compare.json, as the pages take it."""
+    """compare.json, as the pages use it."""
     return to_plain(result_of(comparison))
 
 
@@ -332,7 +332,7 @@ def test_versions_machine_and_address_are_shown_and_not_refused(tmp_path: Path) 
 
 
 def spoil(run: Path, status: str, reason: str = "the clock was set") -> None:
-    """Make the verdict on a run a bad one."""
+    """Give a run a bad verdict."""
     summary = orjson.loads((run / SUMMARY).read_bytes())
     summary["verdict"] = {"status": status, "reasons": [reason]}
     (run / SUMMARY).write_bytes(orjson.dumps(summary))

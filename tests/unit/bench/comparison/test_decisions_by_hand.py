@@ -1,4 +1,4 @@
-"""What a comparison makes of runs whose summaries are given: its test, its margins, its warnings, its corrections."""
+"""The comparison of runs with given summaries: its test, its margins, its warnings, its corrections."""
 
 from __future__ import annotations
 

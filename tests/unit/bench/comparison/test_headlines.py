@@ -1,4 +1,4 @@
-"""The answers of comparisons in a sentence, and the rows that they rest on."""
+"""The answers of comparisons in a sentence, and the rows behind them."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_sweeps_of_different_things_are_not_compared() -> None:
 
 
 def versus_of(ps: list[float | None], load: int, warnings: tuple[str, ...]) -> Versus:
-    """Two sides at a load with so many primary numbers, the p of each, and one that is explored."""
+    """Two sides at a load with this many primary numbers, the p of each, and an exploratory one."""
     found = [
         None if p is None else Difference(0.1, 0.05, 0.15, p, 0.04, 9.0, ratio=True) for p in ps
     ]  # fmt: skip

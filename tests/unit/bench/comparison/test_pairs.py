@@ -1,4 +1,4 @@
-"""Runs made in turn: their order, which are made and which are kept, and what is said of each."""
+"""Runs made in turn: their order, which are made and which are kept, and the report of each."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_settings_that_must_be_equal_are_all_named_unless_they_are_allowed() -> 
 
 
 def numbers(latency: dict[str, Any], **throughput: Any) -> str:
-    """What is said of a run with these numbers."""
+    """The description of a run with these numbers."""
     nothing = {key: row(0) for key in ("ttft_ms", "tpot_ms", "e2el_ms")}
     summary = {"latency": nothing | latency, "throughput": {"output_tokens_per_s": None, **throughput}}
     result: Any = SimpleNamespace(summary=filled(RunSummary, summary), verdict=SimpleNamespace(status="VALID"))
@@ -68,7 +68,7 @@ def test_a_run_of_any_http_service_is_told_by_its_requests() -> None:
 
 
 def sides(folder: Path, *runs: dict[str, Any]) -> tuple[list[MadeSeries], list[RunConfig]]:
-    """The series of two sides, and the runs that are made, in order."""
+    """The series of two sides, and the runs made, in order."""
     made: list[RunConfig] = []
     return [MadeSeries(folder / side, made=made, **runs[at]) for at, side in enumerate("ab")], made
 

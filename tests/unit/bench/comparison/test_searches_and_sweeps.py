@@ -1,4 +1,4 @@
-"""Directories of searches are compared by capacity, those of sweeps load by load."""
+"""Search directories are compared by capacity, sweep directories load by load."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = Draft202012Validator(orjson.loads(files("bench.report").joinpath("compa
 
 
 def compared(*paths: Path, **options: Any) -> dict[str, Any]:
-    """The comparison, which keeps its schema and can be rendered."""
+    """The comparison, which matches its schema and can be rendered."""
     content: dict[str, Any] = to_plain(compare_directories(paths, **{"margin": 0.05, **options}))
     assert [error.message for error in SCHEMA.iter_errors(content)] == []
     text = comparison_text(content)
@@ -116,7 +116,7 @@ def test_a_search_and_a_run_are_not_compared(tmp_path: Path) -> None:
 
 
 def sweep(path: Path, tpots: dict[int, float], repeats: int = 3, first: int = 0, **made: Any) -> Path:
-    """A sweep over these loads (users: TPOT), each so many times."""
+    """A sweep over these loads (users: TPOT), each `repeats` times."""
     for at, (users, tpot_ms) in enumerate(tpots.items()):
         settings = {"rate": None, "concurrency": users}
         side = made_side(

@@ -1,4 +1,4 @@
-"""Directories taken for sides, what of their settings must be equal, and how values of settings are written."""
+"""Directories taken as sides, which of their settings must be equal, and how setting values are written."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_runs_that_are_judged_together_are_of_one_load() -> None:
 
 
 def run_files(path: Path) -> Path:
-    """What makes a directory that of a run, without content."""
+    """The files that make a directory a run, without content."""
     path.mkdir(parents=True)
     for name in (MANIFEST, REQUESTS):
         (path / name).touch()

@@ -1,4 +1,4 @@
-"""What is taken from a run: its single values, its numbers, and the batches that stand for it where it is alone."""
+"""What is taken from a run: its single values, its numbers, and the batches that represent a run on its own."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def failed(n: int) -> array[float]:
 
 
 def in_turn(n: int) -> array[float]:
-    """Values that alternate: each is as good as independent (act 1)."""
+    """Alternating values: as good as independent (act 1)."""
     return array("d", [50.0, 60.0] * (n // 2) + [50.0] * (n % 2))
 
 
@@ -223,7 +223,7 @@ def test_the_statistic_of_a_batch_is_the_one_asked_for() -> None:
 
 
 def two_runs(number: Number, a: list[float], b: list[float]) -> tuple[batches.BatchComparison | None, str | None]:
-    """Two runs, whose values of TTFT and whose failures these are."""
+    """Two runs with these TTFT values and failures."""
     return batches.compare(
         number, run_of(), run_of(),
         *(RequestValues({"ttft": array("d", values)}, array("d", values)) for values in (a, b)),

@@ -1,4 +1,4 @@
-"""The table of compared tasks colours what a test shows, and nothing else."""
+"""The table of compared tasks colours significant results, and nothing else."""
 
 from __future__ import annotations
 

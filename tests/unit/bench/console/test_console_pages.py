@@ -1,4 +1,4 @@
-"""What forms of the pages do, without a browser."""
+"""The actions of the pages' forms, without a browser."""
 
 from __future__ import annotations
 
@@ -374,7 +374,7 @@ def test_the_numbers_of_a_run_are_exported_as_csv(user: TestClient, console: Con
 
 
 def test_any_http_service_is_asked_for_its_method_body_and_what_to_expect(user: TestClient, console: Console) -> None:
-    """The check box is off, and what was typed for an LLM service is not meant."""
+    """The check box is off, and text typed for an LLM service does not count."""
     off = {
         "kind": "run", "action": "keep", "asked_llm": "1", "url": "http://127.0.0.1:9/orders", "requests": "5",
         "method": "PUT", "expect": "status=200\ntext:done", "one_body": '{"id": 7}', "data": "simulated",

@@ -1,4 +1,4 @@
-"""Damaged files and a full disk: one sentence about the task, and the list, the other tasks and the queue go on."""
+"""Damaged files and a full disk: one sentence about the task, while the list, the other tasks and the queue continue."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_directory_that_is_taken_away_leaves_the_queue(console: Console, tmp_p
 def test_a_task_is_looked_for_and_started_by_one_thread_at_a_time(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The queue is looked after beside the requests that fill it: two looks at once would start one task twice."""
+    """The queue is checked beside the requests that fill it: two checks at once would start one task twice."""
     runner, due = console.runner, console.runner.due
     seen: list[tuple[str, bool]] = []
 

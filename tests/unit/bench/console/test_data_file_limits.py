@@ -1,4 +1,4 @@
-"""Uploaded files at the borders of their limits, and what lies in their folder without being one of them."""
+"""Uploaded files at the borders of their limits, and other entries in their folder."""
 
 from __future__ import annotations
 

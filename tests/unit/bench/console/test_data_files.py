@@ -1,4 +1,4 @@
-"""Uploaded files: names of our own, limits that hold for what is unpacked, and URLs that are fetched without cookies."""
+"""Uploaded files: generated names, limits that also hold for unpacked data, and URLs fetched without cookies."""
 
 from __future__ import annotations
 

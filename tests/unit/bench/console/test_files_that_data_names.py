@@ -1,4 +1,4 @@
-"""No task sends a file of this machine: a body, a template and a curl command name uploaded files, or none."""
+"""No task sends a local file: a body, a template and a curl command name uploaded files, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the guard does with each request: as calls of the ASGI application itself, with a stub behind it."""
+"""The guard's treatment of each request: as calls of the ASGI application itself, with a stub behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens are not guessed: trivial ones are refused, wrong ones are counted, answered late, and lock their sender out."""
+"""Tokens cannot be guessed: trivial ones are refused; wrong ones are counted, answered late, and lock their sender out."""
 
 from __future__ import annotations
 

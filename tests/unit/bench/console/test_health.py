@@ -1,4 +1,4 @@
-"""What the console says of a client that begins to spoil the measurement."""
+"""The console's warning about a client that begins to spoil the measurement."""
 
 from __future__ import annotations
 

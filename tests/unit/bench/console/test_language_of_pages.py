@@ -1,4 +1,4 @@
-"""In which language a page comes: by the browser, by the choice of its reader, and never for programs."""
+"""The language of a page: by the browser, by the reader's choice, and never for programs."""
 
 from __future__ import annotations
 

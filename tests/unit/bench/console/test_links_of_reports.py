@@ -41,7 +41,7 @@ LEADS = (True, (200, "text/html"), (200, "application/jsonl"))
 LINK = re.compile(r'<a [^>]*href="([^"]+)"')
 FRAME = re.compile(r'<iframe class="report"[^>]* src="([^"]+)"(?: data-beside="([^"]+)")?')
 OPENED = re.compile(IN_A_FRAME.decode().partition("!/")[2].partition("/.test(href)")[0].replace("\\/", "/"))
-"""The links that the frame gives to the page around it."""
+"""The links that the frame passes to the page around it."""
 
 
 @cache
@@ -86,7 +86,7 @@ def a_race(path: Path) -> None:
 
 
 def a_race_for_the_held_load(path: Path) -> None:
-    """Each load of a turn is a search, with its runs in it. Of the turns, one of each arm."""
+    """Each load of a turn is a search, with its runs in it. One turn of each arm."""
     made_tune(path.parent, path.name)
     race = tune_file.read(path / tune_file.TUNE)
     tune_file.write(path, msgspec.structs.replace(race, goal="held_load", turns=race.turns[:2]))
@@ -126,7 +126,7 @@ KINDS = {
 
 
 def walked(user: TestClient, address: str) -> dict[str, object]:
-    """By the page and the link on it, what it leads to: a status and a type."""
+    """By page and link, the target: a status and a type."""
     found: dict[str, object] = {}
     waiting, known = [address], {address}
     while waiting:

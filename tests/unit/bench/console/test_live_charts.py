@@ -1,4 +1,5 @@
-"""The charts of a running task are those of its report: the same functions and order, and a script that fills each line."""
+"""The charts of a running task are those of its report: the same functions and order, and a script that fills each
+line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live page of a task shows what its endpoint has: inputs where replies are no generated text, tokens elsewhere."""
+"""The live page of a task shows what its endpoint has: inputs for replies without generated text, tokens otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data is not fetched from this machine or its link, whatever the name, the notation or the redirect that leads there."""
+"""Data is not fetched from this machine or its link, whatever name, notation or redirect leads there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def resolve(host: str, port: int) -> list[str]:
 
 
 def fetched(url: str, location: str = "") -> list[httpx.Request]:
-    """The requests that are sent for a URL, whose server redirects to `location`."""
+    """The requests sent for a URL whose server redirects to `location`."""
     sent: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""Several people behind a reverse proxy: their names count only from the proxy, and stand with what they did."""
+"""Several people behind a reverse proxy: their names count only from the proxy, and appear beside their actions."""
 
 from __future__ import annotations
 

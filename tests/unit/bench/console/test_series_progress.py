@@ -1,4 +1,4 @@
-"""How far a sweep is, as its task says it."""
+"""A sweep's progress, as its task shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form of a task comes from the declaration of the settings, and problems stand beside their fields."""
+"""The form of a task comes from the declaration of the settings, and problems appear beside their fields."""
 
 from __future__ import annotations
 

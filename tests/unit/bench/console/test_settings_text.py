@@ -1,4 +1,4 @@
-"""Settings of a task as a command line and as YAML, and which load of a running task can be set."""
+"""Settings of a task as a command line and as YAML, and which loads of a running task can be changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQLite file of the console: what it keeps, in which order, and what becomes of it when it is damaged."""
+"""The console's SQLite file: what it keeps, in which order, and what happens when it is damaged."""
 
 from __future__ import annotations
 

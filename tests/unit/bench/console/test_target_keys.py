@@ -1,4 +1,4 @@
-"""A key leaves for the scheme, host and port of its target and for no other address, and is asked for where it is gone."""
+"""A key is sent to the scheme, host and port of its target and to no other address, and is requested when it is gone."""
 
 from __future__ import annotations
 

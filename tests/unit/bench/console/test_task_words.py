@@ -1,4 +1,4 @@
-"""What the list of tasks says of a load, a place and an answer, and which tasks it shows."""
+"""The list of tasks: its words for a load, a place and an answer, and which tasks it shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task is now follows from its files, and a lost or broken SQLite file loses no task."""
+"""A task's current state follows from its files, and a lost or broken SQLite file loses no task."""
 
 from __future__ import annotations
 

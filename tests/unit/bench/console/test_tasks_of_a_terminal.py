@@ -1,4 +1,4 @@
-"""Races of flags and plans, which only a terminal makes, as tasks of the console."""
+"""Races of flags and plans, which only a terminal starts, as tasks of the console."""
 
 from __future__ import annotations
 

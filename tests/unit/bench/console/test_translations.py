@@ -1,4 +1,4 @@
-"""The console's words in other languages: no message is missing, and no page shows a text that no catalog can have."""
+"""The console's texts in other languages: no message is missing, and no page shows a text outside the catalogs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def in_chinese() -> Iterator[None]:
 
 
 def problems(catalog: Catalog, template: Catalog) -> list[str]:
-    """What is wrong with a catalog: run scripts/translations, and translate what it names."""
+    """The problems of a catalog: run scripts/translations, and translate the listed messages."""
     shown_by_pages = {message.id for message in template if message.id}
     known = {message.id: message for message in catalog if message.id}
     found = [f"missing: {message}" for message in shown_by_pages - known.keys()]
@@ -127,7 +127,7 @@ EXAMPLES = re.compile(
     r"https?://\S+|openai/gsm8k|X-Tenant: \w+|concurrency(: 10|,model)|\{\"messages.*|Shaded: .*"
     r"|Drag over a chart to choose.*|Every \d*th row.*"
 )
-"""Values to type, and what the scripts of a live page replace or never show."""
+"""Values to type, and texts that the scripts of a live page replace or never show."""
 
 
 class _Texts(HTMLParser):
@@ -143,7 +143,7 @@ class _Texts(HTMLParser):
 
 
 def english_of_template(source: str, left_out: frozenset[str] | set[str] = frozenset()) -> list[str]:
-    """Texts of a template that are shown and are no argument of `tr`."""
+    """Texts shown by a template that are not arguments of `tr`."""
     tree = Environment(autoescape=True).parse(source)
     for macro in list(tree.find_all(nodes.Macro)):
         if macro.name in left_out:
@@ -181,11 +181,11 @@ def _has_english(text: str) -> bool:
 CODE = re.compile(
     r"^<|[#.\[:>][\w\[=-]|^[a-z-]+ [a-z-]+$|^\S*$|^[a-z-]+=|use strict|^M\$|^verdict |^state |^pill |^key |^_blank"
 )
-"""Selectors, classes and other words of a script that nobody reads."""
+"""Selectors, classes and other strings of a script that nobody reads."""
 
 
 def english_of_script(source: str) -> list[str]:
-    """Texts of a script with two words or more that are no argument of `tr`."""
+    """Texts of a script with two words or more that are not arguments of `tr`."""
     code = re.sub(r"^\s*//.*$|\s//\s.*$", "", source, flags=re.MULTILINE)
     code = re.sub(r'\btr\("(?:[^"\\]|\\.)*"', "", code)
     texts = re.findall(r'"((?:[^"\\\n]|\\.)*)"(?!: )|`((?:[^`\\]|\\.)*)`', code)
@@ -198,7 +198,7 @@ def english_of_script(source: str) -> list[str]:
 
 
 def unmarked_errors(source: str) -> list[int]:
-    """The lines of errors of the console whose sentence is a bare text."""
+    """The console's errors whose sentence is a bare string, by line."""
     errors = {"ConsoleError", "NotFound", "Conflict", "TooLarge", "DiskProblem", "Damaged"}
     return [
         node.lineno

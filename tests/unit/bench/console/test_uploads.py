@@ -1,4 +1,4 @@
-"""Uploads of large files: what has arrived is kept, the sender goes on there, and the hash of the whole decides."""
+"""Uploads of large files: what has arrived is kept, the sender continues there, and the hash of the whole decides."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HASH = hashlib.sha256(CONTENT).hexdigest()
 
 
 def uploads_in(folder: Path) -> tuple[Uploads, DataFiles]:
-    """What a console has, and what the next one of the same folder has."""
+    """A console's uploads, and those of the next console in the same folder."""
     files = DataFiles(folder / "files")
     return Uploads(folder / "uploads", files), files
 

@@ -1,4 +1,4 @@
-"""The accounts of a dispatcher by themselves: what is in flight, which turns are due, when sending ends, who stays."""
+"""A dispatcher's bookkeeping by itself: what is in flight, which turns are due, when sending ends, who stays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START = 1_000_003
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock set by hand."""
 
     name = "by hand"
 
@@ -37,7 +37,7 @@ class Clock:
         return None
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
     def reach(self, at_ns: int) -> None:
         """Make the calls that are due by this offset, in order."""

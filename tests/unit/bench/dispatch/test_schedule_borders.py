@@ -55,7 +55,7 @@ def test_merged_arrivals_may_come_so_many_times_as_fast(scale: float, offsets: l
 
 
 class Drawn:
-    """10,000 arrivals, every third of process 1, and how often they were drawn."""
+    """10,000 arrivals, every third from process 1, and how often they were drawn."""
 
     def __init__(self) -> None:
         self.begun = 0

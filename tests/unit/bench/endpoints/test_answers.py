@@ -1,4 +1,5 @@
-"""What readers keep of an answer for the next request: text, reasoning, calls with ids and arguments, the server's name."""
+"""What readers keep of an answer for the next request: text, reasoning, calls with ids and arguments, the server's
+name."""
 
 from __future__ import annotations
 

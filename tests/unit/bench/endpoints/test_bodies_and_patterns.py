@@ -1,4 +1,4 @@
-"""What bodies keep of samples and flags; and which events are like the one before."""
+"""What bodies keep of samples and flags; and which events repeat the previous one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One chat in three shapes: histories with tool calls and images, tools, and the choice of a tool."""
+"""One chat in three formats: histories with tool calls and images, tools, and the choice of a tool."""
 
 from __future__ import annotations
 

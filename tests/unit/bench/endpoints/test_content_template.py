@@ -1,4 +1,4 @@
-"""Events told by their bytes are read as JSON would read them, whatever the server writes between them."""
+"""Events recognised by their bytes give the same result as with JSON, whatever the server writes between them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EVENTS = st.one_of(
 
 
 def oracle(events: list[bytes]) -> tuple[str, str, bool]:
-    """(kinds, text, whether an event is not JSON), one event after the other, by the json module."""
+    """(kinds, text, whether an event is not JSON), event by event, with the json module."""
     kinds, text = "", ""
     for event in events:
         if event == b"[DONE]":
@@ -58,7 +58,7 @@ def oracle(events: list[bytes]) -> tuple[str, str, bool]:
 
 
 def _is_malformed(reply: ParsedReply, events: list[bytes]) -> bool:
-    """Whether an event was no JSON, as far as that shows: an error that the server tells outranks it."""
+    """Whether an event was not JSON, as far as it shows: a reported server error takes precedence."""
     if ERROR in events:
         return oracle(events)[2]
     return reply.problem is not None and "is not JSON" in reply.problem.message

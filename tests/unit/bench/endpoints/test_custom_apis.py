@@ -1,4 +1,4 @@
-"""APIs that files define: the shipped ones against literal bodies and replies."""
+"""APIs defined by files: the shipped ones against literal bodies and replies."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ STREAMS: dict[str, tuple[bytes, str]] = {
 
 
 def read(name: str, body: bytes, size: int | None = None, asked: int | None = 2) -> ParsedReply:
-    """The reply of a stream that comes in pieces of so many bytes."""
+    """The reply of a stream that arrives in pieces of this size."""
     endpoint = api(name)
     parser = LineParser() if endpoint.framing == "lines" else SSEParser()
     reader = endpoint.event_reader(ReadOptions(output_tokens_asked=asked, keep_answer=True))

@@ -1,4 +1,5 @@
-"""Whatever comes, in whatever pieces: readers of Messages and Responses never raise, and leave no event without its kind."""
+"""Whatever arrives, in whatever pieces: readers of Messages and Responses never raise, and leave no event without its
+kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoints at their borders: chats in other shapes, URLs, pages in place of JSON, and events that only look whole."""
+"""Endpoints at their borders: chats in other shapes, URLs, pages instead of JSON, and events that only look complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each endpoint says of itself, what its bodies take from a sample, and which events are read the short way."""
+"""What each endpoint declares, what its bodies take from a sample, and which events take the fast path."""
 
 from __future__ import annotations
 

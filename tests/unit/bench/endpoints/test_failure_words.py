@@ -1,4 +1,4 @@
-"""What servers say: that a reply failed, how many tokens it has, what their work took; and what is believed of it."""
+"""What servers report: that a reply failed, its number of tokens, the times of their work; and what is believed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any HTTP service: what is expected of its responses, and which bodies are sent."""
+"""Any HTTP service: the expected responses, and the bodies sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image generation: what is sent, and which whole replies and streams are a success."""
+"""Image generation: what is sent, and which whole replies and streams succeed."""
 
 from __future__ import annotations
 

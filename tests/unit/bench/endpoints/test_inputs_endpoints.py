@@ -1,4 +1,4 @@
-"""Embeddings and rerank: bodies, and the check of what came back."""
+"""Embeddings and rerank: bodies, and the check of the replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoints of other packages: the example is found by its entry point, and what is wrong with one is said."""
+"""Endpoints of other packages: the example is found by its entry point, and problems of one are reported."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def forget() -> None:
 
 
 def install(site: Path, name: str, points: dict[str, str]) -> None:
-    """The metadata that an installer writes."""
+    """The metadata written by an installer."""
     folder = site / f"{name.replace('-', '_')}-0.1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")

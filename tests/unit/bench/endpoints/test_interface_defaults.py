@@ -1,4 +1,4 @@
-"""What a body, a reader and a reply are where nobody says otherwise."""
+"""The defaults of a body, a reader and a reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bodies that are joined of messages written once are the bodies of the same messages, and no message is written twice."""
+"""Bodies joined from messages encoded once equal the bodies of the same messages, and no message is encoded twice."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_messages_with_the_same_text_are_shared_wherever_they_stand() -> None:
 
 
 def test_messages_reused_by_their_place_alone_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A planted defect: what one session said stands in another one's body."""
+    """A planted defect: the text of one session appears in another one's body."""
 
     def by_place(messages: Sequence[Any], before: Sequence[KeptMessage]) -> tuple[KeptMessage, ...]:
         return tuple(before[at] if at < len(before) else KeptMessage(m) for at, m in enumerate(messages))

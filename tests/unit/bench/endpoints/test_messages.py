@@ -1,4 +1,4 @@
-"""Anthropic's Messages: bodies, streams and whole replies, and every way in which they fail."""
+"""Anthropic's Messages: bodies, streams and whole replies, and every failure."""
 
 from __future__ import annotations
 

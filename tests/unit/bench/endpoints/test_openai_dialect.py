@@ -1,4 +1,4 @@
-"""The OpenAI dialect: replies to what they say."""
+"""The OpenAI dialect: the meaning of replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OpenAI dialect: samples to bodies, and URLs however they are written."""
+"""The OpenAI dialect: samples to bodies, and URLs in every notation."""
 
 from __future__ import annotations
 

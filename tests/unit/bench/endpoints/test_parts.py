@@ -1,4 +1,4 @@
-"""Pieces put together: calls of tools, the kinds of chunks, and what stands beside the events."""
+"""Assembling pieces: tool calls, the kinds of chunks, and fields beside the events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the short ways of the readers may not take: events with more in them than text; and usage of several choices."""
+"""What the readers' fast paths must not take: events with more than text; and usage of several choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams and whole replies at their borders: which calls, which end, and which pieces make an answer."""
+"""Streams and whole replies at their borders: which calls, which end, and which pieces form an answer."""
 
 from __future__ import annotations
 

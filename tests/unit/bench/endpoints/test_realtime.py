@@ -1,4 +1,4 @@
-"""Realtime: the messages of a request, the events of its reply, by literal messages of OpenAI's API and of its beta."""
+"""Realtime: the messages of a request, the events of its reply, from literal messages of OpenAI's API and its beta."""
 
 from __future__ import annotations
 

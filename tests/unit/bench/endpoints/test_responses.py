@@ -1,4 +1,4 @@
-"""OpenAI's Responses: bodies, streams and whole replies, and every way in which they fail."""
+"""OpenAI's Responses: bodies, streams and whole replies, and every failure."""
 
 from __future__ import annotations
 

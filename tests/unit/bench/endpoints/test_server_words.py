@@ -1,4 +1,4 @@
-"""What servers say of a single request is read as they write it: literal replies of vLLM 0.32 and llama.cpp."""
+"""Server details about a single request are read as servers write them: literal replies of vLLM 0.32 and llama.cpp."""
 
 from __future__ import annotations
 

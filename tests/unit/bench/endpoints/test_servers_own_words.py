@@ -1,4 +1,4 @@
-"""What single servers add to OpenAI's dialect or change in it, each as its streams show it."""
+"""What individual servers add to OpenAI's dialect or change in it, as in their streams."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def one(endpoint: str, index: int | None, text: str = "", reason: str | None = N
 
 
 def stream(endpoint: str, *choices: tuple[int | None, str, str | None], batch: int, **options: Any) -> Any:
-    """The reply of a stream with an event for each choice, read so many events at a time."""
+    """The reply of a stream with an event for each choice, read in batches of events."""
     reader = ENDPOINTS[endpoint].event_reader(ReadOptions(**options))
     events = [json.dumps({"choices": [one(endpoint, *choice)]}, separators=(",", ":")).encode() for choice in choices]
     events.append(DONE)

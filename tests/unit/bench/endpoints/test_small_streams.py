@@ -1,4 +1,4 @@
-"""Streams and chats of a few events, whose tokens, kinds and blocks can be said at a glance."""
+"""Streams and chats of a few events, whose tokens, kinds and blocks are obvious."""
 
 from __future__ import annotations
 

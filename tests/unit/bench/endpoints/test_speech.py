@@ -1,4 +1,4 @@
-"""Speech: the body of a text, and audio as bytes of a file or in events, cut anywhere."""
+"""Speech: the body of a text, and audio as file bytes or in events, cut anywhere."""
 
 from __future__ import annotations
 

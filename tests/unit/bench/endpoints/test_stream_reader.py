@@ -1,4 +1,4 @@
-"""What the reader keeps of a stream, exactly: the numbers of events, their kinds, and which choice is read."""
+"""What the reader keeps of a stream, exactly: the numbers of events, their kinds, and the chosen choice."""
 
 from __future__ import annotations
 

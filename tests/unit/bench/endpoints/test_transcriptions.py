@@ -21,7 +21,7 @@ CLIP = Audio(b"RIFF\r\n\x00--\r\n", 'a "b".wav', 1_500_000_000, "what is said")
 
 
 def parts_of(body: bytes) -> list[Message]:
-    """The parts, as the library of e-mail reads them."""
+    """The parts, as the e-mail library reads them."""
     payload = BytesParser().parsebytes(f"Content-Type: {CONTENT_TYPE}\r\n\r\n".encode() + body).get_payload()
     assert isinstance(payload, list)
     return [part for part in payload if isinstance(part, Message)]

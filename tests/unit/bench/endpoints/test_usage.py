@@ -1,4 +1,4 @@
-"""Which usage is believed, who counts where it is not, and the tokens of each chunk."""
+"""Which usage is believed, who counts otherwise, and the tokens of each chunk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHAT = ENDPOINTS["chat"]
 
 
 def text(**fields: Any) -> ReplyText:
-    """Four chunks of text, of four bytes each, where four tokens were asked for."""
+    """Four text chunks of four bytes each, with four tokens requested."""
     return ReplyText(**({"asked": 4, "most_bytes": 16, "token_chunks": 4} | fields))
 
 
@@ -312,7 +312,7 @@ def argument(piece: str) -> bytes:
 
 @pytest.mark.parametrize("share", [0.5, 0.75, 0.95])
 def test_usage_below_the_chunks_of_a_reply_at_its_limit_leaves_one_token_a_chunk(share: float) -> None:
-    """Else TPOT would be twice the ITL of the same report."""
+    """Otherwise TPOT would be twice the ITL of the same report."""
     reply = read(*[chunk("word")] * 16, LIMITED, total(int(16 * share)), b"[DONE]", output_tokens_asked=16)
     assert (reply.output_tokens, reply.output_tokens_from, reply.output_tokens_doubt) == (16, "chunks", None)
     assert reply.chunk_tokens == (*[1] * 16, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""A server may put anything anywhere: every field of every reply and event, in turn, holds what it never should."""
+"""A server may put anything anywhere: every field of every reply and event, in turn, holds an invalid value."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ WHOLE: dict[str, Any] = {
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in it, itself first."""
+    """Every place in it, beginning with itself."""
     yield at
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in inner:
@@ -182,7 +182,7 @@ def test_brackets_side_by_side_and_in_texts_are_no_depth() -> None:
     ],
 )
 def test_halves_of_characters_are_read_as_the_character_that_stands_for_them(text: bytes, is_read: str) -> None:
-    """Servers that cut a text between bytes or UTF-16 units send them; the standard of event streams replaces them."""
+    """Servers that cut a text between bytes or UTF-16 units send them; the event stream standard replaces them."""
     event = b'{"choices":[{"index":0,"delta":{"content":"' + text + b'"},"finish_reason":null}]}'
     reader = ENDPOINTS["chat"].event_reader(ReadOptions(count=len))
     reader.feed([event])

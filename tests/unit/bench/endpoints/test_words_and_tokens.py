@@ -1,4 +1,4 @@
-"""Words of servers cut to length, the tokens of chunks, and numbers in base64."""
+"""Server messages cut to length, the tokens of chunks, and numbers in base64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fit of servers that give several tokens a step, of runs that are few, and what the user says of a server."""
+"""The fit of servers that give several tokens per step, of few runs, and of limits given by the user."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class _Reply:
 
 
 def drafting(users: int, requests: int, drafts: int, acceptance: float) -> list[Stream]:
-    """A server that computes `drafts` tokens beside each decode, and gives those that are accepted one after the other.
+    """A server that computes `drafts` tokens beside each decode, and returns the accepted ones one after the other.
 
-    Each user sends the next request with the last token of the one before; the server takes it into the next step but one.
+    Each user sends the next request with the last token of the previous one; the server takes it into the step after
+    the next.
     """
     chance = Random(users)
 

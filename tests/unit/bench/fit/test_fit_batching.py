@@ -1,4 +1,4 @@
-"""The fit of a batching server: coefficients that are not told, from streams with jitter and outliers."""
+"""The fit of a batching server: hidden coefficients, from streams with jitter and outliers."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_three_loads_tell_all_coefficients() -> None:
 
 
 CURVE = {n: 1320.0 + 105 * max(0, min(n, 4) - 2) + 900 * max(0, n - 4) for n in range(1, 64)} | {1: 0.0}
-"""Decodes of a CPU that has two cores: the second and those behind the fourth are dear, the others nearly free."""
+"""Decodes of a CPU with two cores: the second and those after the fourth are expensive, the others nearly free."""
 
 
 def test_decodes_that_do_not_cost_the_same_each_are_a_table() -> None:
@@ -184,7 +184,7 @@ def test_a_linear_server_gets_no_table() -> None:
 
 
 def _warms_up(chance: Random) -> Callable[[float, int, float], float]:
-    """Steps take 1.5 times as long at first, and become shorter for 8 s."""
+    """Steps take 1.5 times as long at first, and become shorter over 8 s."""
     return lambda us, decodes, now: us * (1 + 0.5 * max(0.0, 1 - now / 8e6))
 
 

@@ -1,4 +1,4 @@
-"""Chunks that hold several tokens: which of the two kinds they are, and the rows that they make."""
+"""Chunks of several tokens: which of the two kinds they are, and the rows that they produce."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.fit.streams import Stream
 
 
 def reply(tokens: Sequence[int], gaps_us: Sequence[float], *, sure: bool = True, sent_us: float = 0.0) -> Stream:
-    """Its first chunk comes 1 ms after it was sent."""
+    """Its first chunk comes 1 ms after the send."""
     arrivals = tuple(accumulate(gaps_us, initial=sent_us + 1000.0))
     return Stream(sent_us, arrivals[-1], 100, 0, arrivals, tuple(tokens), sure)
 

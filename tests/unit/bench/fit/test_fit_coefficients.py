@@ -1,4 +1,4 @@
-"""b0 to b3 of rows whose times are known: values, intervals, what the loads could tell, residuals and the table."""
+"""b0 to b3 from rows with known times: values, intervals, what the loads could determine, residuals and the table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rows_of(
     firsts: Sequence[float] | Array | float = 0.0,
     extra_us: Sequence[float] | Array | float = 0.0,
 ) -> Rows:
-    """Rows that last as long as their work, and `extra_us`."""
+    """Rows that last as long as their work, plus `extra_us`."""
     decode = np.array(decode, dtype=np.float64)
     n = len(decode)
     steps, prefill, context, firsts = (
@@ -99,7 +99,7 @@ def test_fifty_rows_are_needed_and_some_time() -> None:
 
 
 def noise(n: int, size_us: float, seed: int = 7) -> Array:
-    """Normal, seen in any order."""
+    """Normally distributed, in random order."""
     chance = Random(seed)
     return np.array([chance.gauss(0, size_us) for _ in range(n)])
 
@@ -208,7 +208,7 @@ def test_the_decodes_of_a_row_of_several_steps_are_counted_by_step() -> None:
 
 
 def bent(excess: float = 1.0) -> Rows:
-    """Decodes of batches up to 4 cost 1000 us each, more of them nothing more."""
+    """Decodes in batches up to 4 cost 1000 us each, beyond that nothing."""
     decode = np.repeat([1.0, 2.0, 4.0, 8.0, 16.0], 100)
     cost = 1000 * np.minimum(decode, 4) * excess
     return rows_of(decode, context=50.0 * (np.arange(500) % 9), extra_us=cost - B2 * decode)

@@ -1,4 +1,4 @@
-"""The flags of the command fit: limits of the server that it is given."""
+"""The flags of the command fit: the server limits given to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""a0 and w0: a server that is as fast when idle has no w0; requests that come beside steps tell the two apart."""
+"""a0 and w0: a server that is as fast when idle has no w0; requests that arrive during steps separate the two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limits of a server from tables of steps whose work is known."""
+"""The limits of a server from tables of steps with known work."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Run = tuple[Sequence[Stream], Clusters, StepTable]
 
 @dataclass(frozen=True)
 class Step:
-    """The work of a step; it lasts a millisecond unless it is said."""
+    """The work of a step; it lasts a millisecond by default."""
 
     decode: int = 1
     context: int = 0
@@ -32,8 +32,8 @@ class Step:
 
 
 def seen(steps: Sequence[Step], waiting: Sequence[tuple[float, int]] = ()) -> Run:
-    """These steps, and requests that wait: when each was sent (us), and the step that brought its first token. Its prompt is
-    the prefill of that step."""
+    """These steps, and waiting requests: when each was sent (us), and the step that brought its first token. Its prompt
+    is the prefill of that step."""
     ends = np.cumsum([step.lasts_us for step in steps])
     columns = {
         name: np.array([float(getattr(step, name)) for step in steps])
@@ -59,7 +59,7 @@ def limits(*runs: Run, a0_us: float = 0.0, blocks: int | None = None) -> tuple[F
 
 
 def batches(sizes: Sequence[int], tokens: Sequence[int] | None = None) -> list[Step]:
-    """A first step, that nothing waits in, then one with each of these batches, and the tokens that they hold."""
+    """A first step without waiting requests, then one with each of these batches, and the tokens that they hold."""
     tokens = [100] * len(sizes) if tokens is None else tokens
     return [Step(), *(Step(decode=size, context=held) for size, held in zip(sizes, tokens, strict=True))]
 
@@ -143,7 +143,7 @@ def fit_of(b1: float = B1, scale_us: float = 10.0) -> StepFit:
 
 
 def step(extra_us: float = 0.0, *, decode: int = 12, context: int = 300, prefill: int = 0, **of: int) -> Step:
-    """One that takes so much longer than its work."""
+    """A step that takes this much longer than its work."""
     steps = of.get("steps", 1)
     firsts = of.get("firsts", 0)
     lasts = B0 * steps + B1 * prefill + B2 * decode + B3 * context + B4 * firsts + extra_us
@@ -157,7 +157,7 @@ def budget(steps: Sequence[Step], *, fit: StepFit | None = None, least: int = 10
 
 
 def full(tokens: float, count: int = 8, **of: int) -> list[Step]:
-    """Steps of so many tokens, of which 12 are decodes and the others a part of a prompt."""
+    """Steps of this many tokens: 12 decodes, the rest a part of a prompt."""
     return [step(B1 * (tokens - 12), **of)] * count
 
 

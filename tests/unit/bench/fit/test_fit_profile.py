@@ -1,4 +1,4 @@
-"""The document of a fit that was made by hand: its numbers, its warnings, and the runs that would tell more."""
+"""The document of a hand-made fit: its numbers, its warnings, and the runs that would tell more."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def stream(sent_us: float, end_us: float, *, prompt: int = 100, sure: bool = Tru
 
 
 def together(users: int, requests: int = 0, prompt: int = 100) -> list[Stream]:
-    """So many requests at once, and others one after the other behind them: one a second."""
+    """`users` requests at once, and others after them, one per second."""
     later = [stream(2e6 + 1e6 * place, 2.5e6 + 1e6 * place) for place in range(requests)]
     return [*(stream(float(user), 1e6, prompt=prompt) for user in range(users)), *later]
 
 
 def runs_of(*users: int) -> list[FittedRun]:
-    """Runs of so many users, of which the first names server and model. Its prompts are longer."""
+    """Runs of these numbers of users; the first names server and model. Its prompts are longer."""
     first, *others = made_runs([together(n, prompt=40 if place else 100) for place, n in enumerate(users)])
     return [first, *(replace(run, url="http://127.0.0.1:9000", model="other") for run in others)]
 
@@ -67,7 +67,7 @@ def document(fit: BatchingFit, runs: Sequence[FittedRun] = (), **of: Any) -> dic
 
 
 def without(*names: str, fit: BatchingFit = FIT) -> BatchingFit:
-    """The fit without these coefficients of a step."""
+    """The fit without these step coefficients."""
     found = {name: replace(one, told=name not in names) for name, one in KNOWN.items()}
     return replace(fit, steps=replace(STEPS, coefficients=found))
 
@@ -254,7 +254,7 @@ def test_prompts_of_one_length_do_not_tell_what_each_costs_besides_its_tokens() 
 
 
 def front(how: str, *names: str) -> BatchingFit:
-    """A front end that does not tell these."""
+    """A front end that cannot determine these."""
     unknown = {name: replace(getattr(FRONT, name), told=False) for name in names}
     return replace(FIT, front_end=replace(FRONT, how=how, **unknown))
 

@@ -22,7 +22,7 @@ NS_PER_S = 1_000_000_000
 
 
 def scraped(path: Path, *pages: Mapping[str, float] | str) -> Path:
-    """The run with these answers of its server's page of metrics."""
+    """The run with these metrics pages of its server."""
     lines = ScrapeLines(0, "http://127.0.0.1:8000/metrics")
     made = [
         lines.line(at * NS_PER_S, at * NS_PER_S, page if isinstance(page, str) else Page(types={}, values=dict(page)))

@@ -1,4 +1,4 @@
-"""The load that fit sends again: to the mock, whatever the server of the run was, and whether or not the mock lives."""
+"""The load that fit replays: to the mock, whatever the run's server was, and whether or not the mock survives."""
 
 from __future__ import annotations
 

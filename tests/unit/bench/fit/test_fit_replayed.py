@@ -10,7 +10,7 @@ from bench.fit.replayed import misjudged, warnings_of
 from bench.results.profile import Replay, ReplayedNumber
 
 Off = Mapping[str, tuple[float, bool | None]]
-"""For each quantile how far it is off, and whether its intervals lie apart; None: there is no interval."""
+"""For each quantile its error, and whether its intervals are disjoint; None: there is no interval."""
 
 
 def replay(off: Off) -> Replay:

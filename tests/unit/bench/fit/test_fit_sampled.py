@@ -1,4 +1,4 @@
-"""The fit of a server whose steps cannot be seen, from streams of known distributions."""
+"""The fit of a server with invisible steps, from streams of known distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fit of a server whose steps cannot be seen, of times that are known exactly."""
+"""The fit of a server with invisible steps, from exactly known times."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def alone(
     times: float = 1.0,
     behind_us: float = 0.0,
 ) -> Iterator[Stream]:
-    """Requests one after the other, their TTFT and gaps so many times as long."""
+    """Successive requests, their TTFT and gaps multiplied by these factors."""
     sent = behind_us
     for place in range(count):
         prompt = prompts[place % len(prompts)]
@@ -38,7 +38,7 @@ def alone(
 
 
 def beside(streams: Sequence[Stream], others: int) -> list[Stream]:
-    """The same while so many failed requests are under way all the time: they are load, and show nothing else."""
+    """The same with this many failed requests active all the time: they are load, and show nothing else."""
     first, last = streams[0].sent_us - 1, streams[-1].end_us + 1
     return [*(Stream(first, last, 100, 0, (), (), sure=False) for _ in range(others)), *streams]
 
@@ -177,7 +177,7 @@ def test_a_chunk_of_several_tokens_is_as_many_gaps_of_the_same_length() -> None:
 
 
 def correlated(requests: int, gaps: int, spread: float, follows: float, seed: int) -> list[Stream]:
-    """Gaps whose logarithms are normal: `spread` of their variance lies between requests, and what is left follows itself."""
+    """Gaps with normal logarithms: `spread` of their variance lies between requests, and the rest is autocorrelated."""
     chance = Random(seed)
     found = []
     for request in range(requests):
@@ -191,7 +191,7 @@ def correlated(requests: int, gaps: int, spread: float, follows: float, seed: in
 
 
 def by_kendall(gaps_us: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """(requests, gaps) -> what hangs together: scipy's normal scores, an analysis of variance, and Kendall's correction."""
+    """(requests, gaps) -> the correlations: scipy's normal scores, an analysis of variance, and Kendall's correction."""
     from scipy import stats
 
     requests, m = gaps_us.shape

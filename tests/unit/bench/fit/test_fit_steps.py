@@ -1,4 +1,4 @@
-"""Steps from token arrivals, and the rows that they make, worked out by hand."""
+"""Steps from token arrivals, and their rows, computed by hand."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def test_the_gap_is_the_smallest_with_which_the_next_chunk_lies_in_the_next_step
 
 
 def _alternate(step_us: float, steps: int = 30) -> list[Stream]:
-    """Two streams, the second halfway between the chunks of the first; a third, of two chunks 10 ms apart each, sets the
-    short gap (p10) and lies far behind them."""
+    """Two streams, the second halfway between the chunks of the first; a third, of two chunks 10 ms apart each, sets
+    the short gap (p10) and lies far after them."""
     first = [step_us * place for place in range(steps)]
     second = [at + step_us / 2 for at in first]
     short = arriving(*[(1e7 + 1e6 * place, 1e7 + 1e6 * place + 10_000) for place in range(15)])
@@ -240,7 +240,7 @@ def test_no_steps_make_no_rows() -> None:
 def of_long(
     prompt: int, budget: int | None, *, sent_us: float = 2500.0, first: int = 5, **limits: int
 ) -> list[tuple[float, ...]]:
-    """Beside a stream that is always under way, the first token of a long prompt comes at the end of a step."""
+    """Beside a permanently active stream, the first token of a long prompt comes at the end of a step."""
     return Placed().add(*range(8)).add(first, prompt=prompt, sent_us=sent_us).rows(budget, **limits)
 
 

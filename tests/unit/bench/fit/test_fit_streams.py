@@ -1,4 +1,4 @@
-"""What a record says of the server's work."""
+"""What a record reveals about the server's work."""
 
 from __future__ import annotations
 

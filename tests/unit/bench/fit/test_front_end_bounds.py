@@ -1,4 +1,4 @@
-"""a0, a1 and w0 of requests whose waits are known to the microsecond."""
+"""a0, a1 and w0 from requests whose waits are known to the microsecond."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.fit.streams import Stream
 
 Run = tuple[Sequence[Stream], Clusters, StepTable]
 COST = (100.0, 2.0, 7.0, 5.0, 0.0)
-"""b0, b1, b2 and b3: the last two cost a request nothing that is alone and has no token yet."""
+"""b0, b1, b2 and b3: the last two cost nothing for a lone request without a token yet."""
 
 
 def run_of(streams: Sequence[Stream]) -> Run:
@@ -24,7 +24,7 @@ def run_of(streams: Sequence[Stream]) -> Run:
 
 
 def waits(waited_us: Sequence[float], prompts: Sequence[int] = (), *, cached: int = 0, steps: int = 1) -> list[Stream]:
-    """Requests one after the other, each of which waited so long beside its steps."""
+    """Successive requests, each of which waited this long in addition to its steps."""
     found = []
     for place, (wait, prompt) in enumerate(zip(waited_us, prompts or [50] * len(waited_us), strict=True)):
         first = 1e6 * place + wait + 100.0 * steps + 2.0 * (prompt - cached)
@@ -105,7 +105,7 @@ def test_a_request_that_waited_for_something_else_has_no_weight() -> None:
 
 
 def counted(streams: Sequence[Stream]) -> int:
-    """Those of the last requests that found the server idle; twelve others did."""
+    """The counts for the last requests that found the server idle; twelve others did."""
     late = [
         Stream(
             s.sent_us + 2e7,
@@ -157,8 +157,8 @@ def test_too_few_requests_show_nothing() -> None:
 
 
 def beside(bounds: Sequence[tuple[float, float]], prompts: Sequence[int] = ()) -> Run:
-    """Requests beside a stream that is always under way. Each joined the first step that began after its a0, so that a0
-    lies between what it had waited at the beginning of the step before and at that of its own."""
+    """Requests beside a permanently active stream. Each joined the first step that began after its a0, so a0 lies
+    between its wait at the start of the previous step and at the start of its own."""
     ends: list[float] = []
     joining = []
     for place, ((low, high), prompt) in enumerate(zip(bounds, prompts or [50] * len(bounds), strict=True)):
@@ -175,7 +175,7 @@ def beside(bounds: Sequence[tuple[float, float]], prompts: Sequence[int] = ()) -
 
 
 def busy(*parts: tuple[int, float, float]) -> FrontEnd:
-    """The fit of so many requests with these bounds."""
+    """The fit of this many requests with these bounds."""
     return fit_front_end([beside([(low, high) for count, low, high in parts for _ in range(count)])], COST, None)
 
 

@@ -72,7 +72,7 @@ def test_small_and_large_columns_are_of_one_size() -> None:
 
 
 def _weights(y: npt.NDArray[np.float64], fitted: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
-    """Tukey's weights at a fit, over the square of a spread that is half constant and half in proportion, and the scale."""
+    """Tukey's weights at a fit, over the square of a spread that is half constant and half proportional, and the scale."""
     spread = (1 + fitted / np.median(y)) / 2
     off = (y - fitted) / spread
     scale = float(np.median(np.abs(off))) / 0.6745  # A normal distribution has half of its values within that.

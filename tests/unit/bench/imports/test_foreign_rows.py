@@ -1,4 +1,4 @@
-"""What becomes of each value of another tool's file: requests, loads and records, computed by hand."""
+"""The result of each value in another tool's file: requests, loads and records, computed by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.records import Outcome, RequestRecord
 
 
 def read(tool: str, folder: Path, *rows: Any, name: str = "result.json", **beside: Any) -> ForeignRun:
-    """The run of a file with these documents, and of files beside it by their stems."""
+    """The run of a file with these documents, and with other files beside it, by stem."""
     (folder / name).write_text("\n".join(map(json.dumps, rows)))
     for stem, content in beside.items():
         (folder / f"{stem}.json").write_text(json.dumps(content))

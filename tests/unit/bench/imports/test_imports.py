@@ -1,4 +1,4 @@
-"""Results that other load testers wrote (of loads on the mock), read into run directories."""
+"""Results written by other load testers (of loads on the mock), read into run directories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.records import Outcome
 
 RESULTS = Path(__file__).parent / "results"
 BESIDE = ("profile_export_aiperf.json", "experiment_metadata.json")
-"""Files that only say more of the load."""
+"""Files that only add details about the load."""
 FILES = {
     tool: [
         path

@@ -1,4 +1,4 @@
-"""The bytes of the bare source are those that a client expects, whole and in any split."""
+"""The bytes of the bare source are as a client expects, whole and in any split."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_body_is_not_read_beyond_its_length() -> None:
 
 
 def unchunked(body: bytes) -> bytes:
-    """The content of chunked bytes: an own decoder, by the letter of RFC 9112."""
+    """The content of chunked bytes: an independent decoder, following RFC 9112."""
     content = b""
     while True:
         size, _, body = body.partition(b"\r\n")

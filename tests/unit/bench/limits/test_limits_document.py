@@ -55,7 +55,7 @@ def render(limits: MachineLimits) -> str:
 
 
 def row(text: str, start: str, after: str) -> list[str]:
-    """The words of the first line that begins so, below the line that begins with `after`."""
+    """The words of the first line with this start, below the line that starts with `after`."""
     below = text.partition(after)[2]
     return next(line for line in below.splitlines() if line.startswith(start)).split()
 

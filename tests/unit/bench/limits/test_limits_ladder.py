@@ -1,4 +1,4 @@
-"""When a step holds, what gave way first, and where a climb ends: tables over hand-made summaries."""
+"""When a step holds, what failed first, and where a climb ends: tables over hand-made summaries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RATE = Ladder("", "requests/s", "rate", 20.0, (10, 20))
 
 
 def summary(**changes: Any) -> Any:
-    """What a good step of ten streams leaves: a chunk every 20 ms, and half a processor used."""
+    """The summary of a good step of ten streams: a chunk every 20 ms, and half a processor used."""
     numbers: dict[str, Any] = {
         "chunk_gap_ms": 20.0,
         "ttft_ms": 20.0,

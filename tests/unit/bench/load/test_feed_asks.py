@@ -1,4 +1,4 @@
-"""What a feed asks of its process, whose part the test plays: nothing while the stock is full, more whenever it is not."""
+"""A feed's requests to its process, played by the test: nothing while the stock is full, more whenever it is not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Things:
 
 
 class Maker:
-    """The other end of a feed's socket: what it was asked for and has not sent."""
+    """The other end of a feed's socket: what was requested and not yet sent."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
@@ -59,7 +59,7 @@ class Maker:
         return self._owed
 
     def send(self, things: int) -> None:
-        """Make so many, which arrive at once."""
+        """Make this many, which arrive at once."""
         self._end.sendall(b"".join(frame(b"%d" % (self._sent + i)) for i in range(things)))
         self._sent += things
         self._owed -= things
@@ -84,7 +84,7 @@ async def begun(monkeypatch: pytest.MonkeyPatch, room: int = ROOM) -> AsyncItera
 
 
 async def all_read() -> None:
-    """One turn of the loop for a read, one for what it leads to."""
+    """One turn of the loop for a read, one for its consequences."""
     for _ in range(3):
         await asyncio.sleep(0)
 
@@ -108,7 +108,7 @@ def test_all_that_was_asked_for_comes_at_once_and_fills_the_stock(monkeypatch: p
 def test_what_a_blocking_take_read_at_once_is_not_all_that_ever_comes(
     room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop has had no turn to read: everything that was asked for is read before the load, and nothing is on its way."""
+    """The loop has had no turn to read: everything requested is read before the load, and nothing is on its way."""
 
     async def load() -> None:
         async with begun(monkeypatch, room) as (things, maker):

@@ -1,4 +1,4 @@
-"""Rows of a file, with the problems of each; and what a report must say of the requests of a run."""
+"""Rows of a file, with the problems of each; and the notes that a report needs about the requests of a run."""
 
 from __future__ import annotations
 

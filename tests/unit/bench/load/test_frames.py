@@ -1,4 +1,4 @@
-"""Requests and sessions between processes: the same behind the socket as before it, however the bytes are cut."""
+"""Requests and sessions between processes: the same on both sides of the socket, however the bytes are cut."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ TURNS = st.builds(
 
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[Turn, ...]:
-    """Turns of which each waits for some of those before it, and goes on with one of these or with none."""
+    """Turns, each of which waits for some earlier ones, and continues one of these or none."""
     turns: list[Turn] = []
     for number in range(draw(st.integers(1, 4))):
         after = tuple(sorted(draw(st.sets(st.integers(0, number - 1))))) if number else ()

@@ -1,4 +1,4 @@
-"""What Ctrl-C does to a load and what it says, and how too many failed requests end it."""
+"""The effect of Ctrl-C on a load and its message, and how too many failed requests end it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.load.supervision import ERRORS_SEEN_EVERY_NS, ErrorWatch, Interrupts
 
 
 class InFlight:
-    """Workers with so many requests in flight, who keep what they are told."""
+    """Workers with this many requests in flight, which keep their messages."""
 
     def __init__(self, in_flight: int) -> None:
         self.in_flight = in_flight
@@ -53,7 +53,7 @@ def test_sigterm_cuts_at_once() -> None:
 
 @dataclass
 class Timer:
-    """A clock with one timer, which the test lets ring."""
+    """A clock with one timer, fired by the test."""
 
     at_ns: int = 1000
     calls: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Timer:
         self.calls.clear()
 
     def ring(self) -> int:
-        """At its time, which is returned in looks from the start."""
+        """Fire it at its time, which is returned in looks from the start."""
         (self.at_ns, call) = self.calls.pop()
         call()
         return (self.at_ns - 1000) // ERRORS_SEEN_EVERY_NS
@@ -77,7 +77,7 @@ class Timer:
 
 @dataclass
 class Following:
-    """What follows the load behind the watch."""
+    """The observer of the load behind the watch."""
 
     heard: list[tuple[Any, ...]] = field(default_factory=list)
 

@@ -115,7 +115,7 @@ def test_numbers_are_told_at_their_times_and_when_the_load_is_over() -> None:
 
 
 class Noting(Observer):
-    """Notes what it is told."""
+    """Records its calls."""
 
     def __init__(self) -> None:
         self.told: list[str] = []

@@ -1,4 +1,4 @@
-"""live.jsonl: what a line holds, and what the writing of it may not do."""
+"""live.jsonl: the content of a line, and what writing it must not do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be asked of a running load, and what is refused, with one sentence."""
+"""Which changes a running load accepts, and which it refuses, with one sentence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUMBERS = LiveNumbers(
 
 
 class MadeRun:
-    """Stands for the crew, the clock, Ctrl-C and the file of a run."""
+    """Replaces the crew, the clock, Ctrl-C and the file of a run."""
 
     def __init__(self, *, workers: int = 1, lead_ns: int = 0, changeable: bool = True, **settings: Any) -> None:
         self.now, self.lead, self.seen = START + 5 * S, lead_ns, False

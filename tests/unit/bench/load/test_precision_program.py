@@ -1,4 +1,4 @@
-"""What judges `--until` reads the records while they are written."""
+"""The judge of `--until` reads the records while they are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has arrived of replies that have not ended, counted once a second."""
+"""The received part of unfinished replies, counted once a second."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Reply:
 
 
 class Replies:
-    """A transport that has read these replies; `reads` are the instants at which it was asked to."""
+    """A transport that has read these replies; `reads` are the instants of the requests to it."""
 
     def __init__(self, replies: Sequence[Reply]) -> None:
         self.replies = list(replies)

@@ -1,4 +1,4 @@
-"""What the client writes of itself, a line a second."""
+"""The client's records about itself, a line per second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 
 def sampled(seconds: float, *, pauses: dict[float, float] | None = None, load_s: float = 0.05) -> list[dict[str, Any]]:
-    """The lines of a sampler that ran so long; the loop is busy for `pauses` (at second: for seconds)."""
+    """The lines of a sampler that ran this long; the loop is busy for `pauses` (at second: for seconds)."""
     rows: list[dict[str, Any]] = []
 
     async def main(loop: VirtualTimeLoop) -> None:

@@ -1,4 +1,4 @@
-"""What a worker sends is what the configuration says."""
+"""A worker sends what the configuration defines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answer of a search in words and as an exit status, for each way in which a search can end."""
+"""The answer of a search in words and as an exit status, for each possible end."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_server_that_never_breaks_up_to_the_limit() -> None:
 
 
 def test_a_short_visit_that_broke_at_a_lower_load_is_not_hidden() -> None:
-    """A server that gets faster with load: alone, 2 of 2 requests were too slow, which is too few for a hint."""
+    """A server that gets faster with load: alone, 2 of 2 requests were too slow, too few for a hint."""
     slow = [made_visit(n, load, 1.0, phase="scout", requests=2) for n, load in ((1, 2.0), (2, 1.0))]
     lost = made_visit(3, 0.5, 1.0, verdict="INVALID")
     held = in_turn(*CALM[:5], *[("visit", 32.0, 0.0)] * 3)[2:]

@@ -98,7 +98,7 @@ def test_a_capacity_is_not_named_if_visits_to_one_load_contradict_each_other() -
 
 
 def test_a_capacity_is_not_named_if_means_contradict_each_other() -> None:
-    """A restart in visit 4, after which the mean is as before: no drift explains that."""
+    """A restart in visit 4, after which the mean is as before: no drift explains this."""
     rows = [(19.0, -0.3), (24.0, 0.4), (19.0, -0.28), (19.0, 0.8), (19.0, -0.31), (18.0, -0.35)]
     visits = [
         made_visit(n, load, goal=MEAN, means={MEAN.text: Mean(load, value, 0.05)})

@@ -1,4 +1,4 @@
-"""What is concluded from visits, and that it is never more than they saw."""
+"""The conclusions from visits, which never exceed what they saw."""
 
 from __future__ import annotations
 

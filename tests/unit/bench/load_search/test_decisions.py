@@ -1,4 +1,4 @@
-"""What a search does next: scouts, domain, visits and ends, over servers that are a formula."""
+"""The next step of a search: scouts, domain, visits and ends, over servers that are formulas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TPOT = Goal("tpot:p90<50ms", 0.1)
 
 
 def result_of(visit: Visit, shares: dict[Goal, Callable[[float], float]], **changes: object) -> Result:
-    """What a visit brings back from a server whose violations are exactly as often as expected."""
+    """The result of a visit to a server whose violations are exactly as frequent as expected."""
     n = max(40, round(visit.load * visit.measure_s))
     values: dict[str, object] = {
         "n": visit.n, "phase": visit.phase, "load": visit.load, "verdict": "VALID", "settle_s": visit.settle_s,

@@ -1,4 +1,4 @@
-"""A search as it is carried out: its files after every visit, and how it ends, over a server that is a formula."""
+"""A search in progress: its files after every visit, and how it ends, over a server that is a formula."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def test_a_machine_that_refuses_a_higher_load_ends_the_search_and_a_wrong_first_
 
 
 def test_a_budget_that_is_nearly_spent_while_scouting_is_spent_on_a_visit(tmp_path: Path) -> None:
-    """A scout is only a hint: the time that is left goes to what counts."""
+    """A scout is only a hint: the remaining time goes to visits that count."""
     search = Search(settings(start=1.0, budget_s=10.0))
     _, rendered, kept = carried_out(directory(tmp_path), search, shares={P99.text: logistic(5_000.0)})
     assert [visit["phase"] for visit in kept["visits"]][-1] == "visit"

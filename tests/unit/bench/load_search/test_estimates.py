@@ -1,4 +1,4 @@
-"""What the visits of a search say of each objective: which of them count, how much, and over which loads."""
+"""What a search's visits show about each objective: which of them count, how much, and over which loads."""
 
 from __future__ import annotations
 

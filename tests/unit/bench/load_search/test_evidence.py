@@ -1,4 +1,4 @@
-"""What each visit says by itself: what is evidence, what is a hint, and where scouts look next."""
+"""What each visit shows by itself: evidence, hints, and where scouts look next."""
 
 from __future__ import annotations
 

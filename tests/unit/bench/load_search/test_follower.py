@@ -1,4 +1,4 @@
-"""What a terminal shows while a search goes on: what is tried, what is known, and the time left."""
+"""A terminal's view of a running search: what is tried, what is known, and the time left."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_short_time_has_a_fraction(seconds: float, told: str) -> None:
 
 
 class Uncontrolled:
-    """A load that nobody ends."""
+    """An endless load."""
 
     def interrupt(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""The flags of a search: what they may be, and what is said of those that are wrong."""
+"""The flags of a search: their valid values, and the errors about invalid ones."""
 
 from __future__ import annotations
 

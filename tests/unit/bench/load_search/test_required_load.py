@@ -1,4 +1,4 @@
-"""What a search says of the load of --require."""
+"""What a search reports about the load of --require."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class MadeRuns(RunSeries):
 
 @dataclass
 class SetTime:
-    """A clock that stands at the end of the load, and a tenth of a second later, and waits without waiting."""
+    """A clock at the end of the load, and a tenth of a second later, which waits without waiting."""
 
     now: int = START_NS
     waits: list[float] = field(default_factory=list)

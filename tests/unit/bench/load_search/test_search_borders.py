@@ -1,4 +1,4 @@
-"""Where a decision of a search turns into another one: times, budgets, loads, and visits that were lost."""
+"""Where a search's decision turns into another: times, budgets, loads, and lost visits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The charts of a search: what they show, and where their axes have marks."""
+"""The charts of a search: their content, and the ticks of their axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m bench search`: what is wrong with its flags, said at once; whole searches are in tests/sockets."""
+"""`python -m bench search`: problems with its flags, reported at once; whole searches are in tests/sockets."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_wrong_objective_is_said_once(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def kept_search(folder: Path) -> Path:
-    """The directory of a search of which no visit has ended."""
+    """The directory of a search without a finished visit."""
     config = resolve({"url": URL[1], "rate": 1.0, "slo": ["ttft:p99<500ms"], "name": "search"})
     place = SearchDirectory.create(folder / "kept", config, {"started": "now"})
     search = Search(Limits("rate", (Goal("ttft:p99<500ms", 0.01),)))

@@ -1,4 +1,4 @@
-"""search.json: what is written of each load kind, what is read again, and what older and damaged files give."""
+"""search.json: what is written for each load kind, what is read again, and the result of older and damaged files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BRACKET = made_search(*in_turn(*SCOUTS, *CLOSE))
 
 
 def kept_of(search: Search, ending: Ending | None = None, require: float | None = None) -> dict[str, Any]:
-    """What is in the file."""
+    """The content of the file."""
     kept: dict[str, Any] = json.loads(json.dumps(to_json(search, SHA256, ending, require)))
     assert [f"{e.json_path}: {e.message}" for e in VALIDATOR.iter_errors(kept)] == []
     return kept

@@ -1,4 +1,4 @@
-"""search.html: what stands at its head, in its tiles, in its table of visits and in what was looked for."""
+"""search.html: its head, its tiles, its table of visits and its settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rendered(
 
 
 def text(part: str) -> str:
-    """What a part of a page says, with a bar where a tag was."""
+    """The text of a part of a page, with a bar for each tag."""
     return html.unescape(re.sub(r"(\s*<[^>]*>\s*)+", "|", part).strip("|"))
 
 

@@ -1,7 +1,8 @@
-"""Whole searches for sessions over a model of agents, whose capacity is known: what they find, and what they claim.
+"""Whole searches for sessions over a model of agents with known capacity: what they find, and what they claim.
 
-Agents think, exponentially, and each works on a job of lognormal length, whose median rises with the number of agents as
-1 + (n / capacity)^sharpness. The limit is the p90 at the capacity. A job is judged if it was due early enough, as in a visit.
+Agents think, exponentially, and each works on a job of lognormal length, whose median rises with the number of agents
+as 1 + (n / capacity)^sharpness. The limit is the p90 at the capacity. A job is judged if it was due early enough, as in
+a visit.
 """
 
 from __future__ import annotations

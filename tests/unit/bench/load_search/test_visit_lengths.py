@@ -1,4 +1,4 @@
-"""How long the visits of a search last, what its budget has room for, and which scouts still count."""
+"""How long the visits of a search last, how many fit its budget, and which scouts still count."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_visit_shrinks_to_leave_room_for_two() -> None:
 
 
 def after(visits: int, left_s: float) -> Visit | Ending:
-    """The step after scouts and so many visits, with so much of the budget left."""
+    """The step after scouts and this many visits, with this much of the budget left."""
     rows = [("visit", 38.0 - 0.1 * n, 0.02 * (n % 2)) for n in range(visits)]
     seconds = (900.0 - left_s) / (len(SCOUTS) + visits)
     return made_search(*in_turn(*SCOUTS, *rows, seconds=seconds)).next()

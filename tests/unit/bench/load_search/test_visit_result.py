@@ -1,4 +1,4 @@
-"""What a visit brought back: violations, dependence, means and backlog, from records made by hand."""
+"""The result of a visit: violations, dependence, means and backlog, from records made by hand."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def result(
 
 
 def sent(n: int, ttft_ms: Sequence[float], every_ms: float = 100.0, **fields: object) -> list[RequestRecord]:
-    """Requests one after the other, with these times to the first token in turn, and two tokens 10 ms apart after it."""
+    """Successive requests with these times to first token in turn, and two tokens 10 ms apart after it."""
     return [
         made_record(i, sent_ms=i * every_ms, chunks_ms=(at := ttft_ms[i % len(ttft_ms)], at + 10, at + 20), **fields)  # type: ignore[arg-type]
         for i in range(n)

@@ -1,4 +1,4 @@
-"""A search for sessions: what a visit says of jobs, how long it lasts for them, and what the answer is called."""
+"""A search for sessions: what a visit reports about jobs, how long it lasts for them, and the name of the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""sweep.json that was changed by hand, or by a disk: a sentence says what is wrong, and nothing of it is shown."""
+"""sweep.json changed by hand, or by a disk: a sentence names the problem, and nothing of it is shown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.jso
 
 
 def required(schema: dict[str, Any], value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The place of everything that the schema says must be there, as far as this content has it."""
+    """The place of everything that the schema requires, as far as this content has it."""
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
     for option in schema.get("anyOf", ()):
@@ -71,13 +71,13 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 
 def read_with(place: tuple[str | int, ...]) -> tuple[int, bool, bool]:
-    """Places with the same are read together: none lies in another, what is damaged before is no reason to stop, and numbers
-    are counted where all types are right."""
+    """Places with the same expected result are read together: none lies in another, earlier damage does not stop the
+    check, and numbers are counted where all types are right."""
     return len(place), place[-2:-1] == ("numbers",), place == ("schema",)
 
 
 def is_right(place: tuple[str | int, ...], *value: Any) -> bool:
-    """Every list, or every object, is right there."""
+    """Every list, or every object, is valid there."""
     return bool(value) and (
         place in {("host",), ("config",), ("command",)} or (place[-1], value) == ("reasons", (["x"],))
     )

@@ -1,4 +1,4 @@
-"""What is wrong with a sweep is said at once, to the command and to Python; its file may hold all of it."""
+"""Problems of a sweep are reported at once, to the command and to Python; its file may hold all of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the runs of a sweep say together: order, numbers, knee, frontier, and how a sweep is kept."""
+"""What the runs of a sweep show together: order, numbers, knee, frontier, and how a sweep is kept."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ def test_the_exit_status_says_whether_anything_was_measured(
 
 
 def in_flight(values: list[float], per_s: int = 10, e2el_ms: float = 2_000.0) -> RunSummary:
-    """As much of a summary as says whether the server kept up: sends in every second but the last two."""
+    """The part of a summary that shows whether the server kept up: sends in every second but the last two."""
     n = len(values)
     series = {"t_s": list(range(n)), "in_flight": values, "sent": [per_s] * (n - 2) + [0, 0]}
     return filled(RunSummary, series=series, latency={"e2el_ms": {"p90": e2el_ms}})

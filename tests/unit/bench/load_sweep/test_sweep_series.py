@@ -1,4 +1,4 @@
-"""Sweeps and repeats as series: which runs are made, what is said, and what is kept however they end."""
+"""Sweeps and repeats as series: which runs are made, the output, and what is kept however they end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def swept(series: MadeSeries, loads: str = "concurrency=1,2", *, resume: bool = 
 
 
 def lines(noting: Noting) -> list[str]:
-    """What was said, but for the numbers of the runs."""
+    """The output without the numbers of the runs."""
     return ["(numbers)" if line.startswith(NUMBERS) else line for line in noting.lines]
 
 
@@ -146,7 +146,7 @@ def test_the_length_that_is_given_is_kept(
 
 
 class FortySecondsARun:
-    """A clock that goes on by 40 s each time it is looked at: before a run, and after it."""
+    """A clock that advances 40 s at each look: before a run, and after it."""
 
     def __init__(self) -> None:
         self.now = 0

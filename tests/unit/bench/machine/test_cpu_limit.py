@@ -1,4 +1,4 @@
-"""The limit of processor time that control groups set, of both versions and of their parents."""
+"""The processor time limit of control groups, of both versions and of their parents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a result says of the machine it was measured on."""
+"""What a result records about the machine it was measured on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results that a machine keeps from run to run: whose they are, and what a file that cannot be used does."""
+"""Results that a machine keeps between runs: their owner, and the effect of an unusable file."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def limited(soft: int, hard: int, connections: int) -> list[str]:
-    """What a process with these limits says, and its soft limit then."""
+    """The message of a process with these limits, and its soft limit then."""
     command = [sys.executable, "-c", LIMITED, str(soft), str(hard), str(connections)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout.splitlines()
 
@@ -152,7 +152,7 @@ def test_too_little_address_space_is_refused_with_what_to_do(monkeypatch: pytest
 
 
 class Limits:
-    """The limit of open files of a process, as the system keeps it."""
+    """The open-file limit of a process, as the system keeps it."""
 
     RLIMIT_NOFILE, RLIM_INFINITY = "files", -1
 

@@ -1,4 +1,4 @@
-"""What is folded from records does not depend on how they come: in one table, one by one, or the last first; and its ties."""
+"""Totals over records do not depend on their order: in one table, one by one, or the last first; and ties."""
 
 from __future__ import annotations
 

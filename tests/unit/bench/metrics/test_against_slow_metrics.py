@@ -1,4 +1,4 @@
-"""Every metric of a table equals that of each of its records, computed the slow way, whatever a server left."""
+"""Every metric of a table equals that of each of its records, computed the slow way, for any records."""
 
 from __future__ import annotations
 

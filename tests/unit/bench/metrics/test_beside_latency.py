@@ -1,4 +1,4 @@
-"""What is counted beside latencies: users who left, inputs, the parts of a run, a number by its name; all by hand."""
+"""Counts beside latencies: users who left, inputs, the parts of a run, a number by its name; all by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stamps that are bounds leave open of each number, by hand; what they leave too open is not printed as a number."""
+"""The open range of each number when stamps are bounds, by hand; a range that is too wide is not printed as a number."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def summarized(*records: RequestRecord) -> Any:
 
 
 def bounds(*records: RequestRecord, stat: str = "p50") -> dict[str, list[float]]:
-    """What is open of the first metrics; test_whatever_happened_lies_between_the_bounds checks all of them."""
+    """The range of the first metrics; test_whatever_happened_lies_between_the_bounds checks all of them."""
     latency = summarized(*records)["latency"]
     return {key: latency[key]["bounds"][stat] for key in FIRST_METRICS if stat in latency[key]["bounds"]}
 
@@ -108,7 +108,7 @@ def test_the_speed_of_a_few_that_came_at_once_opens_the_fast_end_alone() -> None
 
 
 def test_gaps_of_one_read_add_up_to_the_time_that_it_took() -> None:
-    """Three tokens between 50 and 80: the gaps are 30 at most in all, so no two of them are over 15, and one is 10."""
+    """Three tokens between 50 and 80: the gaps sum to at most 30, so no two of them are over 15, and one is 10."""
     record = made_record(chunks_ms=(50, 80, 80, 80), kinds="cccc", chunk_bound_ns=at(None, 50, 50, None))
     found = loose(record)
     assert found is not None
@@ -121,7 +121,7 @@ def test_gaps_of_one_read_add_up_to_the_time_that_it_took() -> None:
 
 
 def test_a_read_that_came_after_a_poll_leaves_less_open() -> None:
-    """The poll at 70 saw nothing: the first gap is 20 at least, and what is open are 10."""
+    """The poll at 70 saw nothing: the first gap is at least 20, and 10 are open."""
     found = loose(made_record(chunks_ms=(50, 80, 80), chunk_bound_ns=at(None, 70, None)))
     assert found is not None
     assert pauses_of(found.gaps) == ([30 * MS, 0], [20 * MS, 0], [30 * MS, 10 * MS])
@@ -212,7 +212,7 @@ def test_a_few_open_values_open_the_tail_and_not_the_median() -> None:
     st.randoms(use_true_random=False),
 )
 def test_whatever_happened_lies_between_the_bounds(shapes: list[list[tuple[int, int]]], rng: Any) -> None:
-    """Chunks that truly came at some moment, and were stamped later: the numbers of the truth lie between the bounds."""
+    """Chunks that truly came at some moment, and were stamped later: the true numbers lie between the bounds."""
     stamped, true = [], []
     for index, chunks in enumerate(shapes):
         came: list[float] = []
@@ -239,7 +239,7 @@ def test_whatever_happened_lies_between_the_bounds(shapes: list[list[tuple[int, 
 
 
 def itl_of_nothing() -> Any:
-    """The golden summary with an ITL and a TPOT that stamps do not tell."""
+    """The golden summary with an ITL and a TPOT that stamps do not determine."""
     summary = golden_summary()
     for scope in (summary["latency"], summary["steady"]["latency"]):
         for key in ("itl_ms", "tpot_ms"):

@@ -1,4 +1,4 @@
-"""The plan of a prefix cache against what was counted: sums over a few requests, done by hand."""
+"""The plan of a prefix cache against the counts: sums over a few requests, by hand."""
 
 from __future__ import annotations
 

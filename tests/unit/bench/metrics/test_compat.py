@@ -1,4 +1,4 @@
-"""What other tools would have printed, against their clients' loops written out as simulators, and numbers made by hand."""
+"""What other tools would have printed, against simulators of their clients' loops, and numbers made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compatible columns against the loops of the clients, as their sources have them."""
+"""The compatible columns against the clients' loops, as in their sources."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.support.made_records import MS, START_NS, made_record
 
 @dataclass
 class LoopResult:
-    """What a client's loop ends with: ms from sending, and the number of tokens. `decoded` is what TPOT divides by n - 1
-    (by n where `whole`)."""
+    """The result of a client's loop: ms from sending, and the number of tokens. TPOT divides `decoded` by n - 1 (by n
+    if `whole`)."""
 
     ttft: float | None
     latency: float | None
@@ -46,7 +46,7 @@ def _split(chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
 
 
 def _gap_loop(takes: Callable[[list[Chunk], int], bool], ends: str) -> Loop:
-    """Clients that look at each message, take it for a token or not, and keep the gap from the one before."""
+    """Clients that look at each message, count it as a token or not, and keep the gap from the previous one."""
 
     def loop(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
         messages, done = _split(chunks)

@@ -1,4 +1,4 @@
-"""A copy of a histogram is its own, an empty one changes nothing, and a snapshot of bins has the middle of each."""
+"""A copy of a histogram is independent, an empty one changes nothing, and a snapshot has the middle of each bin."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_snapshot_of_bins_has_the_middle_of_each_and_the_exact_ends() -> None:
     snapshot = made([700.5, 5e6, 8e7], folded=True).snapshot()
 
     def middle(value: float) -> float:
-        """Of a float32, the last 14 bits cut off, and half of them put on."""
+        """Of a float32, with the last 14 bits cut off and half of their range added."""
         bits = struct.unpack("I", struct.pack("f", value))[0]
         found: float = struct.unpack("f", struct.pack("I", (bits >> 14 << 14) + (1 << 13)))[0]
         return found

@@ -1,4 +1,4 @@
-"""From when the ends of jobs are counted that make the rate of jobs."""
+"""The instant from which job ends are counted for the rate of jobs."""
 
 from __future__ import annotations
 

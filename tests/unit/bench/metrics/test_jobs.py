@@ -1,4 +1,4 @@
-"""Jobs by hand: sub-agents side by side, tools beside the model, failed and cut jobs, and what an hour of them is."""
+"""Jobs by hand: parallel sub-agents, tools beside the model, failed and cut jobs, and jobs per hour."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_waits_at_a_cap_are_neither_in_the_model_nor_in_tools() -> None:
 
 
 def test_only_what_lies_in_a_job_is_its_time_in_tools() -> None:
-    """The pause ahead of its first step does not, and a step that was not sent was never in the model."""
+    """The pause before its first step does not, and an unsent step was never in the model."""
     tool = _only([made_step(0, 0, 100, turn=0, pause="tool", pause_ms=50)])
     assert (tool.model_ns, tool.tools_ns, tool.human_ns) == (100 * MS, 0, 0)
     unsent = made_step(1, 100, 100, turn=1, sent_ns=None, outcome=Outcome.DROPPED, pause="tool", pause_ns=None)
@@ -135,7 +135,7 @@ def test_requests_that_belong_to_no_job_are_passed_over() -> None:
 
 
 def _two_jobs_a_session(sessions: int) -> list[RequestRecord]:
-    """Sessions one after the other, each with a job of 1,000 ms and, 500 ms later, one of 100 ms."""
+    """Successive sessions, each with a job of 1,000 ms and, 500 ms later, one of 100 ms."""
     records: list[RequestRecord] = []
     for k in range(sessions):
         at = 2000.0 * k
@@ -176,7 +176,7 @@ def test_fresh_tokens_are_those_that_no_cache_had() -> None:
 
 
 def test_a_prompt_whose_length_nobody_says_is_in_no_sum_of_fresh_tokens() -> None:
-    """With real answers in the history and no usage: what was planned to be cached must not be taken off other prompts."""
+    """With real answers in the history and no usage: planned cached tokens must not be subtracted from other prompts."""
     records = _two_jobs_a_session(1)
     unknown = made_step(len(records), 1700, 1800, turn=5, job=2, job_step=0, session=0, pause="human", pause_ms=100,
                         input_tokens=None, cached_tokens_planned=10**6)  # fmt: skip

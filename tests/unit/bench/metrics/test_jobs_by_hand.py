@@ -1,4 +1,4 @@
-"""The numbers of two jobs of a second, each of four steps, and of what their warm-up held."""
+"""The numbers of two one-second jobs of four steps each, and of their warm-up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a load was what its settings and its recorded changes say, by its records alone; each defect is planted."""
+"""Whether a load followed its settings and recorded changes, from its records alone; each defect is planted."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_an_arrival_may_be_missing_only_if_it_was_due_later_than_the_last_one_th
 
 @dataclass
 class User:
-    """Sends again and again between two instants; a request that is under way when it goes is finished."""
+    """Sends again and again between two instants; finishes an active request when it leaves."""
 
     come_ns: int
     go_ns: int
@@ -161,7 +161,7 @@ FROM_4 = (ChangedLoad(10 * S, 4, 10, "terminal"), ChangedLoad(20 * S, 10, 2, "te
 
 
 def people(second: int = 6, *, stay: int = 2, from_ns: int = 10 * S) -> list[User]:
-    """Four from the start, so many more from the first change on, and who stays behind the second."""
+    """Four from the start, this many more from the first change on, and who stays after the second."""
     first = [User(0, END if n < stay else 20 * S, n % 2) for n in range(4)]
     return [*first, *(User(from_ns, 20 * S, n % 2) for n in range(second))]
 

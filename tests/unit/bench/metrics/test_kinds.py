@@ -15,7 +15,7 @@ from tests.support.tables import ints, table_of
 
 
 def tally(*rows: tuple[dict[str, Any], int]) -> dict[str, Any]:
-    """Of a table for each reply, in either order, and of one table of all."""
+    """From a table for each reply, in either order, and from one table of all."""
     records, n = [made_record(**fields) for fields, _ in rows], [n for _, n in rows]
     each = [(table_of(record), ints(own)) for record, own in zip(records, n, strict=True)]
     found = []

@@ -191,7 +191,7 @@ def test_a_user_that_waits_in_the_client_is_ready_and_not_sent() -> None:
 
 
 def test_each_sub_agent_of_a_session_is_a_user_of_its_own() -> None:
-    """Ten that are sent beside each other, each 20 ms late and ended after 100 ms: 20%, and not 200% of a session's time."""
+    """Ten sent in parallel, each 20 ms late and ended after 100 ms: 20%, and not 200% of a session's time."""
     first = made_record(0, chunks_ms=(100,), intended_ns=START_NS, eligible_ns=START_NS, session="s", session_number=0)
     late = [
         made_record(

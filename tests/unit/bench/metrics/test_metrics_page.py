@@ -1,4 +1,4 @@
-"""docs/metrics.md tells the truth: its example runs, and it knows every metric and outcome."""
+"""docs/metrics.md is correct: its example runs, and it lists every metric and outcome."""
 
 from __future__ import annotations
 

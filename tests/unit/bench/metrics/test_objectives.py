@@ -22,7 +22,7 @@ from tests.support.tables import table_of
 def numbers(
     latency: Mapping[str, Any] = MappingProxyType({}), throughput: Mapping[str, Any] = MappingProxyType({}), **more: Any
 ) -> Numbers:
-    """The numbers of a run, as far as objectives look at them."""
+    """The numbers of a run that objectives use."""
     return Numbers(
         latency={metric: filled(Metric, row) for metric, row in latency.items()},
         throughput=filled(Throughput, throughput),

@@ -1,4 +1,5 @@
-"""Series, intervals of response times, what servers say, planned loads and looks at goals: by numbers done by hand."""
+"""Series, intervals of response times, server statements, planned loads and looks at goals: with numbers computed by
+hand."""
 
 from __future__ import annotations
 
@@ -325,7 +326,7 @@ def test_no_interval_of_a_result_goes_below_zero() -> None:
 
 
 def test_a_rate_whose_interval_would_reach_zero_has_none_and_says_how_long_a_run_would_do() -> None:
-    """A wave of prompts in the first of 64 steps; a wave of replies that ended with the last, broken one; no reply."""
+    """A wave of prompts in the first of 64 steps; a wave of replies that ended with the last, incomplete one; no reply."""
     wave, nothing = [10.0, *[0.0] * 63], [0.0] * 64
     found = of_rates({"in": 10 / 6.4, "out": 10 / 6.4, "ok": 0.0}, {"in": wave, "out": nothing, "ok": nothing}, 0.1)
     assert found.ci95 == {"in": None, "out": None, "ok": [0.0, 0.0]}

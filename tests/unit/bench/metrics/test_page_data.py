@@ -1,4 +1,5 @@
-"""What a page computes from: histograms of each second within 1% of the values, and requests chosen by their own numbers."""
+"""The data that a page computes from: histograms of each second within 1% of the values, and requests chosen by their
+own numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Playback: what a player waits for, by hand and between what stamps allow; the truth of the ledger says the same."""
+"""Playback: a player's waits, by hand and within the bounds of stamps; the ledger's truth agrees."""
 
 from __future__ import annotations
 

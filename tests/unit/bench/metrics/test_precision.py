@@ -1,4 +1,4 @@
-"""Precision goals: how they are written, when they are looked at, and when a run has had enough."""
+"""Precision goals: how they are written, when they are checked, and when a run has enough."""
 
 from __future__ import annotations
 

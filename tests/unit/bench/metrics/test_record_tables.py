@@ -1,4 +1,4 @@
-"""Tables of records: their borders are in no number, and what is read into them fits together."""
+"""Tables of records: their borders affect no number, and their content is consistent."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def facts_of(**fields: Any) -> RunFacts:
 
 
 def numbers(facts: RunFacts, pieces: Iterable[Sequence[RequestRecord]]) -> bytes:
-    """All that is computed of records which come in these tables."""
+    """Everything computed from records that come in these tables."""
     summary, totals = Summary(facts), ClientTotals()
     for piece in pieces:
         table = RecordTable(piece)
@@ -181,7 +181,7 @@ def test_every_record_of_a_file_is_in_a_table_and_tables_are_bounded(
 
 
 def entries(table: RecordTable) -> Ints:
-    """How many entries each record has in the longest of its columns: a chunk has one, and a token of it has."""
+    """How many entries each record has in the longest of its columns: one per chunk, and one per token of it."""
     tokens = np.bincount(table.chunk_row, weights=table.chunk_tokens, minlength=len(table))
     return np.maximum(table.sizes, tokens.astype(np.int64))
 

@@ -1,4 +1,4 @@
-"""Each metric of a request against the definition, on records small enough to do by hand."""
+"""Each metric of a request against its definition, on records small enough to compute by hand."""
 
 from __future__ import annotations
 

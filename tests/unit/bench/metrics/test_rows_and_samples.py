@@ -1,4 +1,4 @@
-"""What a summary keeps of each request: its row, its gaps, and what no reply may say."""
+"""What a summary keeps of each request: its row, its gaps, and what no reply may state."""
 
 from __future__ import annotations
 

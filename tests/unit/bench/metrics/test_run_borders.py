@@ -1,4 +1,4 @@
-"""Jobs, a summary of inputs, and what is said of numbers, at their borders and by hand."""
+"""Jobs, a summary of inputs, and the statements about numbers, at their borders and by hand."""
 
 from __future__ import annotations
 

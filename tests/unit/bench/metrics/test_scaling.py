@@ -1,4 +1,4 @@
-"""Lost times and when a server was ready: fixed events, and the numbers that follow from them by hand."""
+"""Lost times and when a server was ready: fixed events, and the resulting numbers by hand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refused(at_ms: float, status: int = 503, **fields: Any) -> RequestRecord:
 
 
 def unreached(at_ms: float) -> RequestRecord:
-    """It was never sent: the time is that at which it was due and free to go."""
+    """It was never sent: the time is when it was due and free to go."""
     return made_record(sent_ms=at_ms, chunks_ms=(), outcome=Outcome.CONNECT_ERROR, sent_ns=None)
 
 

@@ -1,4 +1,4 @@
-"""What servers say of single requests, as numbers of a run: on records made by hand."""
+"""Server details about single requests, as numbers of a run: on records made by hand."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_no_drafts_at_all_have_no_rate() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=6), min_size=1, max_size=5))
 def test_steps_by_tokens_are_the_steps_that_were_made(requests: list[list[int]]) -> None:
-    """Each request is the right drafts of each of its steps, of three."""
+    """Each request lists the accepted drafts of each of its steps, out of three."""
     records = [
         drafted(i, len(steps), 3 * len(steps), sum(steps), tuple([sum(n >= at for n in steps) for at in (1, 2, 3)]))
         for i, steps in enumerate(requests)

@@ -1,4 +1,4 @@
-"""A run as a whole: what counts where, and that nothing depends on the order of the records."""
+"""A run as a whole: what counts where, and independence from the order of the records."""
 
 from __future__ import annotations
 

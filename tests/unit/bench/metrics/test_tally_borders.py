@@ -30,7 +30,7 @@ def test_a_failure_lasts_from_its_sending_else_from_when_it_could_be_sent_else_f
 
 
 def tally(*records: RequestRecord) -> RecordTally:
-    """Of one table; the same of a table for each record, in either order."""
+    """From one table; the same from a table for each record, in either order."""
     whole, alone, back = RecordTally(), RecordTally(), RecordTally()
     each = [table_of(record) for record in records]
     for found, tables in (whole, [table_of(*records)]), (alone, each), (back, each[::-1][:1_000]):

@@ -1,4 +1,4 @@
-"""The numbers of each replica, made of records, and what the verdict says of them: each defect planted once, and none."""
+"""The numbers of each replica, from records, and the verdict on them: each defect planted once, and none."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Change = Callable[[int, str], dict[str, Any]]
 
 
 def records(change: Change = lambda index, name: {}, n: int = 900) -> list[RequestRecord]:
-    """Requests 10 ms apart to three replicas in turn, whose times vary; `change` says what differs of one."""
+    """Requests 10 ms apart to three replicas in turn, with varying times; `change` makes one of them differ."""
     rng = random.Random(7)
     made = []
     for index in range(n):
@@ -50,7 +50,7 @@ def summed(rows: Sequence[RequestRecord], **facts: Any) -> SummaryNumbers:
 
 @cache
 def equal() -> SummaryNumbers:
-    """Of three replicas that do not differ."""
+    """The numbers of three identical replicas."""
     return summed(records())
 
 

@@ -1,4 +1,4 @@
-"""Gaps by slices of the run, and the requests that are chosen for intervals: by hand, and in any order."""
+"""Gaps by slices of the run, and the requests chosen for intervals: by hand, and in any order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of a summary that can be done by hand, where a slip would give another number and no error."""
+"""Numbers of a summary that can be computed by hand, where a slip would give another number and no error."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def _noise(n: int, level: float = 100.0, seed: int = 1) -> list[float]:
 
 
 def _over_time(n: int, **series: Sequence[float | None]) -> Series:
-    """The series of a run of n seconds; those that are not given are even."""
+    """The series of a run of n seconds; those not given are constant."""
     rows = {name: series.get(name, [100.0] * n) for name in ("ttft_ms", "tpot_ms", "e2el_ms")}
     return filled(
         Series,

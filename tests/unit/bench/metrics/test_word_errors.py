@@ -1,4 +1,4 @@
-"""Word errors: words without case and punctuation, and the least edits between two lists of them."""
+"""Word errors: words without case and punctuation, and the fewest edits between two lists of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions that begin when a recording says: how many at once, of which worker, and how much is expected."""
+"""Sessions that begin as in a recording: how many at once, on which worker, and how much is expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One load, divided among workers: together they send what one worker would send, no more, no less, at the same times."""
+"""One load, divided among workers: together they send exactly what one worker would, at the same times."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WORKERS = st.integers(1, 6)
 
 
 class SilentClock:
-    """A clock on which nothing comes due: a Stop is then asked about each arrival and about nothing else."""
+    """A clock on which nothing becomes due: a Stop is then asked only about each arrival."""
 
     name = "silent"
 
@@ -57,7 +57,7 @@ def arrivals(process: str, rate: float, seed: int) -> Iterator[int]:
 
 
 def sent_by_one(offsets: Iterator[int], limits: dict[str, Any]) -> list[tuple[int, str]]:
-    """What the stop of the dispatcher itself lets through: (offset, phase) of every arrival."""
+    """What the dispatcher's own stop lets through: (offset, phase) of every arrival."""
     stop = Stop(cast(Clock, SilentClock()), start_ns=START, **limits)
     sent: list[tuple[int, str]] = []
     for offset in offsets:
@@ -72,7 +72,7 @@ def sent_by_one(offsets: Iterator[int], limits: dict[str, Any]) -> list[tuple[in
 
 
 def sent_by_all(shares: list[WorkerShare]) -> list[tuple[int, int, str]]:
-    """(index, offset, phase) of every arrival that the shares hold, through a stop of each worker's own limits."""
+    """(index, offset, phase) of every arrival in the shares, through a stop with each worker's own limits."""
     sent = []
     for share in shares:
         assert share.offsets_ns is not None
@@ -173,7 +173,7 @@ def test_parts_add_up_and_differ_by_at_most_one(total: int, workers: int) -> Non
 
 
 def indices(shares: list[WorkerShare], taken: list[int]) -> list[int]:
-    """The numbers of the requests of all workers, where each takes so many."""
+    """The request numbers of all workers, when each takes this many."""
     numbers = []
     for share, count in zip(shares, taken, strict=True):
         supply = Supply(

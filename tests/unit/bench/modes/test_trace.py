@@ -1,4 +1,4 @@
-"""Modes trace and sessions: what is sent when a recording says, by how many workers, and what is refused."""
+"""Modes trace and sessions: what is sent at a recording's times, by how many workers, and what is refused."""
 
 from __future__ import annotations
 

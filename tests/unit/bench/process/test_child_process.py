@@ -1,4 +1,4 @@
-"""How a process of ours is started and ended, and how it ended, in words."""
+"""How one of our processes is started and ended, and its end in words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_death_is_told_and_sigkill_with_its_likely_cause(status: int, words: s
 
 
 class Child(subprocess.Popen[bytes]):
-    """It ends after so many seconds of the clock, or when it is killed."""
+    """It ends after this many seconds of the clock, or when killed."""
 
     def __init__(self, clock: list[int], ends_s: float, waited: list[float | None]) -> None:
         self.clock, self.ends_ns, self.waited, self.killed = clock, ends_s * 1e9, waited, False

@@ -1,4 +1,5 @@
-"""A process beside a load, seen from the run: it is listened to while it is asked, and can be ended at any time."""
+"""A companion process beside a load, seen from the run: its messages are read while it is asked, and it can be ended at
+any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a guard starts ends with the guard's standard input, and with the process that holds it."""
+"""A guard's processes end with the guard's standard input, and with the process that holds it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_nothing_outlives_the_parent(how: str) -> None:
 
 
 class Server(subprocess.Popen[bytes]):
-    """It is only asked to end, and whether it has ended. `obeys`: SIGTERM ends it."""
+    """It is only asked to end, and whether it has ended. `obeys`: whether SIGTERM ends it."""
 
     def __init__(self, *, obeys: bool) -> None:
         self.pid, self.obeys, self.signals = 7, obeys, list[int]()
@@ -73,7 +73,8 @@ class Server(subprocess.Popen[bytes]):
 
 
 def test_a_command_is_asked_to_end_before_it_is_killed() -> None:
-    """With signals and waiting as events: what is not asked to end is seen at once, not after the time that it is given."""
+    """With signals and waits as events: a process that is not asked to end is detected at once, not after its grace
+    period."""
     obedient, stubborn = Server(obeys=True), Server(obeys=False)
     for server in (obedient, stubborn):
         guarded.end(server, 30.0, server.send)

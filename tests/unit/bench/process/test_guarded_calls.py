@@ -1,4 +1,4 @@
-"""What the guard of a command asks of the system, call by call. `test_guarded.py` has the same with real processes."""
+"""The system calls of a command's guard, one by one. `test_guarded.py` has the same with real processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.process import guarded
 
 
 class System:
-    """Notes each call. `status`: how the command ends; `children`: of the guard, each time it looks."""
+    """Records each call. `status`: how the command ends; `children`: of the guard, at each look."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []

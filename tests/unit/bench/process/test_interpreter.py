@@ -1,4 +1,4 @@
-"""How a process of ours is set up: what it does not import, and what it leaves to who says otherwise."""
+"""How one of our processes is set up: what it does not import, and which settings of others it leaves alone."""
 
 from __future__ import annotations
 

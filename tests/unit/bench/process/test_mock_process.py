@@ -1,4 +1,4 @@
-"""A mock that ends before it is ready, and how many servers one is."""
+"""A mock that ends before it is ready, and how many servers it has."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_flags_and_the_file_of_a_mock_say_how_many_servers_it_is(tmp_path: P
 
 
 class Started(subprocess.Popen[str]):
-    """A mock that says these lines and ends with a status, or goes on (None)."""
+    """A mock that prints these lines and ends with a status, or keeps running (None)."""
 
     def __init__(self, command: Sequence[str], said: str, status: int | None, *, obeys: bool = True) -> None:
         self.command, self.obeys = list(command), obeys
@@ -77,7 +77,7 @@ class Started(subprocess.Popen[str]):
 
 
 def mocks(monkeypatch: pytest.MonkeyPatch, said: str, status: int | None = None, log: str = "") -> list[Started]:
-    """The mocks that are started from here on."""
+    """The mocks started from here on."""
     made: list[Started] = []
 
     def popen(command: Sequence[str], *, stderr: IO[str], **how: Any) -> Started:

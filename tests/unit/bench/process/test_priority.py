@@ -1,4 +1,4 @@
-"""What a report says of the priority that a run's workers had, and what it advises."""
+"""A report's statement about the priority of a run's workers, and its advice."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_reason_is_that_of_the_system(error: OSError, words: str) -> None:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
-    """What the system is asked for."""
+    """The system calls."""
     asked: list[tuple[object, ...]] = []
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "nice", lambda by: asked.append(("nice", by)))

@@ -1,4 +1,4 @@
-"""What a process of ours asks of the interpreter, of glibc and of the kernel: each call with its numbers."""
+"""The calls of one of our processes to the interpreter, glibc and the kernel, with their arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.process import interpreter
 
 
 class Libc:
-    """The C library: notes calls. `has`: what it has besides prctl."""
+    """The C library: records calls. `has`: functions besides prctl."""
 
     def __init__(self, has: tuple[str, ...] = ("mallopt",)) -> None:
         self.calls: list[tuple[object, ...]] = []
@@ -120,7 +120,7 @@ class Ended(BaseException):
 
 @pytest.fixture
 def ends(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What happens at the end of a process that nobody traces."""
+    """What happens at the end of an untraced process."""
     steps: list[object] = []
 
     def exit_at_once(status: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP from the beginning of a load until its report is made. They are sent to this very process."""
+"""Ctrl-C, SIGTERM and SIGHUP from the beginning of a load until its report is done, sent to this very process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.process.stop_signals import StopSignals
 
 
 class Told:
-    """What the signals came to."""
+    """The effects of the signals."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -43,13 +43,13 @@ def taken(told: Told) -> StopSignals:
 
 
 def send(number: int) -> None:
-    """To this very thread, where its handler runs at once: two signals that another thread takes can become one."""
+    """Send it to this very thread, where its handler runs at once: two signals taken by another thread can become one."""
     signal.pthread_kill(threading.get_ident(), number)
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
 def in_loop(request: pytest.FixtureRequest) -> Any:
-    """Run a coroutine in the loop of a load, and in the standard one; the signals are given back afterwards."""
+    """Run a coroutine in the loop of a load, and in the standard one; the signal handlers are restored afterwards."""
 
     def run(work: Callable[[Told], Coroutine[Any, Any, None]]) -> Told:
         told: list[Told] = []

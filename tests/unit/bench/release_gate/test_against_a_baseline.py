@@ -1,4 +1,4 @@
-"""Runs against a baseline, from the numbers that a baseline keeps: which are held, the values shown, and what was found."""
+"""Runs against a baseline, from the baseline's numbers: which are compared, the values shown, and the result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ P50, P90, P99 = ({"ttft_ms": level, "tpot_ms": level / 10} for level in (100.0, 
 def entry(
     rng: np.random.Generator, spread: float, tail: float = 0.0, started: str = "2026-11-01T12:00:00+00:00"
 ) -> BaselineRun:
-    """A run whose numbers vary by a spread, p99 by twice as much, and whose p99 of TTFT changed by `tail`."""
+    """A run whose numbers vary by a spread, p99 by twice as much, with TTFT p99 changed by `tail`."""
 
     def varied(level: float, times: float = 1.0) -> float:
         return level * math.exp(rng.normal(0, times * spread))

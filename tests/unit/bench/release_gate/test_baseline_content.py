@@ -93,7 +93,7 @@ def test_labels_are_no_part_of_the_digest_of_a_configuration() -> None:
 
 
 def appended(kept: list[tuple[str, str]], added: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The runs of a baseline after others came: the id of each and when it started."""
+    """The runs of a baseline after others were added: the id of each and when it started."""
     before, entries = ([entry_with(id=name, started=started) for name, started in runs] for runs in (kept, added))
     grown = baselines.appended(filled(Baseline, tool_version="s", runs=before), entries)
     assert grown.tool_version == "s"
@@ -113,7 +113,7 @@ def test_twenty_runs_are_kept_the_newest() -> None:
 
 
 def damaged(run: dict[str, Any] | None = None, **changes: Any) -> bytes:
-    """A baseline of one run, with changes to that and to the rest."""
+    """A baseline of one run, with changes to the run and to the rest."""
     content = to_plain(baselines.new(run_of())) | {"runs": [to_plain(entry_with()) | (run or {})]} | changes
     return orjson.dumps(content)
 
@@ -167,7 +167,7 @@ def test_a_baseline_is_put_in_place_of_another_and_makes_its_directories(tmp_pat
 
 
 def refusal(baseline: Baseline, **settings: Any) -> str | None:
-    """What is said of a run with these settings against a baseline; None if nothing is."""
+    """The error about a run with these settings against a baseline; None if there is none."""
     try:
         baselines.refuse_other_workload(Path("baseline.json"), baseline, run_of(settings=settings))
     except UsageError as e:

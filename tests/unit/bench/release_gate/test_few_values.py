@@ -1,4 +1,4 @@
-"""Objectives on runs that hold too few values for an interval of the quantile that is asked for."""
+"""Objectives on runs with too few values for an interval of the requested quantile."""
 
 from __future__ import annotations
 

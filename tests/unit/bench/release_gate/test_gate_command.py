@@ -1,4 +1,4 @@
-"""`bench gate` over runs made by hand: its exit status, what it writes, and what it refuses."""
+"""`bench gate` over runs made by hand: its exit status, its output, and its refusals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def made_baseline(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def baseline(made_baseline: bytes, tmp_path: Path) -> Path:
-    """The baseline, in a file that a test may change."""
+    """The baseline, in a file that a test may modify."""
     path = tmp_path / "baseline.json"
     path.write_bytes(made_baseline)
     return path

@@ -1,4 +1,4 @@
-"""What a gate makes of its runs: the exit status, the notes, and which numbers are held to which runs of a baseline."""
+"""A gate's decisions: the exit status, the notes, and which numbers are compared with which runs of a baseline."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BASELINE = Path("kept/baseline.json")
 
 
 def gate_of(*verdicts: Verdict, good: int = 1, unusable: tuple[str, ...] = (), strict: bool = False) -> Gate:
-    """A gate with objectives of these verdicts, over runs that may be used and others of these statuses."""
+    """A gate with objectives of these verdicts, over usable runs and others with these statuses."""
     (wanted,) = parse(["ttft:p50<1s"])
     found = tuple(ObjectiveVerdict(wanted, 900.0, None, verdict) for verdict in verdicts)
     runs = tuple(run_of(run_id=f"good-{k}") for k in range(good))
@@ -108,7 +108,7 @@ def test_no_error_anywhere_leaves_room_for_three_in_the_independent_requests(
 
 
 def started(*minutes: float) -> list[BaselineRun]:
-    """Entries of runs that started so many minutes after the first."""
+    """Entries of runs that started these minutes after the first."""
     return [entry_with(started=(FIRST + timedelta(minutes=at)).isoformat()) for at in minutes]
 
 

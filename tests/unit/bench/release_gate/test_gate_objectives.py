@@ -1,4 +1,4 @@
-"""`bench gate --slo` over runs made by hand: what is held, what is not shown, and what failed."""
+"""`bench gate --slo` over runs made by hand: what holds, what is not shown, and what failed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.results import filled
 
 @pytest.fixture(scope="module")
 def four_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four runs of 300 requests, which nothing changes."""
+    """Four runs of 300 requests; nothing modifies them."""
     return made_side(tmp_path_factory.mktemp("four") / "runs", 4, requests=300)
 
 
@@ -79,8 +79,7 @@ MIX = {"classes": [{"name": "chat", "share": 2}, {"name": "batch", "share": 1}]}
 
 
 def run_of_classes(path: Path, *, at: int = 0, batch_ms: float = 90.0, lost: int = 0) -> Path:
-    """300 requests, of which every third is of the class batch: 100 with a TTFT of `batch_ms`, and `lost` failures, evenly
-    spread."""
+    """300 requests, every third of class batch: 100 with a TTFT of `batch_ms`, and `lost` failures, evenly spread."""
     records = []
     for i in range(300):
         batch, first = i % 3 == 2, 50.0 + i % 7

@@ -1,4 +1,4 @@
-"""Objectives on runs whose summaries are given: intervals computed by hand, and what decides where there are none."""
+"""Objectives on runs with given summaries: intervals computed by hand, and the decision without any."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ends(found: ObjectiveVerdict) -> tuple[float | None, float | None]:
 
 
 def of_ttft(n: int = 60, ci95: Any = None, **stats: float | None) -> MeasuredRun:
-    """A run whose TTFT has these statistics."""
+    """A run with these TTFT statistics."""
     return run_of({"ttft_ms": row(n, ci95, **stats)})
 
 
@@ -157,8 +157,8 @@ def test_a_lower_quantile_that_is_beyond_the_limit_fails_a_higher_one(
 
 
 def all_break(objective: str, *worths: float, nearest: float = 61.0) -> bool:
-    """Whether an objective fails because each request breaks it: of runs of so many independent ones each, whose nearest
-    request to the limit took so long."""
+    """Whether an objective fails because each request breaks it: for runs with these numbers of independent requests,
+    whose request nearest the limit took `nearest`."""
     runs = [of_ttft(p50=70.0, p75=70.0, p99=70.0, min=nearest, max=nearest) for _ in worths]
     entries = [entry_with(stats={"ttft_ms": {"n": 1.5 * worth, "act": 1.0}}) for worth in worths]
     found = judged(objective, runs, entries)
@@ -206,7 +206,7 @@ def test_a_run_that_does_not_know_its_fastest_request_does_not_break_a_limit_wit
 
 
 def of_class(name: str, n: int, **fields: Any) -> dict[str, Any]:
-    """A class of a run, with so many of its TTFTs."""
+    """A class of a run, with this many TTFTs."""
     return {"class": name, "latency": {"ttft_ms": row(n, p50=70.0, min=61.0, max=80.0)}, **fields}
 
 

@@ -1,4 +1,4 @@
-"""The y axis of a panel: zero is on it unless it is told otherwise, and values below zero have their place."""
+"""The y axis of a panel: it includes zero unless told otherwise, and negative values have their place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.report import plot
 
 
 def axis(values: list[float], *, from_zero: bool = True) -> dict[str, float]:
-    """The place of each mark, in percent from the top."""
+    """The place of each tick, in percent from the top."""
     panel = Panel("ms", (Line("x", values),), from_zero=from_zero)
     x = list(range(len(values)))
     chart = Chart("k", "t", "m", "x", x, (0, max(len(values), 1)), ["x"] * len(values), (), 0, (panel,))

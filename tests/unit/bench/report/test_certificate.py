@@ -1,4 +1,4 @@
-"""The certificate as text, JSON and page: complete, the same again, and as its schema says."""
+"""The certificate as text, JSON and page: complete, reproducible, and valid by its schema."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_what_is_calibrated_are_metrics_of_a_result_in_their_units() -> None:
 
 
 def objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every object, but for those whose keys are free or data."""
+    """Every object, except those whose keys are free or data."""
     if isinstance(value, dict):
         if path[-1:] not in (("run",), ("qq",)):
             yield path

@@ -1,4 +1,4 @@
-"""Charts as data, as SVG, and as what the script of a page computes periods from."""
+"""Charts as data, as SVG, and as the data from which a page's script computes periods."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_chart_is_drawn_inside_its_box(name: str) -> None:
 
 
 def places(path: str) -> list[tuple[float, float]]:
-    """The points of a path that plot.py writes."""
+    """The points of a path written by plot.py."""
     x = y = 0.0
     found = []
     for command, numbers in re.findall(r"([MlhvHVZ])([^MlhvHVZ]*)", path):
@@ -185,7 +185,7 @@ def test_packed_histograms_are_what_they_were() -> None:
 
 
 def unpacked(text: str, base: int) -> list[dict[int, int]]:
-    """As recompute.js reads it."""
+    """As recompute.js decodes it."""
     digits: Iterator[int] = iter(map("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".index, text))
 
     def number() -> int:
@@ -256,7 +256,7 @@ def test_a_heat_map_is_an_image_whose_darkest_cell_has_most() -> None:
 
 @pytest.mark.parametrize(("counts", "pixels"), [([1, 0, 1], [0, 0xF0, 0xF0]), ([0, 0], [0, 0])])
 def test_a_heat_map_is_a_whole_png_of_one_colour_and_sixteen_opacities(counts: list[int], pixels: list[int]) -> None:
-    """From 12% for the least to all for the most; nothing where there is no request."""
+    """From 12% for the least to all for the most; nothing without requests."""
     png = base64.b64decode(heat_map.data_url(Cells([[n] for n in counts], ())).partition(",")[2])
     parts, at = {}, 8
     while at < len(png):

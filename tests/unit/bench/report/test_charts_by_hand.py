@@ -1,4 +1,5 @@
-"""Charts of single requests, the server, replicas and scaling, and their axes: which value lies where, computed by hand."""
+"""Charts of single requests, the server, replicas and scaling, and their axes: the position of each value, computed by
+hand."""
 
 from __future__ import annotations
 

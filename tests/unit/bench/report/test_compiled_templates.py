@@ -1,4 +1,4 @@
-"""Templates that an earlier report compiled."""
+"""Templates compiled by an earlier report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The facts of a report about requests, the load, the steady window and the client: each has its number, or is left out."""
+"""The facts of a report about requests, the load, the steady window and the client: each has its number, or is left
+out."""
 
 from __future__ import annotations
 

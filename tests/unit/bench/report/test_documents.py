@@ -1,4 +1,5 @@
-"""A document made by hand in every form: what each level shows, how tables find their width, and that no text is markup."""
+"""A document made by hand in every form: the content of each level, the width of tables, and that no text becomes
+markup."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def document(*blocks: Block, title: str = "t") -> Document:
 
 
 def blocks_with(words: str) -> tuple[Block, ...]:
-    """A block of each kind that takes text."""
+    """A block of each kind that contains text."""
     return (
         Table(words, (Column(words), Column("v", below=words)),
               (Row(Cell(words, unit=words), Cell(words, below=(words,), hint=words, meaning=words)),), (words,),

@@ -1,4 +1,4 @@
-"""The first screen of a run: in 24 lines what was sent, the verdict, objectives, one table, errors, and what to do next."""
+"""The first screen of a run: in 24 lines the load, the verdict, objectives, one table, errors, and what to do next."""
 
 from __future__ import annotations
 
@@ -403,7 +403,7 @@ def test_users_without_a_request_are_said(requests: int | None, said: bool) -> N
     ("gap_ms", "bound_ms", "said"), [(0.04, None, True), (0.06, None, False), (0.0, 50.0, True), (0.0, 20.0, False)]
 )
 def test_replies_whose_tokens_came_at_once_are_said(gap_ms: float, bound_ms: float | None, said: bool) -> None:
-    """`bound_ms`: when the first of the tokens came at the earliest."""
+    """`bound_ms`: the earliest possible time of the first token."""
     chunks = (50.0, 50.0 + gap_ms, 50.0 + 2 * gap_ms)
     bounds = None if bound_ms is None else (START_NS + round(bound_ms * MS), None, None)
     warnings = remarks.warnings(typed_summary(made_summary([made_record(chunks_ms=chunks, chunk_bound_ns=bounds)])))
@@ -439,7 +439,7 @@ def test_prompts_that_the_server_counts_much_longer_are_said(asked: int, counted
 
 
 def piling(late_by: float, **facts: Any) -> Any:
-    """At a rate of 10/s for 20 s, each reply so many ms later than the one before."""
+    """At a rate of 10/s for 20 s, each reply this many ms later than the previous one."""
     records = [
         made_record(i, sent_ms=100.0 * i, chunks_ms=(50.0 + late_by * i, 90.0 + late_by * i)) for i in range(200)
     ]

@@ -1,4 +1,4 @@
-"""What the document of a gate says, and how a change is written, without runs."""
+"""The content of a gate's document, and how a change is written, without runs."""
 
 from __future__ import annotations
 

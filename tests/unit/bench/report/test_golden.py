@@ -1,4 +1,4 @@
-"""What a small fixed run looks like, in full: review the diff of these files as you would review the code."""
+"""The full output for a small fixed run: review the diff of these files like code."""
 
 from __future__ import annotations
 

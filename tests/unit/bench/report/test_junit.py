@@ -1,4 +1,4 @@
-"""A gate as JUnit XML, on results made by hand: what fails, what is skipped, and how often."""
+"""A gate as JUnit XML, on results made by hand: failures, skips, and their counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def metric(name: str, verdict: str) -> GateMetric:
 
 
 def cases(result: GateResult) -> tuple[dict[str, str], dict[str, tuple[str, str | None, str | None]]]:
-    """The counts of the suite, and of each case that is not good its tag, message and type."""
+    """The counts of the suite, and the tag, message and type of each case that is not good."""
     suite = ElementTree.fromstring(junit.render(result))[0]
     found = {
         f"{case.attrib['classname']} {case.attrib['name']}": (child.tag, child.get("message"), child.get("type"))

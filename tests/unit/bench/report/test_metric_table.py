@@ -1,4 +1,4 @@
-"""A run as CSV and Markdown: one row per metric, in full, and nothing that a server says breaks a table."""
+"""A run as CSV and Markdown: one row per metric, complete, and no server text breaks a table."""
 
 from __future__ import annotations
 

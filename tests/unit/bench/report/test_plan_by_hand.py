@@ -1,4 +1,4 @@
-"""What the page of a plan says of each answer, without a simulation."""
+"""The page of a plan for each answer, without a simulation."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def drawn(chart: Chart) -> plot.Plot:
 
 
 def shape(chart: Chart) -> str:
-    """What is in the group of the first line."""
+    """The content of the first line's group."""
     return drawn(chart).svg.partition('data-line="0">')[2].partition("</g>")[0]
 
 

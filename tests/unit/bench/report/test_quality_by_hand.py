@@ -1,4 +1,4 @@
-"""What the page of answers under load says, of results made by hand."""
+"""The page of answers under load, from results made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report says in words is the same on the terminal, on the page and in Markdown."""
+"""A report's sentences are the same on the terminal, on the page and in Markdown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _forms(summary: Any) -> dict[str, str]:
 
 
 def _in_all(summary: Any, *words: str) -> dict[str, str]:
-    """The forms, each of which has these words."""
+    """The forms, each of which contains these words."""
     forms = _forms(summary)
     assert [(name, one) for name, form in forms.items() for one in words if one.lower() not in form.lower()] == []
     return forms

@@ -1,4 +1,4 @@
-"""What the result says where token counts or sends are not what they should be, on a terminal and on the page."""
+"""The report when token counts or sends are wrong, on a terminal and on the page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OTHER: list[tuple[str, RequestRecord, str, str]] = [
 
 @pytest.fixture(scope="module")
 def usual() -> tuple[str, str]:
-    """What the terminal and the page say where there is nothing to say."""
+    """The terminal and the page when there is nothing to report."""
     page = made_page([USUAL, made_record(1, sent_ms=10, output_tokens_asked=3)])
     return run_text(page[0]), run_page(*page)
 

@@ -1,4 +1,4 @@
-"""The numbers and the report of requests whose replies are no generated text: what they have, and nothing about tokens."""
+"""The numbers and the report of requests without generated text: what they have, and nothing about tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of what a server says of each request: the page, its charts, and the lines of a terminal."""
+"""The report of the server's details about each request: the page, its charts, and the terminal lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the result says of replies that call tools: on a terminal and on the page, and nothing where none does."""
+"""The report of replies that call tools: on a terminal and on the page, and nothing without tool calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed schema of summary.json: real summaries keep it, and it is tight enough to notice what does not."""
+"""The committed schema of summary.json: real summaries match it, and it is tight enough to reject others."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_the_golden_summary_keeps_the_schema() -> None:
 
 
 FREE = ("run", "verdict", "calibration")
-"""What the caller fills in is not ours to fix."""
+"""The caller fills these in."""
 
 
 def _objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -102,7 +102,7 @@ def _at(value: Any, path: tuple[str | int, ...]) -> Any:
 
 
 def _shortened(value: Any) -> Any:
-    """The same objects with the first entry of each list: enough to plant in, and quick to validate."""
+    """The same objects with the first entry of each list: enough to plant errors in, and quick to validate."""
     if isinstance(value, dict):
         return {key: _shortened(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -120,7 +120,7 @@ SERVER_MAPS = {("server", name) for name in ("levels", "counters", "latency")} |
 
 
 def _is_noticed(summary: dict[str, Any], path: tuple[str | int, ...]) -> bool:
-    """Whether what stands in the part of the summary that the path leads into breaks the schema of that part."""
+    """Whether the value at the path breaks the schema of its part of the summary."""
     if not path:
         return not VALIDATOR.is_valid(summary)
     part = str(path[0])
@@ -128,7 +128,7 @@ def _is_noticed(summary: dict[str, Any], path: tuple[str | int, ...]) -> bool:
 
 
 LATER = ("never_sent", "late_ends", "backlog")
-"""Keys that files of version 0.1 lack, and so may be left out."""
+"""Keys missing from files of version 0.1, and so optional."""
 
 
 def test_no_object_may_lack_a_key_or_have_one_too_many() -> None:

@@ -1,4 +1,4 @@
-"""The table of segments: values as everywhere, so that one which stamps leave open is shown as what it lies between."""
+"""The table of segments: values as everywhere, so a value that stamps leave open is shown as a range."""
 
 from __future__ import annotations
 

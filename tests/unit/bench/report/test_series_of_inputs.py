@@ -1,4 +1,4 @@
-"""Sweeps, searches, comparisons of runs whose replies are no generated text: inputs and E2EL stand for tokens."""
+"""Sweeps, searches and comparisons of runs without generated text: inputs and E2EL replace tokens."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ USERS = (1, 2, 4, 8, 16)
 
 
 def replies(users: int) -> list[RequestRecord]:
-    """A server that takes longer the more users there are: each reply 50 ms + 10 ms a user."""
+    """A server that slows with its users: each reply takes 50 ms + 10 ms per user."""
     took_ms = 50.0 + 10.0 * users
     return [
         made_record(
@@ -129,7 +129,7 @@ def test_a_sweep_of_any_http_service_is_of_requests_alone(sweep: dict[str, Any])
 
 
 def of_requests(users: int) -> Any:
-    """The summary of the same replies of any HTTP service."""
+    """The summary of the same replies for any HTTP service."""
     records = [msgspec.structs.replace(record, inputs=1) for record in replies(users)]
     return made_summary(records, inputs_are="requests", endpoint="http")
 

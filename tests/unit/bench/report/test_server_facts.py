@@ -1,4 +1,4 @@
-"""What a report says of the server and its GPUs, fact by fact: a fact without a number behind it is left out."""
+"""A report's facts about the server and its GPUs, one by one: a fact without a number is left out."""
 
 from __future__ import annotations
 

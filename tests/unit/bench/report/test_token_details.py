@@ -1,4 +1,4 @@
-"""What a report says about tokens, fact by fact: a fact without a number behind it is left out."""
+"""A report's facts about tokens, one by one: a fact without a number is left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page of a race of flags says and draws, of races made by hand."""
+"""The page of a race of flags and its charts, from races made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single words and numbers of documents, on results made by hand: each by what it must say, whole."""
+"""Single words and numbers of documents, on results made by hand: each with its full text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits of the numbers of results, which their schemas state, and numbers by what they are called."""
+"""Limits of the numbers of results, as stated in their schemas, and numbers by their names."""
 
 from __future__ import annotations
 

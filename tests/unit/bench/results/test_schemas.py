@@ -1,4 +1,4 @@
-"""The committed schemas are what the types in bench/results/ give, and the types write files as they read them."""
+"""The committed schemas match the types in bench/results/, and the types write files as they read them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_committed_schemas_are_those_of_the_types(script: ModuleType) -> Non
     "path", sorted((ROOT / "bench").rglob("*.schema.json")), ids=lambda path: path.name.partition(".")[0]
 )
 def test_each_committed_schema_is_a_schema(path: Path) -> None:
-    """Asked here alone: it takes longer than most files take to be held against their schema."""
+    """Checked only here: it takes longer than validating most files against their schema."""
     Draft202012Validator.check_schema(orjson.loads(path.read_bytes()))
 
 

@@ -1,4 +1,4 @@
-"""The run directory: nothing measured is lost, and what is damaged is named by its line."""
+"""The run directory: nothing measured is lost, and damage is named by its line."""
 
 from __future__ import annotations
 
@@ -317,7 +317,7 @@ def test_a_file_that_cannot_even_be_begun_says_why(directory: RunDirectory, monk
 
 @pytest.fixture
 def rescued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where lines go that their disk does not take."""
+    """Where lines go that the disk does not take."""
     folder = tmp_path / "rescued"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))

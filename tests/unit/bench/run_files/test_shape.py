@@ -1,4 +1,4 @@
-"""Values from files against types: what fits, and what is said of what does not."""
+"""Values from files against types: what fits, and the errors about what does not."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Row:
 
 
 class Always(msgspec.Struct, omit_defaults=False):
-    """A part of a file that is always written whole."""
+    """A part of a file that is always written in full."""
 
     n: int
     share: float | None = None

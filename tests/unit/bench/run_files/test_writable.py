@@ -1,4 +1,4 @@
-"""Places that cannot be written: every command that takes one refuses it before its work, in one sentence."""
+"""Unwritable places: every command that takes one refuses it before its work, in one sentence."""
 
 from __future__ import annotations
 

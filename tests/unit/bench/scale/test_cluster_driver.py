@@ -1,4 +1,4 @@
-"""The driver of a cluster with a thousand workers, whose words are scripted: nothing is lost, doubled or out of order."""
+"""The driver of a cluster with a thousand scripted workers: nothing is lost, doubled or out of order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.scripted_workers import (
 
 WORKERS, DELIVERIES, A_DELIVERY = 1_000, 4, 3
 LOST, ILL = 17, 400
-"""A worker whose node is lost half-way, and the one whose loop is the slowest."""
+"""A worker whose node is lost half-way, and the worker with the slowest loop."""
 POOR = 8
 """The first worker of a node with few open files."""
 
@@ -85,7 +85,7 @@ def test_a_thousand_workers_are_merged_into_one_load(tmp_path: Path) -> None:
 
 
 def crew_of(directory: RunDirectory, handles: list[Scripted]) -> ClusterCrew:
-    """Of one user each, who sends 12 requests."""
+    """A crew of one-user workers that send 12 requests each."""
     config = resolve({"url": "http://h", "concurrency": len(handles), "cluster": "ray"})
     options = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=False)
     share = WorkerShare(workers=len(handles), requests=12, duration_ns=None, warmup_requests=0, warmup_ns=0, users=1)

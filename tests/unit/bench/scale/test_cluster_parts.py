@@ -1,4 +1,4 @@
-"""What the load from a cluster stands on: offsets of clocks, shards on their way, and nodes that differ. No cluster."""
+"""The parts of a load from a cluster: clock offsets, shards in transit, and nodes that differ. No cluster."""
 
 from __future__ import annotations
 

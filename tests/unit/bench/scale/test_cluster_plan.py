@@ -1,4 +1,4 @@
-"""scripts/cluster-plan: its simulation loses no record, and its plan follows from what was measured."""
+"""scripts/cluster-plan: its simulation loses no record, and its plan follows from the measurements."""
 
 from __future__ import annotations
 

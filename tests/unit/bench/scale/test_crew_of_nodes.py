@@ -1,4 +1,4 @@
-"""The crew of a cluster in virtual time: its clocks, what it waits for, and what it says of the nodes."""
+"""The crew of a cluster in virtual time: its clocks, its waits, and its messages about nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""deploy/kubernetes/rayjob.yaml against what KubeRay publishes of a RayJob (tests/support/rayjob_schema.json)."""
+"""deploy/kubernetes/rayjob.yaml against KubeRay's published schema of a RayJob (tests/support/rayjob_schema.json)."""
 
 from __future__ import annotations
 

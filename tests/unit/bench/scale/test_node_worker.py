@@ -1,4 +1,4 @@
-"""The actor on a node and the driver's side of it, each with the other end in the hands of the test."""
+"""The actor on a node and the driver's side of it, each with the other end played by the test."""
 
 from __future__ import annotations
 
@@ -228,16 +228,16 @@ def test_a_node_without_the_room_starts_nothing(
 
 
 class Looks:
-    """The condition that a watch waits for: it looks this often, and then the program is over."""
+    """A watch's condition: it looks this often, and then the program is over."""
 
     def __init__(self, node: NodeWorker, times: int) -> None:
         self._node, self._left, self.waited = node, times, list[float | None]()
 
     def __enter__(self) -> None:
-        """Nobody else is there."""
+        """There is no other process."""
 
     def __exit__(self, *_: object) -> None:
-        """Nobody else is there."""
+        """There is no other process."""
 
     def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
         self.waited.append(timeout)

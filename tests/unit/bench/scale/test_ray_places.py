@@ -1,4 +1,4 @@
-"""Where the workers of a cluster are placed, by a Ray that answers from a table. Tests over sockets have the real one."""
+"""Where a cluster's workers are placed, by a Ray that answers from a table. Tests over sockets use the real one."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Ray(ModuleType):
 
 
 def with_util(ray: Ray, monkeypatch: pytest.MonkeyPatch, bundles_at: Sequence[str] = ()) -> Ray:
-    """The modules of Ray that are imported where they are needed."""
+    """Ray's modules that are imported where they are needed."""
     util, strategies = ModuleType("ray.util"), ModuleType("ray.util.scheduling_strategies")
 
     def placement_group(bundles: list[dict[str, int]], *, strategy: str) -> Group:

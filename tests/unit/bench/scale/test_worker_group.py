@@ -1,6 +1,6 @@
-"""Workers in other processes, seen from their parent: how many, what they said last, and what they are told.
+"""Workers in other processes, seen from their parent: how many, their last messages, and their orders.
 
-The other end of each socket is in the hands of the test.
+The test plays the other end of each socket.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The program of a worker: what it obeys, tells and ends with. Its load itself is sent in tests over sockets."""
+"""The program of a worker: the orders it obeys, its messages and its end. Tests over sockets send its load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 
 class Load:
-    """Notes what it is told."""
+    """Records its messages."""
 
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []

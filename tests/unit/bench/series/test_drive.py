@@ -1,4 +1,4 @@
-"""The way through a series: the order of what is done, and how it ends."""
+"""The course of a series: the order of its steps, and how it ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def tenfold(step: int) -> int:
 
 
 def raises(at: int, error: BaseException) -> Callable[[int], int]:
-    """Makes steps tenfold, but for one."""
+    """Multiplies steps by ten, except one."""
 
     def make(step: int) -> int:
         if step == at:

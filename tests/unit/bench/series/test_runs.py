@@ -1,4 +1,4 @@
-"""The runs of a series: which are made, what is said of them, the rest between them, and the lock of their directory."""
+"""The runs of a series: which are made, the output, the rest between them, and the lock of their directory."""
 
 from __future__ import annotations
 

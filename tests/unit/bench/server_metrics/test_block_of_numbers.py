@@ -30,8 +30,8 @@ def summary(first_s: float | None, last_s: float | None, *, whole_s: float | Non
 
 
 def page(at_s: float) -> dict[str, float]:
-    """4 running, and one more each second; 10 prompt tokens a second; a request a second, of which the first half of all
-    took 0.05 s and the others 0.3 s: 0.2 s on average."""
+    """4 running, and one more each second; 10 prompt tokens per second; one request per second; the first half took
+    0.05 s each and the others 0.3 s: 0.2 s on average."""
     return {
         "vllm:num_requests_running": 4.0 + at_s,
         "vllm:kv_cache_usage_perc": 0.1 * at_s,

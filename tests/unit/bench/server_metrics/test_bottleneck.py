@@ -1,4 +1,4 @@
-"""What limited a server, sentence by sentence, on either side of each border."""
+"""What limited a server, sentence by sentence, on both sides of each border."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the client counted, of a table and of many."""
+"""The client's counts, from a table and from many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Energy, costs and levels of GPUs, against what was put in."""
+"""Energy, costs and levels of GPUs, against the input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server's metrics say of its prefix cache, and what is told of it."""
+"""The server's metrics about its prefix cache, and the report of them."""
 
 from __future__ import annotations
 

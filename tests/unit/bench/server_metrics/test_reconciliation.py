@@ -1,4 +1,4 @@
-"""The server's account beside the client's, where they agree and where they do not; and what limited a server."""
+"""The server's account beside the client's, agreeing or not; and what limited a server."""
 
 from __future__ import annotations
 

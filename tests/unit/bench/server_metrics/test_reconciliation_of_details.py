@@ -1,4 +1,4 @@
-"""What replies say of themselves, added up, against the server's counters: cached tokens, and drafts."""
+"""Details in replies, added up, against the server's counters: cached tokens, and drafts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def answered(n: int, **changes: Any) -> list[RequestRecord]:
 
 
 def rises(n: int, **changes: float) -> dict[str, float]:
-    """How far the counters of n such requests rise."""
+    """By how much the counters of n such requests rise."""
     of_details = {COUNTERS[name]: changes.get(name, n * value) for name, value in SAID.items()}
     return {**{name: n * value for name, value in REQUESTS.items()}, **of_details}
 

@@ -1,4 +1,4 @@
-"""Each sentence of a reconciliation, on either side of what decides between two."""
+"""Each sentence of a reconciliation, on both sides of the condition between two."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ TTFT, QUEUE = "vllm:time_to_first_token_seconds", "vllm:request_queue_time_secon
 
 
 def ttft(mean_s: float, *, requests: int = 4, queue_s: float | None = None) -> dict[str, Any]:
-    """Of four requests, whose TTFT by the client's clock is 20, 40, 60 and 80 ms."""
+    """For four requests whose client-side TTFT is 20, 40, 60 and 80 ms."""
 
     def scraped(n: int) -> dict[str, float]:
         found = {

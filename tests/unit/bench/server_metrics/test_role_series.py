@@ -1,4 +1,4 @@
-"""Levels, counters and histograms between two instants, against what was put in."""
+"""Levels, counters and histograms between two instants, against the input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The samples of each kind of server have the roles that they should have."""
+"""The samples of each kind of server have the right roles."""
 
 from __future__ import annotations
 

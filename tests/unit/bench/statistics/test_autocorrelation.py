@@ -1,4 +1,4 @@
-"""How dependent values are: against a slow reference, and against processes whose autocorrelation time is known."""
+"""The dependence of values: against a slow reference, and against processes with a known autocorrelation time."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def test_a_side_rarely_differs_from_itself(runs: int) -> None:
 
 
 def test_pairs_made_in_turn_do_not_take_a_drift_for_a_difference() -> None:
-    """A machine that slows by 1% a run: ABBA cancels it, and AAAAABBBBB does not."""
+    """A machine that slows by 1% per run: ABBA cancels it, and AAAAABBBBB does not."""
     rng = np.random.default_rng(4)
     in_turn = one_after_the_other = 0
     for _ in range(300):

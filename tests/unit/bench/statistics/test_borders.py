@@ -1,4 +1,4 @@
-"""Where an answer turns into another one: each border, and formulas against an independent computation."""
+"""Where an answer turns into another: each border, and formulas against an independent computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The posterior of a capacity: against a slow reference, by its limits, and by how long it takes."""
+"""The posterior of a capacity: against a slow reference, by its limits, and by its computing time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_load_that_holds_and_one_that_fails_bound_the_capacity() -> None:
 
 
 def test_far_from_the_capacity_only_the_side_counts() -> None:
-    """A visit at half the load without a violation must not say that the edge is steep, nor push the capacity up."""
+    """A visit at half the load without a violation must neither make the edge look steep nor push the capacity up."""
     near = [Share(38, 4_000, 40)]
     far = [Share(5, 4_000, 0), Share(100, 4_000, 4_000)]
     alone, both = of_shares(near, 0.01, 60, grid(20, 70)), of_shares(near + far, 0.01, 60, grid(20, 70))

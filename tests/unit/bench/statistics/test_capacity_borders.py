@@ -1,4 +1,4 @@
-"""What counts for a capacity and what no longer does: visits, grids and tails on either side of each limit."""
+"""What counts for a capacity and what does not: visits, grids and tails on both sides of each limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether visits agree with one edge: a share that is the same at any load, an edge that moves, and scatter."""
+"""Whether visits agree with one edge: a constant share, a moving edge, and scatter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def edge(load: float, capacity: float, slope: float = 30.0) -> float:
 
 @pytest.mark.parametrize(("share", "shown_from", "visits_from_there"), [(0.02, 20.0, 2), (0.1, 5.0, 4)])
 def test_a_share_that_is_the_same_at_any_load_is_flat(share: float, shown_from: float, visits_from_there: int) -> None:
-    """2% of 4,000 requests, worth 400: three visits together are more than 1% beyond doubt. One of 10% is."""
+    """2% of 4,000 requests, worth 400: three visits together are more than 1% beyond doubt, as is one of 10%."""
     assert check(level(share), 0.01, 10.0, CAPACITIES).flat == Flat(share, shown_from, 40.0, visits_from_there)
     assert check(level(share), 0.01, 10.0, CAPACITIES, SHALLOW).flat is not None
 
@@ -124,7 +124,7 @@ def test_shares_that_differ_by_more_than_their_own_dependence_explains_are_not_f
 
 @pytest.mark.parametrize(("deviance", "flat"), [(5.99, True), (6.01, False)])
 def test_shares_may_scatter_by_twice_their_degrees_of_freedom(deviance: float, flat: bool) -> None:
-    """Four visits to one share have three."""
+    """Four visits to one share have three degrees of freedom."""
     shares = (0.14, 0.1, 0.13, 0.07)
     own_d = g_statistic([(4_000, round(4_000 * share)) for share in shares]) / deviance
     rows = [(load, 4_000.0, share) for load, share in zip(LOADS, shares, strict=True)]
@@ -138,7 +138,7 @@ def test_visits_without_requests_say_nothing() -> None:
 
 
 def g_statistic(rows: Sequence[tuple[int, int]]) -> float:
-    """Twice the log-likelihood ratio of shares of their own against the one that they have together."""
+    """Twice the log-likelihood ratio of individual shares against a common one."""
     p = sum(k for _, k in rows) / sum(n for n, _ in rows)
     return 2 * sum(
         k * math.log(k / n / p) + (n - k) * math.log((1 - k / n) / (1 - p)) for n, k in rows
@@ -191,7 +191,7 @@ def test_an_edge_that_rises_is_the_other_way_round() -> None:
 
 @pytest.mark.parametrize("factor", [-3.2, -1.6, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2])
 def test_the_drift_is_how_far_the_edge_moved(factor: float) -> None:
-    """Visits just below and just above the edge of their time, in turn."""
+    """Visits just below and just above the edge at their time, alternating."""
     edges = [20 * math.exp(factor * (i / 15 - 0.5)) for i in range(16)]
     loads = [at * (1.02 if i % 2 else 0.98) for i, at in enumerate(edges)]
     rows = [(load, 400_000.0, edge(load, at)) for load, at in zip(loads, edges, strict=True)]
@@ -200,7 +200,7 @@ def test_the_drift_is_how_far_the_edge_moved(factor: float) -> None:
 
 @pytest.mark.parametrize("broken", [0.03, 0.3, 1.0])
 def test_a_server_that_stays_as_it_is_did_not_move_whatever_the_form_of_its_edge(broken: float) -> None:
-    """The search comes from above, so the later visits are at lower loads; no slope of the model explains such an edge."""
+    """The search comes from above, so later visits are at lower loads; no slope of the model explains such an edge."""
     loads = [
         10,
         20,

@@ -1,4 +1,4 @@
-"""Where a gate, a flag of a visit and a posterior turn over; and posteriors against an independent computation."""
+"""Where a gate, a visit's flag and a posterior turn over; and posteriors against an independent computation."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_intervals_of_dependent_series_hold_the_truth(a: float) -> None:
 
 
 def test_quantiles_of_groups_do_not_take_tokens_for_independent_values() -> None:
-    """Each group has a level of its own: 300 groups of 50 tokens are worth 300 values and not 15,000."""
+    """Each group has its own level: 300 groups of 50 tokens are worth 300 values and not 15,000."""
     hits, plain = 0, 0
     for seed in range(100):
         rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Whether a server keeps up: the flag by hand, and what flags say of a capacity."""
+"""Whether a server keeps up: the flag by hand, and the flags' evidence about a capacity."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_failed_visit_is_as_likely_as_the_mean_over_the_places_of_the_flag_say
 
 
 def in_a_queue(rate: float, seconds: float, each_s: float) -> tuple[list[float], list[float]]:
-    """When the requests of a metronome are due, and when a server that takes them one by one has answered them."""
+    """When the requests of a metronome are due, and when a server that takes them one by one has answered."""
     due, end, free = [k / rate for k in range(int(rate * seconds))], [], 0.0
     for at in due:
         free = max(free, at) + each_s

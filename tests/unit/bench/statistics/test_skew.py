@@ -1,4 +1,4 @@
-"""Replicas against each other: the tests of bench/statistics/skew.py against scipy, and on replicas that are known."""
+"""Replicas against each other: the tests of bench/statistics/skew.py against scipy, and on known replicas."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_fishers_test_is_that_of_scipy(table: tuple[int, int, int, int]) -> None
 
 
 def replicas(seed: int, *factors: float, n: int = 400, drift: float = 0.0, wave: float = 0.0) -> list[Replica]:
-    """Independent latencies: a factor for each replica. `drift` and `wave` change those of all together."""
+    """Independent latencies: a factor for each replica. `drift` and `wave` change all of them together."""
     rng = np.random.default_rng(seed)
     made = []
     for factor in factors:

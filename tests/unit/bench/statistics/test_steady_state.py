@@ -1,4 +1,4 @@
-"""The cut and the halves: by hand, and by how often they are wrong on series that only wander."""
+"""The cut and the halves: by hand, and by their error rate on series that only wander."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.unit.bench.statistics.test_autocorrelation import autoregressive
 
 
 def slow_mser(values: list[int]) -> int:
-    """The formula as it stands, in quadratic time."""
+    """The formula as written, in quadratic time."""
     n = len(values) // 5
     return 5 * min(range(n // 2 + 1), key=lambda d: error_after(values, 5 * d))
 
@@ -94,7 +94,7 @@ def test_a_series_that_says_nothing_has_no_test(series: list[float]) -> None:
 
 @pytest.mark.parametrize("n", [20, 21, 200, 4_001])
 def test_the_slowest_wave_that_is_no_trend_still_leaves_a_degree_of_freedom(n: int) -> None:
-    """Its time is about 0.25 n, the longest that a series has once its straight line is taken out."""
+    """Its time is about 0.25 n, the longest of a series after its straight line is removed."""
     found = halves(2 + np.cos(2 * np.pi * (np.arange(n) + 0.5) / n))
     assert found is not None
     assert 1.75 < found.degrees < 6

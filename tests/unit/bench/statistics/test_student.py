@@ -1,4 +1,4 @@
-"""Student's t against scipy, also for degrees of freedom that are not whole."""
+"""Student's t against scipy, also for fractional degrees of freedom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics that can be done by hand, at the places where a slip would hide: constant bins, short samples, defaults."""
+"""Statistics that can be computed by hand, where a slip would hide: constant bins, short samples, defaults."""
 
 from __future__ import annotations
 

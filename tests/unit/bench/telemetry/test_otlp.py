@@ -1,4 +1,4 @@
-"""What a collector is sent, read by protobuf, and the process that sends it as the run sees it."""
+"""A collector's input, read by protobuf, and the sending process as the run sees it."""
 
 from __future__ import annotations
 

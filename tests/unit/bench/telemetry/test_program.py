@@ -1,4 +1,4 @@
-"""The process that exports, in this one: what it reads of a run, what it answers, and the page that it serves."""
+"""The exporting process, in this one: what it reads of a run, its answers, and the page that it serves."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_every_whole_line_is_read_once(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 class Collector:
-    """Takes what is sent, as `Otlp` does."""
+    """Receives exports, as `Otlp` does."""
 
     def __init__(self, *given: object) -> None:
         self.given, self.told, self.finished = given, list[tuple[Any, ...]](), list[float]()
@@ -91,7 +91,7 @@ class Collector:
 
 
 class Shown:
-    """Is told what a page shows."""
+    """Receives what a page shows."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
@@ -142,7 +142,7 @@ def test_without_a_collector_nothing_is_sent(
 
 
 class Conversation:
-    """The program with what its parent says to it, in one go."""
+    """The program with its parent's messages, in one go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[object] = []
@@ -193,7 +193,7 @@ def test_looks_are_a_second_apart_and_those_that_are_late_are_left_out(
             return next(self._said)
 
         def send(self, message: object) -> None:
-            """Somebody listens."""
+            """The parent listens."""
 
         def poll(self, timeout: float) -> bool:
             waits.append(timeout)

@@ -1,4 +1,4 @@
-"""Exported metrics of records and live lines, against a count by hand."""
+"""Exported metrics from records and live lines, against a count by hand."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def distribution(of: Totals, name: str, **attributes: str) -> Distribution:
 
 
 def by_hand(values: list[float], name: str) -> list[int]:
-    """How many values each bucket holds: above the bound before its own, up to its own."""
+    """The number of values in each bucket: above the previous bound, up to its own."""
     bounds = [float("-inf"), *METRICS[name].bounds, float("inf")]
     return [sum(low < value <= high for value in values) for low, high in pairwise(bounds)]
 

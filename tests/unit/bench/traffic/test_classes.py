@@ -1,4 +1,4 @@
-"""The file of --mix: how it is given and kept, and what is wrong with one."""
+"""The file of --mix: how it is given and kept, and its problems."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ S = NS_PER_S
 
 
 def chosen(balance: Balance, n: int, now_ns: int = 0) -> list[int]:
-    """So many requests, each of which ends and is answered before the next."""
+    """This many requests, each of which ends and is answered before the next."""
     found = []
     for _ in range(n):
         which = balance.choose(now_ns)

@@ -24,7 +24,7 @@ DONE = chunk(b"data: [DONE]\n\n")
 
 
 class Queue:
-    """What a socket has received: segments with stamps. A read has the stamp of the last segment that it touches."""
+    """A socket's received data: segments with stamps. A read has the stamp of the last segment that it touches."""
 
     def __init__(self, *segments: tuple[bytes, int], stamped: bool = True, then: OSError | None = None) -> None:
         self.segments = list(segments)

@@ -1,4 +1,4 @@
-"""The compiled core against the same work in Python: the same reads, and one record of them."""
+"""The compiled core against the same work in Python: the same reads, and the same record from them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def chunk(body: bytes, size: bytes = b"%x") -> bytes:
 
 
 class Engine:
-    """As much of the transport as reading asks for."""
+    """The parts of the transport that reading uses."""
 
     offset_ns = 0
     replica_headers = ()
@@ -68,7 +68,7 @@ def exchange_of(sent_ns: int) -> Exchange:
 
 
 def record_of(connection: Any, job: Any, parser: ResponseParser, turns: Sequence[Any]) -> RequestRecord:
-    """What becomes of the reads, taken in so many turns."""
+    """The record of the reads, taken in this many turns."""
     error = None
     for turn in turns:
         turn()
@@ -131,7 +131,7 @@ def compiled(receiver: Any, turns: Sequence[Sequence[bytes]]) -> RequestRecord:
 
 
 def told(record: RequestRecord) -> dict[str, Any]:
-    """What does not depend on when the reads came."""
+    """The parts that do not depend on when the reads came."""
     bounds = record.chunk_bound_ns
     return {
         "outcome": record.outcome,

@@ -1,4 +1,4 @@
-"""Events and heads at their borders: what looks like a plain event, marks of byte order, lengths and lines that are none."""
+"""Events and heads at their borders: near-plain events, byte order marks, invalid lengths and lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every transport shares: which stamp a chunk has, what a shared read says, and which outcome a response has."""
+"""Code that every transport shares: the stamp of a chunk, the meaning of a shared read, and the outcome of a response."""
 
 from __future__ import annotations
 

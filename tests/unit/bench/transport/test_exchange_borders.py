@@ -1,4 +1,4 @@
-"""An exchange at its borders: statuses, limits of memory, what outranks what, and requests that go on with an answer."""
+"""An exchange at its borders: statuses, memory limits, precedence, and requests that continue an answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads of responses: what is accepted, in which form, and what is refused in which words."""
+"""Response heads: what is accepted, in which form, and what is refused with which message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Responses of HTTP/1.1: the same whole and however they are split, against framing written down by hand."""
+"""HTTP/1.1 responses: the same whole and however they are split, against framing written by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.transport.http1 import ResponseParser
 
 @dataclass(frozen=True)
 class ParsedResponse:
-    """What a parser made of some bytes."""
+    """A parser's result for some bytes."""
 
     status: int | None
     headers: dict[bytes, bytes]
@@ -28,7 +28,7 @@ class ParsedResponse:
 
 
 def read(*pieces: bytes, end_of_file: bool = False) -> ParsedResponse:
-    """The bytes as a connection feeds them: until the end of the response, or of what can be parsed."""
+    """The bytes as a connection feeds them: until the end of the response, or of the parsable part."""
     parser = ResponseParser()
     body = b""
     broken = False

@@ -1,4 +1,4 @@
-"""Streams of lines: cut at LF alone, however the bytes come; a last line without LF counts only if it is whole."""
+"""Streams of lines: split only at LF, however the bytes come; a last line without LF counts only if it is complete."""
 
 from __future__ import annotations
 

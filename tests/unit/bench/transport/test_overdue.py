@@ -1,4 +1,4 @@
-"""Which requests have taken longer than the target allows, at instants that are given."""
+"""Which requests have exceeded the target's limits, at given instants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NONE: dict[str, int] = {}
 
 
 class Timers:
-    """Notes what is to be called when."""
+    """Records what to call when."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[int, Callable[[], None]]] = []
@@ -30,7 +30,7 @@ class Timers:
 
 
 def connection(**of: Any) -> SimpleNamespace:
-    """A connection that stands, has been read from twice before the last sweep, and has been quiet since 1,000 ms."""
+    """An established connection that was read from twice before the last sweep, and has been quiet since 1,000 ms."""
     usual = {"connected": True, "began_ns": 900 * MS, "reads": 2, "reads_at_sweep": 2, "quiet_since_ns": 1_000 * MS}
     made = SimpleNamespace(parsed=0, **{**usual, **of})
     made.parse = lambda: setattr(made, "parsed", made.parsed + 1)

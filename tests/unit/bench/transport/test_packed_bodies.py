@@ -1,4 +1,4 @@
-"""Replies that are packed: gzip, also of several members, and deflate, wherever the reads are cut."""
+"""Compressed replies: gzip, also of several members, and deflate, wherever the reads are cut."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _without_head(body: bytes, level: int) -> bytes:
 )
 @pytest.mark.parametrize("cut", [1, 2, 20])
 def test_a_packed_body_is_unpacked(encoding: str, packed: bytes, cut: int) -> None:
-    """Deflate comes with the head of zlib, as HTTP says, and without, as some servers have it."""
+    """Deflate comes with zlib's header, as HTTP specifies, and without, as from some servers."""
     record = fed(opened(encoding=encoding), packed[:cut], packed[cut:])
     assert (record.outcome, record.chunk_kind, record.bytes_received) == (Outcome.OK, "coo", len(packed))
 

@@ -1,4 +1,4 @@
-"""Heads, events and reads of a few bytes, on either side of each border."""
+"""Heads, events and reads of a few bytes, on both sides of each border."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server-sent events: what the parser makes of bytes, whole and however they are split, against a slow decoder."""
+"""Server-sent events: the parser's result for bytes, whole and however they are split, against a slow decoder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.transport.sse import SSEParser
 
 
 def slow_decode(body: bytes) -> list[bytes]:
-    """One byte after the other, from the rules alone (WHATWG HTML, "Event stream interpretation"); empty data is none."""
+    """Byte by byte, from the rules alone (WHATWG HTML, "Event stream interpretation"); empty data is no event."""
     if body[:3] == b"\xef\xbb\xbf":
         body = body[3:]
     lines, line, i = [], b"", 0

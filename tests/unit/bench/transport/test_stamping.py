@@ -1,4 +1,4 @@
-"""A wire sends nothing before the kernel stamps what arrives, however long a busy machine takes to begin."""
+"""A wire sends nothing before the kernel stamps arrivals, however long a busy machine takes to begin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STAMP = [(1, 37, bytes(48))]
 
 
 class Heard:
-    """Datagrams of which the first so many arrive late, and the next so many have no stamp."""
+    """Datagrams: the first arrive late, and the next have no stamp."""
 
     def __init__(self, late: int, bare: int, broken: bool = False) -> None:
         self.late, self.bare, self.broken, self.sent = late, bare, broken, 0

@@ -34,7 +34,7 @@ def verbose(probe: Probe, place: int) -> str:
 
 
 def write_run(path: Path, probes: Sequence[Probe], answer: Answer) -> None:
-    """The files of a run that asked each probe once; and of requests that were no probes, whose texts are stored too."""
+    """The files of a run that asked each probe once; and of other requests, whose texts are stored too."""
     path.mkdir()
     write_probes(RunDirectory(path), probes)
     rows = [
@@ -52,7 +52,7 @@ def write_run(path: Path, probes: Sequence[Probe], answer: Answer) -> None:
 
 
 def turn(folder: Path, arm: int, round_: int, *runs: Answer, probes: Sequence[Probe] | None = None) -> TuneTurn:
-    """A turn that asked the probes of its round, or the ones that are given."""
+    """A turn that asked the probes of its round, or the given ones."""
     loads = []
     for users, answer in enumerate(runs):
         name = f"r{round_}-a{arm}-{users}"

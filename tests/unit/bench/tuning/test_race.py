@@ -1,4 +1,4 @@
-"""What a race does next, as a table of turns; and what it answers."""
+"""The next step of a race, as a table of turns; and its answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def order(race: Race) -> list[tuple[int, ...]]:
 
 
 def wobble(arm: int, round_: int, size: float = 0.01) -> float:
-    """A noise that is the same each time."""
+    """Reproducible noise."""
     return size * math.sin(7.3 * arm + 3.1 * round_)
 
 

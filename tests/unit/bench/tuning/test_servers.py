@@ -1,4 +1,4 @@
-"""A server of an arm without a process: how its end is said, and how it is made to end."""
+"""An arm's server without a process: the message about its end, and how it is ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.tuning.servers import Server
 
 
 class Guard(subprocess.Popen[bytes]):
-    """`status`: with which it ends once its standard input is closed; None: it ends only when it is killed."""
+    """`status`: its exit status once its standard input is closed; None: it ends only when killed."""
 
     def __init__(self, status: int | None) -> None:
         self.stdin, self.status, self.returncode = io.BytesIO(), status, 0

@@ -1,4 +1,4 @@
-"""The file of a race: its arms, their command lines, and what is wrong with it."""
+"""The file of a race: its arms, their command lines, and its problems."""
 
 from __future__ import annotations
 

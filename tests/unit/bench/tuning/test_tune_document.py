@@ -1,4 +1,4 @@
-"""tune.json and its document, made of turns: the answer, the front, 80 columns, and texts from outside."""
+"""tune.json and its document, made from turns: the answer, the front, 80 columns, and foreign texts."""
 
 from __future__ import annotations
 

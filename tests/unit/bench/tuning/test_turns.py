@@ -1,4 +1,4 @@
-"""How long the parts of a turn are, the latency of its points, and what a million tokens cost: by hand."""
+"""The length of a turn's parts, the latency of its points, and the cost of a million tokens: by hand."""
 
 from __future__ import annotations
 

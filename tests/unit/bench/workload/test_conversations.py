@@ -1,4 +1,4 @@
-"""Conversations: their numbers, what is made ahead, where they begin in their middle, and the place of each request."""
+"""Conversations: their numbers, what is made ahead, where they begin in the middle, and the place of each request."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_messages_are_kept_while_turns_are_left_that_go_on_with_them() -> None:
 
 
 def sessions(count: int) -> list[Session]:
-    """Each lasts 2.02 s by its plan: 1 s of an answer, a pause of 1 s, and an answer of one token."""
+    """Each lasts 2.02 s by its plan: 1 s for an answer, a pause of 1 s, and an answer of one token."""
     return [
         Session(
             id=f"s{number}",

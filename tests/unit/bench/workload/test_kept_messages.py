@@ -1,4 +1,4 @@
-"""Messages that many requests carry: the same object in all of them, and the same bytes as when written alone."""
+"""Messages in many requests: the same object in all of them, and the same bytes as when encoded alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def message(role: str, content: str, **more: Any) -> dict[str, Any]:
 
 
 class Writer:
-    """An endpoint that puts results of tools in a row into one element, leaves system messages out, and counts its work."""
+    """An endpoint that merges successive tool results into one element, leaves system messages out, and counts its
+    work."""
 
     def __init__(self) -> None:
         self.written: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""Sessions that begin in their middle: in proportion to how long they last, at any instant alike, as their plan goes on."""
+"""Sessions that begin in the middle: in proportion to their length, uniformly in time, and continued as planned."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def test_two_users_are_in_one_session_only_where_there_are_too_few() -> None:
 
 
 class Latest(Random):
-    """Draws the greatest number below 1, and leaves orders alone."""
+    """Draws the greatest number below 1, and leaves orders unchanged."""
 
     def random(self) -> float:
         return 1 - 2**-53
 
     def shuffle(self, x: MutableSequence[Any]) -> None:
-        """As it is."""
+        """Unchanged."""
 
 
 def test_an_instant_that_rounding_puts_at_the_end_of_the_line_is_in_the_last_session() -> None:

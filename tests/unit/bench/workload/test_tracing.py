@@ -1,4 +1,4 @@
-"""Which requests are traced, and under which ids."""
+"""Which requests are traced, and their ids."""
 
 from __future__ import annotations
 

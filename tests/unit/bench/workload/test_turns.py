@@ -1,4 +1,4 @@
-"""Bodies of conversations are made once, before they are due, and as soon as their answers are there."""
+"""Bodies of conversations are made once, before they are due, and as soon as their answers have arrived."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GRAPH = Session(
 
 
 class Made:
-    """Conversations, and the last messages of the bodies that were made, in the order of making."""
+    """Conversations, and the last messages of the bodies made, in order."""
 
     def __init__(self, *, real: bool, in_memory: bool = True) -> None:
         self.texts: list[str] = []
