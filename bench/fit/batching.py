@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -103,6 +103,10 @@ def fit_batching(
         observations, steps.values, budget.value, None if variation is None else variation.usual_us()
     )
     several = budget.value is None and unexplained_a_token(steps, front_end, everything)
+    if several and budget.at_least < surely:
+        # Prompts of `surely` tokens were taken for one step, and no step was seen to compute as many.
+        b1 = replace(steps.coefficients["b1"], low=0.0, told=False)
+        steps = replace(steps, coefficients={**steps.coefficients, "b1": b1})
     if several or not steps.coefficients["b1"].told:
         front_end = front_end.beside_unknown_steps()
     waited = observations if kind != "interval" else ()

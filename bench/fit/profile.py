@@ -296,6 +296,8 @@ def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
         )
     if not coefficients["b1"].told:
         why = "too few prompts, or too short ones, were computed beside streams that were under way"
+        if fit.several_steps:
+            why += ", or prompts take several steps of a token budget that is not known"
         rows.append(
             row("b1", why, concurrency=max(4, most), input_tokens="uniform:64..2048", output_tokens="uniform:16..64")
         )

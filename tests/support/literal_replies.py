@@ -107,7 +107,7 @@ def api(chat: Responder, *names: str) -> Responder:
 
     def script(request: Received) -> Sequence[Step]:
         path = request.path.partition("?")[0]
-        if path == "/metrics":
+        if path.endswith("/metrics"):
             return whole("404 Not Found", b"")
         return listed if path == "/v1/models" else chat(request)
 

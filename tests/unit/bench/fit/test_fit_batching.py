@@ -282,6 +282,22 @@ def test_what_comes_before_the_queue_is_not_known_if_the_steps_of_a_prompt_are_n
     assert all(one.low == 0 for name, one in found.items() if name not in known)
 
 
+@pytest.mark.parametrize(("budget", "told"), [(8, False), (10, False), (24, True), (100_000, True)])
+def test_the_cost_of_a_prompt_token_is_not_told_if_no_step_was_seen_to_compute_a_prompt(
+    budget: int, told: bool
+) -> None:
+    server = StepServer(budget=budget)
+    runs = runs_of(server, ((1, 12.0), (4, 8.0)), prompts=(10, 400))
+    fit = fit_batching(runs, Random(1))
+    b1 = fit.steps.coefficients["b1"]
+    assert b1.told is told
+    assert b1.low <= server.b1 * 1.01
+    assert told or b1.low == 0
+    assert ("b1" in [row.what for row in unknown_of(fit, made_runs(runs))]) is not told
+    warned = any("give --max-num-batched-tokens" in sentence for sentence in warnings_of(fit, made_runs(runs)))
+    assert warned is (budget < 100_000)
+
+
 def test_a_budget_smaller_than_any_that_is_looked_for_leaves_the_cost_right() -> None:
     # 10 tokens a step: a prompt of 16 takes two beside the decode of another request, which makes 17 tokens in all. More
     # than 16 may lie in several steps, so their times are added up.
