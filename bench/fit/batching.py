@@ -67,12 +67,12 @@ def fit_batching(
     ]
     clusters = [clusters_of(streams, gap_us) for streams, gap_us in zip(runs, gaps_us, strict=True)]
     tables = [step_table(streams, grouping, drafts) for streams, grouping in zip(runs, clusters, strict=True)]
-    observations = list(zip(runs, clusters, tables, strict=True))
+    inputs = list(zip(runs, clusters, tables, strict=True))
 
     def rows_by_run(budget: int | None, surely: int = SURELY_ONE_STEP) -> list[Rows]:
         if kind == "interval":
-            return [coarse_rows(*observation) for observation in zip(runs, gaps_us, strict=True)]
-        return [rows_of(*observation, budget, surely) for observation in observations]
+            return [coarse_rows(*row) for row in zip(runs, gaps_us, strict=True)]
+        return [rows_of(*row, budget, surely) for row in inputs]
 
     def fitted(budget: int | None, surely: int = SURELY_ONE_STEP, *, by_prompt: bool = False) -> StepFit:
         return fit_steps(joined(rows_by_run(budget, surely)), rng, by_prompt=by_prompt)
@@ -85,23 +85,19 @@ def fit_batching(
         budget = FittedLimit(None, 0, "unknown")
     if budget is None:
         least = 100
-        if steps.left_out > _MANY or unexplained_a_token(
-            steps, fit_front_end(observations, steps.values, None), everything
-        ):
+        if steps.left_out > _MANY or unexplained_a_token(steps, fit_front_end(inputs, steps.values, None), everything):
             # The budget may be so small that shorter prompts took several steps too.
             summed = fitted(None, surely=_LEAST_BUDGET)
             if summed.left_out < steps.left_out / 2 or summed.scale_us < steps.scale_us / 2:
                 steps, least, surely = summed, _LEAST_BUDGET, _LEAST_BUDGET
-        budget = batched_tokens(observations, steps, least)
+        budget = batched_tokens(inputs, steps, least)
         if budget.value is not None:
             steps = fitted(budget.value)
-    if kind == "single" and costs_besides_tokens(observations, steps, budget.value or surely):
+    if kind == "single" and costs_besides_tokens(inputs, steps, budget.value or surely):
         steps = fitted(budget.value, surely, by_prompt=True)
     rows = rows_by_run(budget.value)
     variation = variation_of(rows, steps)
-    front_end = fit_front_end(
-        observations, steps.values, budget.value, None if variation is None else variation.usual_us()
-    )
+    front_end = fit_front_end(inputs, steps.values, budget.value, None if variation is None else variation.usual_us())
     several = budget.value is None and unexplained_a_token(steps, front_end, everything)
     if several and budget.at_least < surely:
         # Prompts of `surely` tokens were taken for one step, and no step was seen to compute as many.
@@ -109,7 +105,7 @@ def fit_batching(
         steps = replace(steps, coefficients={**steps.coefficients, "b1": b1})
     if several or not steps.coefficients["b1"].told:
         front_end = front_end.beside_unknown_steps()
-    waited = observations if kind != "interval" else ()
+    waited = inputs if kind != "interval" else ()
     seqs, blocks = sequences_and_blocks(waited, front_end.a0.value, stated.get("kv_blocks"), drafts)
     seqs = _limit(given.max_num_seqs, stated.get("max_num_seqs")) or seqs
     limits = FittedLimits(seqs, budget, _limit(given.kv_blocks, None) or blocks)
