@@ -80,7 +80,7 @@ class ArrivingRequest:
         self.in_head = self.in_message = False
         self.body_bytes = 0
         self.is_large = False
-        """Whether any body since the last `forget_large` was large."""
+        """Whether any body since the last `_release_memory` was large."""
         self._other = 0
         """Bytes read since the last read with the start of a head or a piece of a body."""
         self._now = 0

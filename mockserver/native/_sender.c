@@ -1,16 +1,16 @@
-/* Sends scripts of text (TextScript in replies/script.py): a heap of deadlines, the frames, send(2), and a stamp immediately
+/* Sends text scripts (TextScript in replies/script.py): a heap of deadlines, the frames, send(2), and a stamp immediately
  * before each send.
  *
- * One thread does it, and never takes the interpreter's lock: while Python reads a burst of requests, the tokens of the streams
- * under way leave on time. Python hands a stream over (`add`) and gets it back (`take`), after a readable `fileno`: complete, or
- * with what the thread cannot do. That is everything but the ordinary: a reader that is too slow, a connection that is broken,
- * a usage whose count is not known yet.
+ * One thread sends, and never takes the interpreter's lock: while Python reads a burst of requests, the tokens of active
+ * streams leave on time. Python hands a stream over (`add`) and gets it back (`take`) when `fileno` is readable: complete, or
+ * with the rest that the thread cannot send. That is every special case: a slow reader, a broken connection, a usage whose
+ * count is not known yet.
  *
- * A send costs 5 to 10 us, so 256 tokens due at once would be 1 to 2 ms late behind one another. Where the thread finds itself
- * late (`LATE`) it calls a second one, which sends as well until nothing is due, and sleeps otherwise.
+ * A send costs 5 to 10 us, so 256 tokens due at once would be up to 1 to 2 ms late. If the thread is late by more than `LATE`,
+ * it wakes a second thread, which also sends until nothing is due, and sleeps otherwise.
  *
- * One mutex guards the heap and every stream. It is never held during a send: a stream that is being sent is `busy` and off the
- * heap, and `remove` waits for that (a send does not block, so not for long). All memory of a stream is made and freed under the
+ * One mutex guards the heap and every stream. It is never held during a send: a stream being sent is `busy` and off the heap,
+ * and `remove` waits for it (briefly, because a send does not block). The memory of a stream is allocated and freed under the
  * interpreter's lock; the threads only read and fill it.
  */
 #define _GNU_SOURCE
@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #ifndef SOURCE
-#define SOURCE 0LL /* The CRC-32 of this file, where the build tells it. */
+#define SOURCE 0LL /* The CRC-32 of this file, if the build passes it. */
 #endif
 typedef int64_t ns_t;
 enum { QUEUED, OVER, GONE, MOST_END = 2, MOST_CHUNKS = 64, FRAMING = 32, HANDS = 2, LATE = 100000 /* ns */ };
@@ -38,26 +38,26 @@ enum { QUEUED, OVER, GONE, MOST_END = 2, MOST_CHUNKS = 64, FRAMING = 32, HANDS =
 typedef struct Stream {
   PyObject_HEAD
   PyObject *owner, *keep;
-  struct Stream *next;                     /* in the list of those that are over */
+  struct Stream *next;                     /* in the list of finished streams */
   int fd, state, busy, complete, heap_at;
-  ns_t due, gap, *gaps;                    /* gaps: NULL where all are `gap` */
+  ns_t due, gap, *gaps;                    /* gaps: NULL if all equal `gap` */
   Py_ssize_t tokens, sent, chunks, ends, ended, text_bytes;
-  const char **texts, *first, *before, *after, *last, *end[MOST_END]; /* texts: those between the first and the last */
+  const char **texts, *first, *before, *after, *last, *end[MOST_END]; /* texts: between the first and the last */
   Py_ssize_t first_size, first_chunks, before_size, after_size, last_size, last_chunks, end_size[MOST_END];
   ns_t *stamps;
-  char *held;       /* room for a frame: what a connection did not take of it */
-  const char *rest; /* in `held`, or in an end */
+  char *held;       /* buffer for the part of a frame that a connection did not take */
+  const char *rest; /* points into `held` or into an end */
   Py_ssize_t rest_size;
 } Stream;
 
 typedef struct Sender Sender;
 
-typedef struct { /* A thread that sends. */
+typedef struct { /* A sending thread. */
   Sender *sender;
   pthread_t thread;
   int made;
   pid_t id;
-  ns_t at; /* when it sent last */
+  ns_t at; /* time of its last send */
   char *frame;
   Py_ssize_t frame_size;
 } Hand;
@@ -70,7 +70,7 @@ struct Sender {
   int open, stop, helping, told, event_fd;
   ns_t shared, armed;
   Stream **heap, *over, *over_last;
-  Py_ssize_t size, queued, capacity; /* on the heap, with those that are being sent, and what there is room for */
+  Py_ssize_t size, queued, capacity; /* on the heap; plus those being sent; allocated */
   Py_ssize_t frame_needed;
 };
 
@@ -108,14 +108,14 @@ static void heap_remove(Sender *self, Stream *s) {
   sift_down(self, last->heap_at);
 }
 
-/* Onto the heap, where there is room for every stream. */
+/* Push a stream; the heap has room for all of them. */
 static void heap_add(Sender *self, Stream *s) {
   put(self, self->size++, s);
   sift_up(self, s->heap_at);
   if (s->due < self->armed) pthread_cond_signal(&self->wake);
 }
 
-/* A stream, which is off the heap, leaves the threads: `take` gives it back. */
+/* Pass a stream that is off the heap back to Python, through `take`. */
 static void hand_back(Sender *self, Stream *s) {
   self->queued--;
   s->state = OVER, s->next = NULL;
@@ -129,7 +129,7 @@ static void hand_back(Sender *self, Stream *s) {
   }
 }
 
-/* Send some chunks of a stream in one write. False: not all of it went. */
+/* Send some chunks of a stream in one write. False if it was not sent completely. */
 static int send_chunks(Hand *hand, Stream *s, const char *bytes, Py_ssize_t size, Py_ssize_t chunks) {
   ns_t at = hand->at = now_ns();
   for (Py_ssize_t i = 0; i < chunks; i++) s->stamps[s->chunks++] = at;
@@ -142,7 +142,7 @@ static int send_chunks(Hand *hand, Stream *s, const char *bytes, Py_ssize_t size
   return 0;
 }
 
-/* The HTTP chunk of token i, neither the first nor the last, at `to`. Returns its size. */
+/* Write the HTTP chunk of token i, neither the first nor the last, to `to`. Returns its size. */
 static Py_ssize_t put_frame(Stream *s, char *to, Py_ssize_t i) {
   static const char DIGITS[] = "0123456789abcdef";
   const char *text = s->texts[i];
@@ -160,10 +160,10 @@ static Py_ssize_t put_frame(Stream *s, char *to, Py_ssize_t i) {
   return at - to;
 }
 
-/* What is due of a stream, without the mutex. Returns whether it goes on. */
+/* Send the due part of a stream, without the mutex. Returns whether it continues. */
 static int serve(Hand *hand, Stream *s) {
   Py_ssize_t i = s->sent;
-  if (i == s->tokens) { /* The ends come behind all tokens that are due. */
+  if (i == s->tokens) { /* The ends come after all due tokens. */
     if (!send_chunks(hand, s, s->end[s->ended], s->end_size[s->ended], 1)) return s->ended++, 0;
     return ++s->ended < s->ends;
   }
@@ -173,7 +173,7 @@ static int serve(Hand *hand, Stream *s) {
   return send_chunks(hand, s, hand->frame, put_frame(s, hand->frame, i), 1);
 }
 
-/* Send what is due within `early` ns, and then what is due. */
+/* Send everything due within `early` ns, and then everything due. */
 static void serve_due(Hand *hand, ns_t early) {
   Sender *self = hand->sender;
   ns_t limit = now_ns() + early;
@@ -306,7 +306,7 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *named)
   pthread_mutexattr_t kind;
   pthread_mutexattr_init(&kind);
 #ifdef __GLIBC__
-  pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ADAPTIVE_NP); /* It is held for less than it takes to sleep. */
+  pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ADAPTIVE_NP); /* It is held for less time than going to sleep takes. */
 #endif
   pthread_mutex_init(&self->lock, &kind);
   pthread_mutexattr_destroy(&kind);
@@ -317,13 +317,13 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *named)
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
   pthread_cond_init(&self->wake, &monotonic);
   pthread_condattr_destroy(&monotonic);
-  sigset_t all, before; /* Signals are for the threads of Python. */
+  sigset_t all, before; /* Signals belong to Python's threads. */
   sigfillset(&all), pthread_sigmask(SIG_SETMASK, &all, &before);
   self->open = 1;
   int failed = self->event_fd < 0 ? errno : start(self, &self->hands[0], run);
   cpu_set_t processors;
   int many = sched_getaffinity(0, sizeof processors, &processors) || CPU_COUNT(&processors) > 1;
-  if (!failed && many) start(self, &self->hands[1], run_helper); /* Without it one thread does it all. */
+  if (!failed && many) start(self, &self->hands[1], run_helper); /* Without it one thread sends everything. */
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (failed) {
     errno = failed;
@@ -375,7 +375,7 @@ static void Sender_dealloc(Sender *self) {
   Py_DECREF(type);
 }
 
-/* The gaps: none where all are the same object, which is the usual case. */
+/* Read the gaps: no array if all are the same object, the usual case. */
 static int read_gaps(Stream *s, PyObject *gaps) {
   Py_ssize_t n = PyTuple_Size(gaps), i = 1;
   if (n < 0) return 0;
@@ -391,7 +391,7 @@ static int read_gaps(Stream *s, PyObject *gaps) {
   return 1;
 }
 
-/* The texts in the middle: `known` has the JSON of each piece. The first and the last are bytes already. */
+/* Read the middle texts: `known` has the JSON of each piece. The first and the last are bytes already. */
 static int read_texts(Stream *s, PyObject *pieces, PyObject *known, Py_ssize_t *longest) {
   if (!(s->texts = malloc((s->tokens ? s->tokens : 1) * sizeof *s->texts))) { PyErr_NoMemory(); return 0; }
   for (Py_ssize_t i = 1; i < s->tokens - 1; i++) {
@@ -454,7 +454,7 @@ static PyObject *Sender_add(Sender *self, PyObject *args) {
     self->heap = more, self->capacity = capacity;
   }
   if (most > self->frame_needed) self->frame_needed = most;
-  Py_INCREF((PyObject *)s); /* The threads' own. */
+  Py_INCREF((PyObject *)s); /* The threads' reference. */
   self->queued++;
   heap_add(self, s);
   pthread_mutex_unlock(&self->lock);
@@ -473,7 +473,7 @@ static PyObject *Sender_end(Sender *self, PyObject *args) {
   if (!keep) return NULL;
   int failed = 0, taken = 0;
   pthread_mutex_lock(&self->lock);
-  /* Without ends the thread keeps a stream until its last token is sent, and looks for them once, under the mutex. */
+  /* Without ends the thread keeps a stream until its last token is sent, and checks for them once, under the mutex. */
   if (s->state == QUEUED && !s->ends) {
     failed = !read_ends(s, ends), taken = 1;
     PyObject *old = s->keep;
