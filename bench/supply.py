@@ -66,17 +66,17 @@ class Supply:
 def data_digests(config: RunConfig) -> dict[str, str]:
     """The SHA-256 of each file of data of the run and its classes, by the value of its setting. A pipe has none: it was
     read, and cannot be read again. Raises UsageError."""
-    settings = [config, *(one.config for one in config.classes)]
-    found: dict[str, str] = {}
+    configs = [config, *(run_class.config for run_class in config.classes)]
+    digests: dict[str, str] = {}
     for name, sign in DATA_FILES.items():
-        for value in (getattr(one, name) for one in settings):
-            if value is None or value in found or not value.startswith(sign):
+        for value in (getattr(each, name) for each in configs):
+            if value is None or value in digests or not value.startswith(sign):
                 continue
             path = Path(value.removeprefix(sign))
             try:
                 if path.is_file():
                     with path.open("rb") as file:
-                        found[value] = hashlib.file_digest(file, "sha256").hexdigest()
+                        digests[value] = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as e:
                 raise UsageError(f"{path} cannot be read ({e.strerror})") from e
-    return found
+    return digests

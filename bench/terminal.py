@@ -225,7 +225,11 @@ def _worker_lines(workers: tuple[WorkerHealth, ...]) -> list[str]:
 
 def _replica_lines(replicas: tuple[LiveReplica, ...]) -> list[str]:
     """A line for each of several replicas: the most failures first, then the slowest."""
-    worst = sorted(replicas, key=lambda one: (-one.failed, -(one.latency_ms or 0.0))) if len(replicas) > 1 else []
+    worst = (
+        sorted(replicas, key=lambda replica: (-replica.failed, -(replica.latency_ms or 0.0)))
+        if len(replicas) > 1
+        else []
+    )
     lines = []
     for replica in worst[:_REPLICAS_SHOWN]:
         latency = "-" if replica.latency_ms is None else f"{replica.latency_ms:.1f} ms"

@@ -195,7 +195,7 @@ def lost(stretches: Stretches, hour: Hour, replicas: int, draws: int, broken: se
     stretches.answers([*whole, *fewer])
     in_flight = tuple(stretches.asked[question].mean_in_flight for question in whole)
     holds = sum(stretches.asked[question].good for question in fewer) / draws
-    return Lost(in_flight, holds, min(broken, key=lambda one: one.start_s, default=None))
+    return Lost(in_flight, holds, min(broken, key=lambda hour: hour.start_s, default=None))
 
 
 def scaled(stretches: Stretches, most: int, cold_start_s: float, draws: Sequence[int]) -> Scaled:

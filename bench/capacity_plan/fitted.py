@@ -135,7 +135,7 @@ class FittedServer:
                 and (turned := _turned(objective, at_peak.value, row)) is not None
             ]
             if rows:
-                load, row, turned = max(rows, key=lambda found: abs(found[1].off or 0.0))
+                load, row, turned = max(rows, key=lambda item: abs(item[1].off or 0.0))
                 sentences.append(
                     f"{objective.text} {turned}: the profile's {NUMBERS[row.number]} {row.quantile} was {row.off:+.0%} off "
                     f"when {load.name} was replayed; see the warnings of the fit, or plan from a search of one replica "

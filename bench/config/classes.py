@@ -104,4 +104,4 @@ def _together(run: Settings, made: Settings, mode: str, traffic: TrafficClass, m
         if objective.part is not None
     ]
     # Messages about flags become messages about the keys of a class.
-    return [re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), problem) for problem in problems]
+    return [re.sub(r"--([a-z][a-z-]*)", lambda match: match[1].replace("-", "_"), problem) for problem in problems]

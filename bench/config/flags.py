@@ -106,7 +106,7 @@ _ARGPARSE_SAYS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^argument (\S+): ignored explicit argument ('.*')$", r"\1 takes no value (given: \2)"),
     (r"^argument (\S+): invalid choice: ('.*?')(?:, maybe you meant .*)? \(choose from (.*)\)$", _no_choice),
     (r"^argument (\S+): not allowed with argument (\S+)$", r"\1 and \2 cannot be combined"),
-    (r"^one of the arguments (.*) is required$", lambda said: f"give {' or '.join(said[1].split())}"),
+    (r"^one of the arguments (.*) is required$", lambda match: f"give {' or '.join(match[1].split())}"),
     (r"^the following arguments are required: action(, .*)?$", "name an action, for example ls"),
     (r"^the following arguments are required: shell$", "name a shell: bash, zsh, fish or tcsh"),
     (r"^the following arguments are required: (.*)$", r"missing: \1"),

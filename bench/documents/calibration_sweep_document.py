@@ -116,7 +116,7 @@ def _worst(row: SweepRow, stats: Sequence[str]) -> str:
     errors = [(metric, of[stat]) for metric, of in row.errors_ms.items() for stat in stats if stat in of]
     if not errors:
         return NOTHING
-    metric, error = max(errors, key=lambda found: abs(found[1]))
+    metric, error = max(errors, key=lambda item: abs(item[1]))
     return f"{signed(error)} ms ({TITLES[metric]})"
 
 

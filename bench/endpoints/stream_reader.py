@@ -91,7 +91,7 @@ class StreamReader(EventStream):
         if len(choices) < 2:
             return self._endpoint.kind_and_texts(choices[0] if choices else {})
         read = [self._endpoint.kind_and_texts(choice) for choice in choices]
-        bearing = [one for one in read if one[0] in TOKEN_KINDS or one[0] == "n"]
+        bearing = [choice for choice in read if choice[0] in TOKEN_KINDS or choice[0] == "n"]
         if not bearing:
             return read[0]
         first = bearing[0][0]

@@ -203,4 +203,4 @@ def _bins(rows: Rows, fitted: Array) -> tuple[Residuals, ...]:
 def worst_bin(bins: Sequence[Residuals]) -> Residuals | None:
     """The batch sizes with the largest median residual. Returns None if no bin has enough rows."""
     enough = [row for row in bins if row.rows >= _LEAST_IN_BIN]
-    return max(enough, key=lambda one: abs(one.p50)) if enough else None
+    return max(enough, key=lambda row: abs(row.p50)) if enough else None

@@ -107,7 +107,7 @@ def _class_source(run_class: RunClass, run: RunConfig, tokenizer: Tokenizer | No
 
     class_tokenizer = tokenizer if _needs_tokenizer(run_class.config) else None
     try:
-        source = _source_of(run_class.config, class_tokenizer, salt, one=run_class, first=0, step=1)
+        source = _source_of(run_class.config, class_tokenizer, salt, run_class=run_class, first=0, step=1)
     except UsageError as e:
         raise UsageError([f"--mix: class {run_class.name}: {problem}" for problem in e.problems]) from e
     drawn = () if run_class.config.models is None else run_class.config.models.names
@@ -120,7 +120,7 @@ def _source_of(
     tokenizer: Tokenizer | None,
     salt: str | None,
     *,
-    one: RunClass | None = None,
+    run_class: RunClass | None = None,
     first: int,
     step: int,
 ) -> Source[Any]:
@@ -137,7 +137,7 @@ def _source_of(
         raise UsageError(e.problems) from e
     except OSError as e:
         raise UsageError(f"--dataset: {config.dataset} cannot be read ({e.strerror})") from e
-    return _changed(source, config, tokenizer, salt, one, first=first, step=step)
+    return _changed(source, config, tokenizer, salt, run_class, first=first, step=step)
 
 
 def _changed(

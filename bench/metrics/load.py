@@ -222,13 +222,13 @@ def _late_ends(columns: Columns) -> LateEnds | None:
     return LateEnds(mean_ms=open_ms / int(rows.sum()), share=open_ms / total_ms)
 
 
-def piles_up(facts: RunFacts, columns: Columns, found: Backlog | None) -> bool:
-    """Whether a longer run would have longer latencies: its requests pile up (`found`), or all are sent at once."""
+def piles_up(facts: RunFacts, columns: Columns, trend: Backlog | None) -> bool:
+    """Whether a longer run would have longer latencies: its requests pile up (`trend`), or all are sent at once."""
     if facts.mode == "throughput":
         return facts.max_concurrency is None
     if facts.open_loop and len(columns) > 1 and rate(columns.intended) is None:
         return True
-    return found is not None and found.rises
+    return trend is not None and trend.rises
 
 
 def backlog(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> Backlog | None:

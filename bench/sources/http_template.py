@@ -122,7 +122,7 @@ def parse_template(text: str) -> BodyTemplate:
     """Parse a template. Raises ValueError for a function that is written wrongly."""
     texts, places, at = [], [], 0
     is_json = _is_json(_PLACE.sub("0", text))
-    strings = [match.span() for match in _STRING.finditer(_PLACE.sub(lambda found: "0" * len(found[0]), text))]
+    strings = [match.span() for match in _STRING.finditer(_PLACE.sub(lambda match: "0" * len(match[0]), text))]
     for match in _PLACE.finditer(text):
         texts.append(text[at : match.start()])
         at = match.end()

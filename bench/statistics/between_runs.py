@@ -168,7 +168,7 @@ def welch(
     if not within:
         return between
     inside = _difference(d, within, _KNOWN_DEGREES, ratio)
-    return replace(max(between, inside, key=lambda one: one.high - one.low), p=max(between.p, inside.p))
+    return replace(max(between, inside, key=lambda d: d.high - d.low), p=max(between.p, inside.p))
 
 
 def batches(values: Sequence[float], statistic: Callable[[Sequence[float]], float], act: float) -> list[float] | None:

@@ -214,10 +214,10 @@ class Watch:
         """The scrapes before the load. Pages without metrics are dropped."""
         sources: list[Source] = []
         problems: list[str] = []
-        found: set[tuple[str, str | None]] = set()
+        places: set[tuple[str, str | None]] = set()
         for source in self._sources:
             place = source.page.url.replace(METRICS_OF_TRTLLM, METRICS), source.page.address
-            if source.page.looked_for and place in found:
+            if source.page.looked_for and place in places:
                 continue  # The server has the metrics on its usual page.
             scrape, line = source.scrape()
             lacks = source.lacks(scrape)
@@ -226,7 +226,7 @@ class Watch:
                 problems.append(f"{flag}: {source.url} {lacks}")
             if scrape.error is None and (lacks is None or not source.page.looked_for):
                 sources.append(source)
-                found.add(place)
+                places.add(place)
                 self._write(source, line)
         self._sources = sources
         if any(not source.page.gpu for source in sources):

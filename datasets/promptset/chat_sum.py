@@ -68,8 +68,8 @@ def chat_sum(tokenizer: Tokenizer) -> ChatSum:
     """
     bank = bank_of_chats(tokenizer)
     chance = stream(0, "chat sum")
-    one, two = [16], [16, 16]
-    first, second = tokenizer.count_chats([_chat(bank, one, [], None, chance), _chat(bank, two, [16], None, chance)])
+    chats = [_chat(bank, [16], [], None, chance), _chat(bank, [16, 16], [16], None, chance)]
+    first, second = tokenizer.count_chats(chats)
     opening = first - 16
     turn = second - first - 32
     head = _head(tokenizer, bank, [])

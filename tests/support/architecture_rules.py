@@ -466,6 +466,9 @@ TIES = (
 )
 """Files of bench that name the type of their owner: the file, and the owner's file. No other file does."""
 
+EMPTY_NAMES = frozenset({"found", "one", "said", "told"})
+"""Names of variables and parameters that do not say what the value is."""
+
 MOST_LINES = 60
 """Of a function, with its signature and docstring."""
 MOST_PARAMETERS = 8

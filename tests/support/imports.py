@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
-from tests.support.architecture_rules import COMPOSERS, FOR_ALL, LAYER_OF, MAY_IMPORT, PACKAGES
+from tests.support.architecture_rules import COMPOSERS, EMPTY_NAMES, FOR_ALL, LAYER_OF, MAY_IMPORT, PACKAGES
 from tests.support.function_sizes import FunctionSize, sizes_in
 
 
@@ -277,6 +277,20 @@ def forbidden_uses(modules: Mapping[str, str], forbidden: set[str], home: str) -
         if module.rpartition(".")[2] != home
         for name in sorted(module_of(source).uses & forbidden)
     ]
+
+
+def empty_names(modules: Mapping[str, str]) -> list[str]:
+    """Where a variable or a parameter of these modules has one of EMPTY_NAMES. Fields of results may: files have them."""
+    return [
+        f"{module}:{node.lineno}: {name}"
+        for module, source in modules.items()
+        for tree in [ast.parse(source)]
+        for fields in [{id(s.target) for of in ast.walk(tree) if isinstance(of, ast.ClassDef) for s in of.body
+                        if isinstance(s, ast.AnnAssign)}]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Name, ast.arg)) and id(node) not in fields
+        and (name := node.id if isinstance(node, ast.Name) else node.arg) in EMPTY_NAMES
+    ]  # fmt: skip
 
 
 def function_sizes(modules: Mapping[str, str]) -> list[FunctionSize]:

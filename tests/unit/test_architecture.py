@@ -23,6 +23,7 @@ from tests.support.imports import (
     arrows_upwards,
     circle,
     circles,
+    empty_names,
     forbidden_uses,
     function_sizes,
     inside,
@@ -117,6 +118,12 @@ def test_the_rooms_of_the_mock_stand_above_each_other() -> None:
     # Only for the type checker: these two name the class whose fields they read.
     rooms["mockserver.combinations"].discard("mockserver.config")
     assert circles({room: others - {room} for room, others in rooms.items()}) == []
+
+
+def test_names_say_what_a_value_is() -> None:
+    assert empty_names(sources()) == [], "give it the noun for what it holds: problems, record, sentence"
+    planted = {"m": "def f(one: int) -> None:\n    found = [told for told in (one,)]\n    x.said = found_too = 1"}
+    assert [where.partition(" ")[2] for where in empty_names(planted)] == ["one", "found", "told", "told", "one"]
 
 
 def test_functions_are_short() -> None:

@@ -34,7 +34,7 @@ class Http(BaseModel):
         "format of --dataset: bodies, Base64 of bodies, vegeta's JSON targets, a HAR file, curl commands, or columns",
         metavar="|".join(("auto", *ROW_FORMATS)),
     )
-    expect: Annotated[Many, AfterValidator(lambda v: tuple(values.expectation(one) for one in v))] = option(
+    expect: Annotated[Many, AfterValidator(lambda v: tuple(values.expectation(text) for text in v))] = option(
         (),
         "conditions of a success: status=200|404, json:$.ok=true, text:WORDS; may be repeated",
         metavar="SPEC",

@@ -24,12 +24,12 @@ _WHY = """因为天气变了 所以大家都很高兴 但是没有人注意到 �
 def unit(rng: Random) -> str:
     """One sentence."""
 
-    def one(of: list[str]) -> str:
+    def pick(of: list[str]) -> str:
         return of[int(rng.random() * len(of))]
 
-    order = [one(_WHEN), one(_WHO)] if rng.random() < 0.5 else [one(_WHO), one(_WHEN)]
-    sentence = "".join([*order, one(_WHERE), one(_DID), one(_HOW), one(_THINGS)])
-    return f"{sentence}，{one(_WHY)}。" if rng.random() < 0.5 else f"{sentence}。"
+    order = [pick(_WHEN), pick(_WHO)] if rng.random() < 0.5 else [pick(_WHO), pick(_WHEN)]
+    sentence = "".join([*order, pick(_WHERE), pick(_DID), pick(_HOW), pick(_THINGS)])
+    return f"{sentence}，{pick(_WHY)}。" if rng.random() < 0.5 else f"{sentence}。"
 
 
 CHINESE = TextKind(unit, glue="", fill_open="", heading_close="。", own_words=True)

@@ -16,21 +16,21 @@ _OPERATORS = "+ - * // %".split()
 def unit(rng: Random) -> str:
     """One function, followed by an empty line."""
 
-    def one(of: list[str]) -> str:
+    def pick(of: list[str]) -> str:
         return of[int(rng.random() * len(of))]
 
-    verb, noun, other = one(_VERBS), one(_NOUNS), one(_NOUNS)
+    verb, noun, other = pick(_VERBS), pick(_NOUNS), pick(_NOUNS)
     number, limit = int(rng.random() * 100), int(rng.random() * 4096)
-    head = f"def {verb}_{noun}({noun}: {one(_TYPES)}, {other}s: list[int]) -> {one(_TYPES)}:".replace(",int", ", int")
+    head = f"def {verb}_{noun}({noun}: {pick(_TYPES)}, {other}s: list[int]) -> {pick(_TYPES)}:".replace(",int", ", int")
     bodies = [
         f'if {noun} is None:\n    raise ValueError("no {noun} to {verb}")\nreturn {noun}',
-        f"result = [{other} {one(_OPERATORS)} {number} for {other} in {other}s if {other} < {limit}]\nreturn result",
+        f"result = [{other} {pick(_OPERATORS)} {number} for {other} in {other}s if {other} < {limit}]\nreturn result",
         f"for i, {other} in enumerate({other}s):\n    if {other} == {number}:\n        return i\nreturn -1",
-        f'total = sum({other}s)\nprint(f"{noun}: {{total:.{number % 4}f}}")\nreturn total {one(_OPERATORS)} {limit}',
+        f'total = sum({other}s)\nprint(f"{noun}: {{total:.{number % 4}f}}")\nreturn total {pick(_OPERATORS)} {limit}',
         f"with open({noun}_path) as file:\n    {other}s = json.load(file)[{number}:]\nreturn {verb}({other}s)",
-        f"while len({other}s) > {limit}:\n    {other}s.pop({number % 3})  # {one(_VERBS)} {one(_NOUNS)}\nreturn {noun}",
+        f"while len({other}s) > {limit}:\n    {other}s.pop({number % 3})  # {pick(_VERBS)} {pick(_NOUNS)}\nreturn {noun}",
     ]
-    body = "\n".join(f"    {line}" for line in one(bodies).splitlines())
+    body = "\n".join(f"    {line}" for line in pick(bodies).splitlines())
     return f"{head}\n{body}\n"
 
 

@@ -30,15 +30,15 @@ even though the plan had failed|as soon as the doors opened""")
 def unit(rng: Random) -> str:
     """One sentence."""
 
-    def one(of: list[str]) -> str:
+    def pick(of: list[str]) -> str:
         return of[int(rng.random() * len(of))]
 
-    sentence = f"{one(_PEOPLE)} {one(_DID)} the {one(_HOW)} {one(_THINGS)} {one(_WHERE)}"
+    sentence = f"{pick(_PEOPLE)} {pick(_DID)} the {pick(_HOW)} {pick(_THINGS)} {pick(_WHERE)}"
     tail = rng.random()
     if tail < 0.4:
-        sentence += f" {one(_WHY)}"
+        sentence += f" {pick(_WHY)}"
     elif tail < 0.6:
-        sentence += f", and {one(_PEOPLE).lower()} {one(_DID)} the {one(_THINGS)}"
+        sentence += f", and {pick(_PEOPLE).lower()} {pick(_DID)} the {pick(_THINGS)}"
     return f"{sentence}."
 
 

@@ -18,15 +18,15 @@ _TAGS = "new urgent export legacy beta mobile partner trial audit".split()
 def unit(rng: Random) -> str:
     """One record."""
 
-    def one(of: list[str]) -> str:
+    def pick(of: list[str]) -> str:
         return of[int(rng.random() * len(of))]
 
-    record: dict[str, object] = {"id": int(rng.random() * 1_000_000), "name": one(_NAMES), "city": one(_CITIES)}
+    record: dict[str, object] = {"id": int(rng.random() * 1_000_000), "name": pick(_NAMES), "city": pick(_CITIES)}
     shape = rng.random()
     if shape < 0.5:
-        record |= {"status": one(_STATES), "amount": round(rng.random() * 5000, 2)}
+        record |= {"status": pick(_STATES), "amount": round(rng.random() * 5000, 2)}
     else:
-        record |= {"tags": [one(_TAGS), one(_TAGS)], "verified": rng.random() < 0.5}
+        record |= {"tags": [pick(_TAGS), pick(_TAGS)], "verified": rng.random() < 0.5}
     if shape < 0.3:
         record["updated_at"] = (
             f"2025-{1 + int(rng.random() * 12):02}-{1 + int(rng.random() * 28):02}T{int(rng.random() * 24):02}:00:00Z"

@@ -74,7 +74,7 @@ def _option(word: str) -> tuple[str | None, str | None]:
 def _words(command: str) -> list[str]:
     """The words after `curl`, by the rules of a shell."""
     text = re.sub(r"\\\n", " ", command.strip().removeprefix("$ "))
-    lexer = shlex.shlex(_ANSI.sub(lambda found: shlex.quote(_unescaped(found[1])), text), posix=True)
+    lexer = shlex.shlex(_ANSI.sub(lambda match: shlex.quote(_unescaped(match[1])), text), posix=True)
     lexer.whitespace_split = True
     lexer.commenters = "#"
     try:

@@ -255,7 +255,7 @@ def _joined(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 def _sample(recorded: Recorded) -> Sample:
     parts = urlsplit(recorded.url)
-    path = re.sub(r"[^!-~]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), parts.path or "/")
+    path = re.sub(r"[^!-~]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), parts.path or "/")
     query = f"?{parts.query}" if parts.query else ""
     request = HttpRequest(recorded.body, recorded.method, path + query, recorded.think_time_s)
     return Sample(http=request, headers=recorded.headers, session=recorded.session)

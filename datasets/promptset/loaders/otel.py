@@ -174,7 +174,7 @@ class _Node:
 def _forest(spans: Sequence[Row]) -> list[_Node]:
     """The root spans of a file, each with its descendants. A span that is its own ancestor is a root. Spans deeper than
     _MOST_DEPTH become siblings of their parent."""
-    nodes = {span["span"]: _Node(span) for span in sorted(spans, key=lambda one: (one["start_s"], one["end_s"]))}
+    nodes = {span["span"]: _Node(span) for span in sorted(spans, key=lambda row: (row["start_s"], row["end_s"]))}
     roots: list[_Node] = []
     for node in nodes.values():
         above: list[_Node] = []
@@ -236,7 +236,7 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
     roots = _forest(spans)
     for root in roots:
         _mark(root)
-    ordered = sorted(((node, agent) for node, agent in _walk(roots, None, 0)), key=lambda one: one[0].start_s)
+    ordered = sorted(((node, agent) for node, agent in _walk(roots, None, 0)), key=lambda item: item[0].start_s)
     nodes = [(node, agent) for node, agent in ordered if node.call]
     if not nodes:
         return None

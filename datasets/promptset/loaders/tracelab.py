@@ -83,7 +83,7 @@ class _Round:
         outputs = [at for at, kind in events if kind in _OUTPUTS]
         first = min(outputs, default=None)
         inputs = [(at, kind) for at, kind in events if kind in _INPUTS and (first is None or at <= first)]
-        asked = max(inputs, key=lambda one: one[0], default=None)
+        asked = max(inputs, key=lambda item: item[0], default=None)
         self.sent_s: float | None = first if asked is None else asked[0]
         self.asked_by: str | None = None if asked is None else asked[1]
         self.ended_s: float | None = max(outputs, default=self.sent_s)
@@ -98,7 +98,7 @@ def _read(key: str, rows: Sequence[Row]) -> RecordedSession | None:
     before: _Round | None = None
     begins_s: float | None = None
     at_s = 0.0
-    for number, row in enumerate(sorted(rows, key=lambda one: one["round_index"])):
+    for number, row in enumerate(sorted(rows, key=lambda row: row["round_index"])):
         this = _Round(row)
         pause: Literal["human", "tool"] | None = None
         pause_s = 0.0

@@ -288,7 +288,7 @@ def _cached(calls: tuple[Call, ...], made: SessionText, begun: array[int] | None
     seen = SentPrefixes()
     whole: set[tuple[SharedPath, int]] = set()
     beside: list[int] = []
-    for number in sorted(range(len(calls)), key=lambda one: (begins[one], one)):
+    for number in sorted(range(len(calls)), key=lambda call: (begins[call], call)):
         call = calls[number]
         for earlier in [*beside]:
             if begins[earlier] < begins[number] or behind[number] >> earlier & 1:
