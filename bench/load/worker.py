@@ -49,8 +49,8 @@ MOST_AHEAD, MOST_AHEAD_BYTES = 200_000, 512 * 1024 * 1024
 CONNECTIONS_AHEAD = 512
 """The most connections made before sessions with sub-agents or an open loop."""
 AHEAD_S = 0.25
-"""Before an open loop, connections are made for the arrivals of this time, and others when they are needed. A server that
-gives each connection a thread, such as llama.cpp's, answers nobody else while its threads wait for idle connections."""
+"""An open loop starts with connections for the arrivals of this time and makes others as it needs them. A server with a
+thread for each connection, such as llama.cpp's, answers no other client while its threads wait on idle connections."""
 
 
 def connections_ahead(share: WorkerShare, at_once: int, room: int, requests: int | None, arrivals: int = 0) -> int:

@@ -31,8 +31,8 @@ OUTCOMES = tuple(Outcome)
 """`RecordTable.outcome` contains indices into this tuple."""
 _NUMBER_OF = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 NOT_JUDGED = frozenset({Outcome.INTERRUPTED, Outcome.CANCELLED})
-"""Requests that nobody can call good or bad: the end of the run, or their user as planned, came before their own. A dropped
-one was due, and was not served."""
+"""Outcomes that do not show whether a request was good: the run ended first, or its user cancelled as planned. A dropped
+request is judged: it was due and not served."""
 OK, DROPPED, CANCELLED = (_NUMBER_OF[outcome] for outcome in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED))
 _IS_KIND, _IS_AUDIO, _IS_TOKEN, _IS_IMAGE = (
     np.isin(np.arange(256), [ord(kind) for kind in kinds]) for kinds in (KINDS, "a", TOKEN_KINDS, IMAGE_KIND)
