@@ -64,8 +64,8 @@ class Supply:
 
 
 def data_digests(config: RunConfig) -> dict[str, str]:
-    """The SHA-256 of each file of data of the run and its classes, by the value of its setting. A pipe has none: it was
-    read, and cannot be read again. Raises UsageError."""
+    """The SHA-256 of each data file of the run and its classes, by the value of its setting. A pipe has none, because it
+    cannot be read twice. Raises UsageError."""
     configs = [config, *(run_class.config for run_class in config.classes)]
     digests: dict[str, str] = {}
     for name, sign in DATA_FILES.items():

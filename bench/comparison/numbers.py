@@ -106,8 +106,8 @@ _EXPLORED = (
 
 
 def values_lacking(number: Number, sides: Sequence[float]) -> str | None:
-    """Why runs do not show that a quantile stayed as it is, in words: a side holds too few independent values, of which none
-    may be the one in a hundred that is slow. Returns None if they are enough."""
+    """Why runs do not show that a quantile stayed the same: a side has so few independent values that perhaps none lies
+    beyond the quantile. Returns None if they are enough."""
     if number.stat not in QUANTILES:
         return None
     there, needed = min(sides), values_needed(QUANTILES[number.stat])

@@ -89,8 +89,8 @@ def workload_of(run: MeasuredRun) -> dict[str, object]:
 
 
 def data_names(files: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """What to call a file of data, by the SHA-256 of its content: its path, and the digest too where its content alone tells
-    it from another. `files` are the digests by path of each run."""
+    """The name of each data file, by the SHA-256 of its content: its path, followed by the digest if another content has the
+    same path. `files` has the digests of each run by path."""
     names: dict[str, str] = {}
     for path, digest in chain.from_iterable(each.items() for each in files):
         names.setdefault(digest, path)
@@ -102,7 +102,8 @@ def data_names(files: Iterable[Mapping[str, str]]) -> dict[str, str]:
 
 
 def by_content(workload: Mapping[str, object], files: Mapping[str, str], names: Mapping[str, str]) -> dict[str, object]:
-    """A workload whose files of data are called by their content, as far as a run knows it (`files`)."""
+    """The workload with the name of each data file's content (`names`) in place of its path, if the run knows its digest
+    (`files`)."""
 
     def called(name: str, value: object) -> object:
         if isinstance(value, Mapping):  # A class of traffic, or all of them.

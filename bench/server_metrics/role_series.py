@@ -259,7 +259,7 @@ def _of_requests(key: str) -> str:
 
 
 def _each_once(samples: dict[str, float]) -> dict[str, float]:
-    """Of samples that several ranks say of the same requests, that of the first rank."""
+    """The samples without duplicates: if several ranks report the same requests, the sample of the first rank."""
     firsts = {_of_requests(key): key for key in sorted(samples, reverse=True)}
     return samples if len(firsts) == len(samples) else {key: samples[key] for key in firsts.values()}
 
