@@ -142,6 +142,7 @@ class SocketServer:
                 number += 1
                 for data in self._script(said):
                     if data == CLOSE:
+                        _end(one)
                         return
                     before = time.monotonic_ns()
                     one.sendall(data)
@@ -164,6 +165,14 @@ def accepting(head: bytes) -> bytes:
         + accept
         + b"\r\n\r\n"
     )
+
+
+def _end(one: socket.socket) -> None:
+    """End this side, and read until the client has ended its own: to close with something unread (an answer to a ping,
+    say) would reset the connection."""
+    socket.socket.shutdown(one, socket.SHUT_WR)
+    while one.recv(65_536):
+        pass
 
 
 def _exactly(one: socket.socket, size: int) -> bytes | None:
