@@ -7,6 +7,7 @@
   quiet  nothing beside the tests
   busy   a loop that computes on each core
   stops  each second a third of the tests' processes is stopped for 50 to 600 ms (SIGSTOP)
+  pauses the code of tests with sockets stands still at random lines (tests/support/pauses.py); not among the 20
 
 Each run has a line in the log, a file of the project (JSON: when, commit, condition, seed, what failed, what passed
 only on a retry, minutes, and whether the tests marked `long` were included: TRUELOAD_WITHOUT_LONG=1 leaves them out, as
@@ -35,6 +36,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LOG = ROOT / "tests" / "steadiness.jsonl"
 WANTED = {"quiet": 8, "busy": 6, "stops": 6}
+CONDITIONS = (*WANTED, "pauses")
+PAUSES = "TRUELOAD_TEST_PAUSES"
+"""The seed of `pauses`, in the environment of the tests."""
 MARK = "TRUELOAD_TEST_STEADINESS"
 """Set in the environment of the tests, and inherited by what they start: it identifies the processes to stop."""
 LEFT_ALONE = "TRUELOAD_TEST_STEADINESS_LEAVES"
@@ -82,8 +86,8 @@ def plan_of(text: str) -> dict[str, int]:
     plan = {}
     for part in text.split(","):
         condition, _, n = part.partition("=")
-        if condition not in WANTED or not n.isdigit():
-            raise argparse.ArgumentTypeError(f"{part!r} is not CONDITION=N with one of {', '.join(WANTED)}")
+        if condition not in CONDITIONS or not n.isdigit():
+            raise argparse.ArgumentTypeError(f"{part!r} is not CONDITION=N with one of {', '.join(CONDITIONS)}")
         plan[condition] = int(n)
     return plan
 
@@ -105,6 +109,8 @@ def one_run(condition: str, seed: int, tests: Sequence[str]) -> dict:  # type: i
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryDirectory() as stopped:
         environment = {**os.environ, MARK: str(os.getpid()), LEFT_ALONE: stopped}
+        if condition == "pauses":
+            environment[PAUSES] = str(seed)
         command = ["scripts/test", "--shuffle", str(seed), *tests]
         run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
         with run, stress(condition, seed, Path(stopped)):

@@ -20,6 +20,7 @@ from tests.support.heavy import function_of, listed
 from tests.support.in_parallel import Units, place_of, processors, tell_less
 from tests.support.last_lines import Ended, both
 from tests.support.learned import give, take
+from tests.support.pauses import PAUSES, Pauses
 from tests.support.timing import failed_tries, forget_the_last_try, last_words, passed_again
 
 # The duration of an example depends on the machine. A test that needs more than 50 examples sets its own number.
@@ -83,6 +84,8 @@ def pytest_configure(config: pytest.Config) -> None:
         (sender,) = (plugin for plugin in config.pluginmanager.get_plugins() if hasattr(plugin, "sendevent"))
         tell_less(sender)
         collect_later(config, sender)
+    if PAUSES in os.environ and config.getoption("timing") != "only":
+        config.pluginmanager.register(Pauses(os.environ[PAUSES]))
     missing = [arg for arg in config.args if not Path(arg.partition("::")[0]).exists()]
     if missing:
         raise pytest.UsageError(f"file or directory not found: {', '.join(missing)}")

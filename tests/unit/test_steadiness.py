@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import importlib.util
 import json
 import os
@@ -11,12 +13,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import cast
 
 import pytest
 
-from tests.support import stopped
+from tests.support import pauses, stopped
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,3 +144,69 @@ def test_what_a_test_has_stopped_is_not_woken(
         assert list(tmp_path.iterdir()) == []
         ours.communicate("\n")
     assert ours.returncode == 0
+
+
+def paused(monkeypatch: pytest.MonkeyPatch, call: Callable[[], object], folder: Path) -> list[float]:
+    """The pauses of a call whose tests are in this folder, if there is one before every line."""
+    slept: list[float] = []
+    monkeypatch.setattr(pauses, "PAUSING", (f"{folder}/",))
+    monkeypatch.setattr(pauses, "SHARE", 1.0)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    sections: list[tuple[str, str, str]] = []
+    item = SimpleNamespace(
+        path=Path(__file__), nodeid="a", add_report_section=lambda *section: sections.append(section)
+    )
+    running = pauses.Pauses("1").pytest_runtest_call(cast(pytest.Item, item))
+    next(running)
+    try:
+        call()
+    finally:
+        with contextlib.suppress(StopIteration):
+            running.send(None)
+    assert bool(slept) == (sections != [] and "test_steadiness.py:" in sections[0][2])
+    return slept
+
+
+def three_lines() -> int:
+    one = 1
+    two = one + 1
+    return two
+
+
+async def three_lines_of_a_loop() -> int:
+    return three_lines()
+
+
+def in_a_thread(call: Callable[[], object]) -> None:
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+def test_the_code_of_a_test_pauses_between_its_lines_in_each_thread_and_not_in_an_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = Path(__file__).parent
+    slept = paused(monkeypatch, three_lines, here)
+    assert len(slept) == 3
+    assert all(pauses.SHORTEST_S <= pause_s <= pauses.LONGEST_S for pause_s in slept)
+    assert slept == paused(monkeypatch, three_lines, here), "the seed and the test decide"
+    assert len(paused(monkeypatch, lambda: in_a_thread(three_lines), here)) > 3
+    assert len(paused(monkeypatch, lambda: asyncio.run(three_lines_of_a_loop()), here)) == 1
+    assert paused(monkeypatch, three_lines, here / "elsewhere") == []
+    monkeypatch.setattr(pauses, "MOST_S", pauses.SHORTEST_S)
+    assert len(paused(monkeypatch, three_lines, here)) == 1
+
+
+@pytest.mark.processes
+def test_the_seed_of_pauses_reaches_the_tests(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "scripts").mkdir()
+    program = tmp_path / "scripts" / "test"
+    program.write_text(f'#!/bin/sh\necho "${{{pauses.PAUSES}-0}} passed"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(script, "ROOT", tmp_path)
+    monkeypatch.setattr(script, "commit", lambda: "a")
+    assert script.one_run("pauses", 41, [])["passed"] == 41
+    assert script.one_run("quiet", 41, [])["passed"] == 0
