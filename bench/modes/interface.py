@@ -264,7 +264,12 @@ class UsersMode(Mode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         supply = numbering.supply(source, encode)
-        return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share)))
+        # Without this, all users would send at once, and the warm-up requests would be among the measured ones.
+        ends_first = share.warmup_requests if self.all_at_once else 0
+        return WorkerLoad(
+            supply,
+            lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share), ends_first=ends_first),
+        )
 
     def user_changes(self, share: WorkerShare) -> Iterator[tuple[int, int]]:
         """When users of the share start and stop: offsets in ns from the start, and the number of users from then on."""
