@@ -88,7 +88,7 @@ def refuse_other_loads(settings: Sequence[dict[str, object]], allow: Sequence[st
         if name not in allow and any(value != values[0] for value in values):
             shown = " against ".join(text_of(name, value) for value in values)
             problems.append(
-                f"{name} differs ({shown}), so that the runs could not be compared: make it equal, or say --allow {name}"
+                f"{name} differs ({shown}), so that the runs could not be compared: make it equal, or add --allow {name}"
             )
     if problems:
         raise UsageError(problems)

@@ -146,8 +146,8 @@ def refuse_other_loads(differences: Sequence[Variation], sides: Sequence[Side]) 
         names = ",".join(variation.name for variation in wrong)
         who = " and ".join(side.name for side in sides)
         raise UsageError(
-            f"{who} cannot be compared: they differ in {_list_of(wrong)}. Compare runs of the same load; where that is the "
-            f"change that you mean to measure, say --allow {names}"
+            f"{who} cannot be compared: they differ in {_list_of(wrong)}. If you mean to measure this change, add "
+            f"--allow {names}"
         )
 
 

@@ -206,7 +206,7 @@ class Comparer:
         sentences = re.sub(
             r"\b[AB]\b(?= (?:and|cannot|\())|(?<=and )B\b", lambda match: f"“{names[match[0]]}”", sentences
         )
-        return re.sub(r", say --allow \S+$", ", compare them all the same", sentences)
+        return re.sub(r", add --allow \S+$", ", compare them all the same", sentences)
 
 
 def _to_allow(message: str) -> tuple[str, ...]:

@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 class ClosedLoop:
     """`planned` counts requests that a user was ready to send, `sent` requests handed to the transport, `done` records."""
 
-    def __init__(self, supply: Supply, sending: Sending, *, changes: Iterator[tuple[int, int]]) -> None:
-        """`changes`: offsets in ns from the start, rising, and the number of users from then on."""
+    def __init__(
+        self, supply: Supply, sending: Sending, *, changes: Iterator[tuple[int, int]], ends_first: int = 0
+    ) -> None:
+        """`changes`: offsets in ns from the start, rising, and the number of users from then on. `ends_first`: the number
+        of requests that must have ended before any other is sent."""
         self._supply = supply
         self._sending = sending
         self._users = Users(sending, changes, self._user_free)
+        self._ends_first = ends_first
+        self._held = 0
+        """Users who wait for the end of these requests."""
         self.planned = self.sent = self.done = 0
 
     async def run(self, start_ns: int) -> None:
@@ -46,6 +52,9 @@ class ClosedLoop:
         if self._supply.stock.must_wait and not self._sending.stop.stopped:
             self._supply.stock.when_made(intended_ns, lambda: self._user_free(intended_ns))
             return
+        if self._ends_first and self.sent == self._ends_first and self._sending.in_flight.now:
+            self._held += 1
+            return
         phase = self._sending.stop.next_phase(intended_ns)
         if phase is None:
             self._check_end()
@@ -59,6 +68,10 @@ class ClosedLoop:
 
     def _answered(self, end_ns: int, whole: bool) -> None:
         self._sending.in_flight.end(end_ns)
+        if not self._sending.in_flight.now:
+            held, self._held = self._held, 0
+            for _ in range(held):
+                self._user_free(end_ns)
         if self._users.stays(end_ns):
             self._user_free(end_ns)
 

@@ -18,7 +18,7 @@ from bench.load.active_load import ActiveLoad, ReadyWorker
 from bench.load.feed import FeedProcess, ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.machine import preflight
-from bench.modes.interface import Expected, Mode, Numbering
+from bench.modes.interface import Expected, Mode, Numbering, UsersMode
 from bench.run_files.run_directory import LineLog, shard_names
 from promptset.errors import SpecError
 from promptset.tokens import SERVER
@@ -49,24 +49,27 @@ MOST_AHEAD, MOST_AHEAD_BYTES = 200_000, 512 * 1024 * 1024
 CONNECTIONS_AHEAD = 512
 """The most connections made before sessions with sub-agents or an open loop."""
 AHEAD_S = 0.25
-"""An open loop starts with connections for the arrivals of this time and makes others as it needs them. A server with a
-thread for each connection, such as llama.cpp's, answers no other client while its threads wait on idle connections."""
+"""A load starts with connections for the arrivals or users of this time and makes others as it needs them. A server with
+a thread for each connection, such as llama.cpp's, answers no other client while its threads wait on idle connections."""
 
 
-def connections_ahead(share: WorkerShare, at_once: int, room: int, requests: int | None, arrivals: int = 0) -> int:
-    """Connections to make before the load: one for each user, or for so many `arrivals` of an open loop. For the `at_once`
-    requests of a session with sub-agents, as many as are likely to be needed. Never more than there are `requests`, if
-    their number is known."""
+def connections_ahead(share: WorkerShare, at_once: int, room: int, requests: int | None, due: int) -> int:
+    """Connections to make before the load: one for each user or arrival that is `due` soon. For the `at_once` requests
+    of a session with sub-agents, as many as are likely to be needed. Never more than there are `requests`, if their
+    number is known."""
     if share.users is not None:
-        needed = max(share.users, min(share.users * at_once, CONNECTIONS_AHEAD, room))
+        needed = max(due, min(due * at_once, CONNECTIONS_AHEAD, room))
     else:
         most = min(CONNECTIONS_AHEAD, room) if share.cap is None else share.cap
-        needed = min(most, max(1, arrivals * at_once))
+        needed = min(most, max(1, due * at_once))
     return needed if requests is None else min(needed, requests)
 
 
-def arrivals_ahead(load: Mode, share: WorkerShare) -> int:
-    """The arrivals within AHEAD_S in a share of an open loop: at its start, or the most in a recording; 0 if unknown."""
+def due_soon(load: Mode, share: WorkerShare) -> int:
+    """The users in a share at AHEAD_S after the start. Of an open loop, the arrivals within AHEAD_S: at its start, or the
+    most in a recording; 0 if unknown."""
+    if isinstance(load, UsersMode) and share.users is not None:
+        return max((users for at_ns, users in load.user_changes(share) if at_ns < AHEAD_S * NS_PER_S), default=0)
     planned = load.load_at(0)
     if planned is not None:
         return math.ceil(planned * AHEAD_S / share.workers)
@@ -149,7 +152,7 @@ class Worker:
             self._source.at_once,
             preflight.room_for_connections(),
             None if begun else requests,
-            arrivals_ahead(self._assignment.config.load, share),
+            due_soon(self._assignment.config.load, share),
         )
         if not self._source.in_memory:
             await self._stock_up(expected, begun)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
-from bench.modes.interface import UsersMode, default_length, divided_changes, ramp_ns, segment_problems
+from bench.modes.interface import UsersMode, default_length, divided, ramp_ns, segment_problems
 from bench.modes.share import WorkerShare, part
 from bench.schedule.segments import Segment, after_warmup, level_at, most
+from bench.schedule.users import of_segments
 
 if TYPE_CHECKING:
     from bench.modes.settings import Settings
@@ -57,7 +58,9 @@ class Concurrency(UsersMode):
         return cls(users=users, ramp_ns=ramp_ns(settings))
 
     def user_changes(self, share: WorkerShare) -> Iterator[tuple[int, int]]:
-        return divided_changes(self.segments, share) if self.segments else UsersMode.user_changes(self, share)
+        if not self.segments:
+            return UsersMode.user_changes(self, share)
+        return divided(of_segments(after_warmup(self.segments, share.warmup_ns)), share)
 
     def load_at(self, since_start_ns: int) -> float:
         if self.segments:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,7 +19,6 @@ from bench.endpoints import ENDPOINTS
 from bench.endpoints.choice import endpoint_of, name_of
 from bench.modes.share import RunLength, WorkerShare, divide, part
 from bench.schedule import users as user_changes
-from bench.schedule.segments import Segment, after_warmup
 from bench.sources.audio import AudioSpec
 from bench.sources.http import HttpSpec
 from bench.sources.inputs import InputSpec
@@ -243,8 +242,15 @@ class UsersMode(Mode):
             at_once=at_once,
             requests=length.requests,
             total=total,
-            shares=lambda workers: divide(at_once, workers, length),
+            shares=lambda workers: divide(at_once, workers, self._ended_together(length, workers)),
         )
+
+    def _ended_together(self, length: RunLength, workers: int) -> RunLength:
+        """A duration becomes an end that all workers know: during a ramp the first user of a worker may come late."""
+        known = length.duration_ns is not None and not length.finds_warmup and not length.warmup_requests
+        if not (known and self.ramp_ns and workers > 1):
+            return length
+        return replace(length, duration_ns=None, ends_ns=length.warmup_ns + length.duration_ns)
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
         """With a time limit this is a guess: one request per second and user."""
@@ -258,11 +264,16 @@ class UsersMode(Mode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         supply = numbering.supply(source, encode)
-        return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share)))
+        # Without this, all users would send at once, and the warm-up requests would be among the measured ones.
+        ends_first = share.warmup_requests if self.all_at_once else 0
+        return WorkerLoad(
+            supply,
+            lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share), ends_first=ends_first),
+        )
 
     def user_changes(self, share: WorkerShare) -> Iterator[tuple[int, int]]:
         """When users of the share start and stop: offsets in ns from the start, and the number of users from then on."""
-        return user_changes.coming_in(self._users_of(share), self.ramp_ns)
+        return divided(user_changes.coming_in(self.users, self.ramp_ns), share)
 
     def _users_of(self, share: WorkerShare) -> int:
         return self.users if share.users is None else share.users
@@ -413,10 +424,12 @@ def segment_problems(settings: Settings, *, unit: str, whole: bool) -> list[str]
     return problems
 
 
-def divided_changes(segments: Sequence[Segment], share: WorkerShare) -> Iterator[tuple[int, int]]:
-    """The users of one worker. At every instant, the workers together have as many users as the segments define."""
-    whole = after_warmup(segments, share.warmup_ns)
-    return ((at_ns, part(n, share.worker, share.workers)) for at_ns, n in user_changes.of_segments(whole))
+def divided(changes: Iterator[tuple[int, int]], share: WorkerShare) -> Iterator[tuple[int, int]]:
+    """The users of one worker: at every instant, the workers together have as many as the whole load. But no worker has
+    more than its share, which is smaller if there are fewer requests than users."""
+    for at_ns, users in changes:
+        mine = part(users, share.worker, share.workers)
+        yield at_ns, mine if share.users is None else min(mine, share.users)
 
 
 def flag(key: str) -> str:

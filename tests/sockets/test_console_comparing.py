@@ -71,6 +71,7 @@ def test_what_cannot_be_compared_is_said_and_keeps_the_others_from_nothing(conso
     not_ready, other_load = found.left_out
     assert not_ready == "killed has no result, so it cannot be compared"
     assert other_load.startswith("“a1” and “many” cannot be compared: they differ in rate (10 against 20).")
+    assert other_load.endswith("If you mean to measure this change, compare them all the same")
     assert found.allow == ("rate",)
     assert console.compared(["a1", "many"], allow="rate").page is not None
     none = console.compared(["a1", "killed"])

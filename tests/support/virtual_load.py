@@ -101,8 +101,9 @@ class Load:
         self._run(lambda supply, sending: OpenLoop(supply, sending, offsets=due, cap=cap, drop_late=drop_late))
         return self
 
-    def closed(self, users: int, *, ramp_ns: int = 0) -> Load:
-        self._run(lambda supply, sending: ClosedLoop(supply, sending, changes=coming_in(users, ramp_ns)))
+    def closed(self, users: int, *, ramp_ns: int = 0, ends_first: int = 0) -> Load:
+        changes = coming_in(users, ramp_ns)
+        self._run(lambda supply, sending: ClosedLoop(supply, sending, changes=changes, ends_first=ends_first))
         return self
 
     def changing(self, changes: Iterable[tuple[int, int]]) -> Load:

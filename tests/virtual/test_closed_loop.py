@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bench.records import Outcome
 from bench.transport.scripted import ScriptedReply
+from bench.workload import Request
 from tests.support.virtual_load import MS, START, Load
 
 
@@ -45,6 +46,22 @@ def test_with_a_ramp_the_users_come_one_by_one_evenly_over_it() -> None:
     load = Load(ScriptedReply(ttft_ns=1_000 * MS), requests=4).closed(4, ramp_ns=100 * MS)
     assert load.sent_at == [0, 25 * MS, 50 * MS, 75 * MS]
     assert [load.of(i).intended_ns - START for i in range(4)] == load.sent_at
+
+
+def test_no_user_sends_more_before_the_first_requests_have_ended() -> None:
+    def replies(request: Request) -> ScriptedReply:
+        return ScriptedReply(ttft_ns=(10 + 20 * request.index) * MS, failed=Outcome.RESET if request.index else None)
+
+    load = Load(replies, requests=4, warmup_requests=2).closed(3, ends_first=2)
+    assert load.sent_at[:5] == [at * MS for at in (0, 0, 30, 30, 30)]
+    assert [r.intended_ns - START for r in load.records if r.phase == "run"][:3] == [30 * MS] * 3
+    assert len(load.records) == 6
+
+
+def test_users_who_wait_for_the_first_requests_send_nothing_after_a_stop() -> None:
+    stops = [(5 * MS, lambda load: load.stop.interrupt())]
+    load = Load(ScriptedReply(ttft_ns=10 * MS), requests=9, warmup_requests=1, meanwhile=stops).closed(4, ends_first=1)
+    assert [r.phase for r in load.records] == ["warmup"]
 
 
 def test_users_that_the_ramp_has_not_brought_in_yet_do_not_come_after_the_end() -> None:

@@ -50,12 +50,13 @@ class Worked:
         folder: Path,
         script: Callable[[Request], ScriptedReply],
         at: tuple[tuple[int, Callable[[ActiveLoad], object]], ...] = (),
+        mode: dict[str, Any] | None = None,
         **share: Any,
     ) -> None:
-        """`at`: actions this many ms after the start."""
+        """`at`: actions this many ms after the start. `mode`: flags of another mode than concurrency."""
         (folder / "rows.jsonl").write_text('{"prompt": "a"}\n' * 100)  # They are at hand: no process makes others.
         data = {"dataset": str(folder / "rows.jsonl"), "cpu_priority": "normal"}
-        config = resolve({"url": "http://127.0.0.1:1", **data})
+        config = resolve({"url": "http://127.0.0.1:1", **data, **(mode or {})})
         usual = {"requests": None, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, "users": 2}
         given = Assignment(
             config=config, share=WorkerShare(**{**usual, **share}), run_id="r", options=OPTIONS, directory=folder
@@ -102,6 +103,17 @@ def test_failures_after_the_warm_up_count(warmup: int, failures: int, tmp_path: 
     assert len(worked.followed.records) == len(worked.lines) == 6 + warmup
     assert (worked.report.reason, worked.report.problems) == ("requests", ())
     assert (worked.report.never_sent.n, worked.report.late_requests, worked.report.repeated_rows) == (0, 0, 0)
+
+
+def test_everything_at_once_waits_until_the_warm_up_has_ended(tmp_path: Path) -> None:
+    mode = {"mode": "throughput", "requests": 5}
+
+    def one_slow(request: Request) -> ScriptedReply:
+        return ScriptedReply(ttft_ns=(10 if request.index else 70) * MS)
+
+    lines = Worked(tmp_path, one_slow, mode=mode, requests=5, warmup_requests=2, users=5).lines
+    sent_at = sorted((line["phase"], round(line["sent_ns"] - START) // MS) for line in lines)
+    assert sent_at == [("run", 70)] * 5 + [("warmup", 0)] * 2
 
 
 def test_of_several_workers_each_writes_its_own_file_and_number(tmp_path: Path) -> None:

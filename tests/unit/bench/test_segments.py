@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from itertools import islice, pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from bench.config import RunConfig, resolve
 from bench.config.segments import line_of, steps_of
 from bench.errors import UsageError
 from bench.modes.concurrency import Concurrency
+from bench.modes.interface import UsersMode
 from bench.modes.rate import Rate
 from bench.modes.share import deal, draw
 from bench.rng import stream
@@ -166,6 +169,48 @@ def test_the_workers_together_have_the_users_of_the_plan_at_every_instant(worker
     of_each = [dict(config.load.user_changes(share)) for share in shares]  # type: ignore[attr-defined]
     for at_s, users_then in ((0, 5), (13, 11), (23, 2), (33, 7)):
         assert sum(changes[at_s * S] for changes in of_each) == users_then
+
+
+@pytest.mark.parametrize(
+    ("flags", "come_s"),
+    [
+        ({"concurrency": 10, "ramp_up": "10s"}, range(10)),
+        ({"mode": "sessions", "concurrency": 10, "ramp_up": "10s"}, range(10)),
+        ({"mode": "throughput", "requests": 10, "ramp_up": "10s"}, range(10)),
+        ({"concurrency": 10, "ramp_up": "10s", "requests": 7}, range(7)),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_the_users_of_a_ramp_come_at_the_times_of_the_whole_ramp(
+    workers: int, flags: dict[str, Any], come_s: range
+) -> None:
+    config = resolve({**URL, **flags})
+    assert isinstance(config.load, UsersMode)
+    come = []
+    for share in config.load.plan(config.length, source=SimpleNamespace(at_once=1)).shares(workers):  # type: ignore[arg-type]
+        here = 0
+        for at_ns, users_then in config.load.user_changes(share):
+            come += [at_ns] * (users_then - here)
+            here = users_then
+    assert sorted(come) == [s * S for s in come_s]
+
+
+@pytest.mark.parametrize(
+    ("flags", "ends"),
+    [
+        ({"ramp_up": "60s", "warmup": "2s"}, (None, 32 * S)),
+        ({"ramp_up": "60s", "warmup": "auto"}, (30 * S, None)),  # Not known yet.
+        ({"ramp_up": "60s", "warmup": "3"}, (30 * S, None)),
+        ({"warmup": "2s"}, (30 * S, None)),
+    ],
+)
+def test_the_workers_of_a_ramp_end_together_even_if_a_user_comes_after_the_end(
+    flags: dict[str, Any], ends: tuple[int | None, int | None]
+) -> None:
+    config = resolve({**URL, "concurrency": 4, "duration": "30s", **flags})
+    plan = config.load.plan(config.length, source=None)  # type: ignore[arg-type]
+    assert {(share.duration_ns, share.ends_ns) for share in plan.shares(4)} == {ends}
+    assert plan.shares(1)[0].duration_ns == 30 * S
 
 
 def test_a_stored_configuration_gives_the_same_segments_again() -> None:

@@ -34,9 +34,9 @@ def test_settings_that_must_be_equal_are_all_named_unless_they_are_allowed() -> 
     with pytest.raises(UsageError) as caught:
         refuse_other_loads(settings, [])
     assert caught.value.problems == [
-        "rate differs (5 against 6 against 5), so that the runs could not be compared: make it equal, or say --allow rate",
+        "rate differs (5 against 6 against 5), so that the runs could not be compared: make it equal, or add --allow rate",
         "input_tokens differs (7 against not set against not set), so that the runs could not be compared: make it equal, "
-        "or say --allow input_tokens",
+        "or add --allow input_tokens",
     ]
     refuse_other_loads(settings, ["rate", "input_tokens"])
     refuse_other_loads([settings[0], settings[0]], [])

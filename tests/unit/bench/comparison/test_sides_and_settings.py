@@ -120,10 +120,11 @@ def test_a_load_that_is_refused_is_named_once_where_all_sides_have_it() -> None:
         UsageError, match=r"^A and B cannot be compared: they differ in rate \(10 \| 20 against 30\), inp"
     ):
         refuse_other_loads(variations([several, other]), [several, other])
-    with pytest.raises(
-        UsageError, match=r"^A and A cannot be compared: they differ in rate \(10 \| 20\)\. .* --allow rate"
-    ):
+    with pytest.raises(UsageError) as caught:
         refuse_other_loads(variations([several, several]), [several, several])
+    assert caught.value.problems == [
+        "A and A cannot be compared: they differ in rate (10 | 20). If you mean to measure this change, add --allow rate"
+    ]
     refuse_other_loads(variations([several, several], ["rate"]), [several, several])
 
 

@@ -107,8 +107,8 @@ TASK = Task(id="a", state="ended")
     ("message", "settings"),
     [
         ("", ()),
-        ("error: A and B differ in model, say --allow model", ("model",)),
-        ("error: A and B differ, say --allow model,rate", ("model", "rate")),
+        ("error: A and B differ in model. If you mean to measure this change, add --allow model", ("model",)),
+        ("error: A and B differ, add --allow model,rate", ("model", "rate")),
     ],
 )
 def test_the_settings_that_a_comparison_must_allow_are_read_from_its_words(
@@ -119,12 +119,14 @@ def test_the_settings_that_a_comparison_must_allow_are_read_from_its_words(
 
 def test_what_a_comparison_says_of_a_and_b_has_the_names_of_the_tasks(tmp_path: Path) -> None:
     groups = [Group("night", (TASK,)), Group("A day", (TASK,))]
-    said = "error: 2 problems\n  - A and B differ in model, say --allow model\n  - B cannot be read (A (x) has it)\n"
+    said = "error: 2 problems\n  - A and B differ in model. If so, add --allow model\n  - B cannot be read (A (x) has it)\n"
     assert Comparer(tmp_path)._named(said, groups) == (
-        "“night” and “A day” differ in model, say --allow model; “A day” cannot be read (“night” (x) has it)"
+        "“night” and “A day” differ in model. If so, add --allow model; “A day” cannot be read (“night” (x) has it)"
     )
-    one = "error: A and B differ in model, say --allow model"
-    assert Comparer(tmp_path)._named(one, groups) == "“night” and “A day” differ in model, compare them all the same"
+    one = "error: A and B differ in model. If you mean to measure this change, add --allow model"
+    assert Comparer(tmp_path)._named(one, groups) == (
+        "“night” and “A day” differ in model. If you mean to measure this change, compare them all the same"
+    )
 
 
 def test_sides_are_the_baseline_and_then_the_others_by_their_time() -> None:
