@@ -245,7 +245,7 @@ def test_a_long_drain_is_a_pile_up_only_where_replies_got_slower() -> None:
     assert search.kept_up(first, steady, 40.0, None) is None
     assert search.kept_up(first, steady, 40.0, 1.6) is False
     search.add(result_of(first, {P99: logistic(38.0)}, e2el_first_s=20.0, e2el_p90_s=60.0))
-    # 40 s are too short for replies of 20 s. The limit is half of the sending time, and three replies.
+    # A drain of 40 s is normal after replies of 20 s. The limit is half of the sending time plus three replies.
     second = Visit(2, "scout", 2.0, 3.0, 10.0)
     assert search.kept_up(second, steady, 66.0, 1.6) is None
     assert search.kept_up(second, steady, 67.0, 1.6) is False
