@@ -292,6 +292,7 @@ def test_drafts_fill_no_block_that_others_could_find() -> None:
     text = Chain().extended(range(40), BLOCK_TOKENS)
     engine.admit(1, work(0, 10, 8, blocks=text.links, shares=(1, 2, 5)))
     engine.admit(2, work(10, 20, 1, blocks=text.links))
-    # The first request verifies its 5 drafts in the step that admits the second. 16 tokens are computed; 11 are kept.
+    # The first request verifies its 5 drafts in the step that admits the second. 16 tokens are computed, but only 11 of
+    # them are certain.
     stamps_us(engine)
     assert engine.release(2).facts["cached_tokens"] == 0
