@@ -23,18 +23,19 @@ from tests.support.learned import give, take
 from tests.support.pauses import PAUSES, Pauses
 from tests.support.timing import failed_tries, forget_the_last_try, last_words, passed_again
 
-# The duration of an example depends on the machine. A test that needs more than 50 examples sets its own number.
+# The duration of an example depends on the machine, so there is no deadline. A test that needs more than 50 examples
+# sets its own number.
 settings.register_profile("any machine", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 # A check that gates changes tries the same examples each time; other runs look for new ones.
 settings.register_profile("same examples", settings.get_profile("any machine"), derandomize=True, max_examples=25)
 if os.environ.get("TRUELOAD_SAME_EXAMPLES"):
     settings.load_profile("same examples")
-    # Nor may they depend on which modules this process has imported: Hypothesis also takes examples from their
-    # constants.
+    # Examples must not depend on the modules that this process has imported, but Hypothesis also takes examples from
+    # their constants.
     vars(providers)["is_local_module_file"] = lambda path: False
 else:
     settings.load_profile("any machine")
-# Texts are counted a few at a time: the tokenizers' own threads cost more than they save beside other processes.
+# Texts are counted a few at a time. Next to other processes, the tokenizers' own threads cost more than they save.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 # A pytest that a test starts in another folder does not read pyproject.toml: leave out the same plugins (1 s each).
@@ -75,7 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Report a missing file by name; with several processes pytest itself would only report that no tests ran."""
-    # Under nohup, or in the background of a script, these are ignored, and child processes inherit that.
+    # Under nohup, or in the background of a script, these signals are ignored, and child processes inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -108,7 +109,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config) -> Units | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    """The other processes need not collect the tests: see tests/support/collected_once.py."""
+    """The other processes do not collect the tests: see tests/support/collected_once.py."""
     if config.getoption("dist") == "load":
         collect(config)
 
@@ -138,8 +139,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Freeze what is imported and collected: scanning it for garbage again and again takes seconds. Collecting less
-    often saves a fifth of the processor time of tests that only compute."""
+    """Freeze imported and collected objects, as scanning them for garbage again and again takes seconds. Collecting
+    garbage less often saves a fifth of the processor time of tests that only compute."""
     gc.disable()
     try:
         return (yield)
@@ -208,10 +209,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Below pytest's own last line: tests that passed only on a retry, and skipped tests."""
+    """Print, below pytest's last line, the tests that passed only on a retry and the skipped tests."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or config.getoption("collectonly") or hasattr(config, "workerinput"):
-        return  # Among several processes, the one that distributes the tests has all reports.
+        return  # With several processes, the one that distributes the tests has all reports.
     passed = {report.nodeid for report in reporter.stats.get("passed", [])}
     again = failed_tries(reporter.stats.get("rerun", []))
     ended = Ended(
@@ -237,7 +238,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, learned: Path) -> Iterator[None]:
-    """Tests neither read nor write what is kept of this machine between runs; no file finds another's."""
+    """Tests neither read nor write the cache of this machine, and no test file finds another's entries."""
     own = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(give(learned, own)))
@@ -247,7 +248,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, learned: Path) -> Iterator[N
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """A check that a text matches the golden file of that name."""
+    """Checks that a text matches the golden file of this name."""
 
     def check(name: str, text: str) -> None:
         path = GOLDEN / name

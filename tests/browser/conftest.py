@@ -29,7 +29,7 @@ LAUNCHED = pytest.StashKey["tuple[contextlib.ExitStack, Browser]"]()
 
 @pytest.fixture(scope="module")
 def browser(request: pytest.FixtureRequest) -> Browser:
-    """The system's Chromium, one for all tests in this folder. Without it the test is skipped, or fails if
+    """The system's Chromium, one for all tests in this folder. If it is missing, the test is skipped, or fails if
     TRUELOAD_BROWSER_REQUIRED is set."""
     stash = request.session.stash
     if LAUNCHED not in stash:
@@ -65,8 +65,7 @@ def close(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """The browser's event loop runs in this thread until it is closed, and tests in other folders run their own: close
-    it first."""
+    """Close the browser first: its event loop runs in this thread until then, and tests in other folders run their own."""
     yield
     if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
         close(item.session)

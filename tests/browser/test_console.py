@@ -28,7 +28,7 @@ WIDER_WITHIN = """
 
 def test_a_newcomer_tests_watches_clones_compares_and_deletes(browser: Browser, url: str, tmp_path: Path) -> None:
     page, complaints = opened(browser, url)
-    # A template: two clicks from the printed URL to a test that runs, with the mock that it needs.
+    # With a template, two clicks lead from the printed URL to a running test, including its mock.
     page.get_by_role("heading", name="No test yet").wait_for()
     from_template_to_deletion(page, tmp_path / "runs")
     assert complaints == []
@@ -45,7 +45,7 @@ def test_ticked_tasks_are_compared_on_the_page_of_the_command(browser: Browser, 
         box.check()
     page.get_by_role("button", name="Compare the chosen").click()
     page.wait_for_url(re.compile("/compare"))
-    # Another load is another measurement: a sentence explains it, and one click compares them anyway.
+    # A different load is a different measurement. A sentence explains it, and one click compares the tasks anyway.
     assert re.search(r"they differ in rate \(\d+ against \d+\)", page.get_by_role("alert").inner_text())
     page.get_by_role("button", name="Compare all the same").click()
     comparison = page.frame_locator("iframe[title=Comparison]")
@@ -66,7 +66,7 @@ def test_a_button_pressed_again_before_the_answer_does_nothing(browser: Browser,
     start.click()
     start.click()
     assert page.evaluate("kept") == [False, True]
-    # A user who interrupts the answer may click again.
+    # A user who stops loading the answer may click again.
     page.evaluate("navigation.dispatchEvent(new Event('navigateerror'))")
     start.click()
     assert page.evaluate("kept") == [False, True, False]
@@ -82,10 +82,10 @@ def test_problems_stand_beside_their_fields(browser: Browser, url: str) -> None:
     submit(page, "Wrong", url="http://127.0.0.1:9", concurrency="many", duration="soon", timeout="-1")
     wrong = page.locator(".field.bad")
     wrong.first.wait_for()
-    page.wait_for_load_state()  # One of them may appear before the others.
+    page.wait_for_load_state()  # Some elements may appear before others.
     assert wrong.locator("label").all_inner_texts() == ["Users", "Duration", "Timeout"]
     assert page.locator("[name=concurrency]").input_value() == "many"
-    # The first one gets the focus, with a description of the problem.
+    # The first field with a problem gets the focus, and a description of it.
     first = page.locator("[name=concurrency]:focus[aria-invalid=true]")
     described = first.get_attribute("aria-describedby") or ""
     assert wrong.first.locator(".wrong").inner_text() in page.locator(f"#{described.split()[-1]}").inner_text()
@@ -150,7 +150,7 @@ def test_every_page_fits_every_width(scheme: str, language: str, browser: Browse
         for width in (1440, 1024, 768, 390):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
-            # No table scrolls sideways in its card either.
+            # No table scrolls sideways within its card, either.
             assert page.evaluate(WIDER_WITHIN) == [], (path, width)
     assert complaints == []
     page.close()

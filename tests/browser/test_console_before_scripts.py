@@ -1,4 +1,4 @@
-"""Actions on a page whose HTML has arrived but not its script: nothing is lost or changes its meaning."""
+"""Actions on a page whose HTML has arrived, but not its script: nothing is lost, and no action changes its meaning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 
 
 class Late:
-    """A page's script, delivered when the test allows it."""
+    """The script of a page, delivered when the test allows it."""
 
     def __init__(self, page: Page, script: str) -> None:
         self._page = page
@@ -56,7 +56,7 @@ def test_what_is_typed_before_the_form_is_filled_in_again_stays(browser: Browser
     assert {name: page.locator(f"[name={name}]").input_value() for name in ("title", "endpoint", "rate")} == {
         "title": "second", "endpoint": "completions", "rate": "3",
     }  # fmt: skip
-    # The kind of data was chosen before, and the mode after.
+    # The kind of data was chosen before the script came, the mode after it.
     assert page.locator("[name=data][value=body]").is_checked()
     assert page.locator("[name=mode][value=rate]").is_checked()
     assert page.locator("#more[open]").count() == 1
@@ -73,7 +73,7 @@ def test_the_language_cannot_be_changed_before_the_script_that_keeps_what_is_typ
     page.locator("[name=title]").fill("typed")
     assert page.get_by_role("link", name="中文").count() == 0
     late.come()
-    page.unroute("**/static/connection.js")  # For the next page it comes at once.
+    page.unroute("**/static/connection.js")  # On the next page the script comes at once.
     page.get_by_role("link", name="中文").click()
     page.locator("html[lang=zh-CN]").wait_for()
     expect(page.locator("[name=title]")).to_have_value("typed")

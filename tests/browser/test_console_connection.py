@@ -38,7 +38,7 @@ def console_at(runs: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], s
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """The port of both consoles, reserved from other processes between them."""
+    """The port of both consoles, kept reserved in between."""
     with held_port() as held:
         yield held
 
@@ -71,7 +71,7 @@ def test_a_page_says_that_the_connection_is_lost_and_asks_for_the_token_after_a_
         page.get_by_role("button", name="Open").click()
         page.locator("#lost input[name=token]").wait_for(state="detached")
         page.locator("#badge", has_text="queued").wait_for()
-        # The other page has the new cookie too: it continues by itself.
+        # The other page has the new cookie, too, and continues by itself.
         other.locator("#lost").wait_for(state="hidden")
         # A click on a page from an earlier console leads to a field for the token, and back.
         context.clear_cookies()

@@ -1,4 +1,4 @@
-"""Links of a report in its sandbox: files beside it open as a page of the console, and nothing else does."""
+"""Links of a report in its sandbox: files in its folder open as a page of the console. Other links do nothing."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def test_links_of_a_report_open_what_lies_beside_it(browser: Browser, url: str, 
         (path / "requests.jsonl").write_text(f"of {path.name}\n")
     page, complaints = opened(browser, url)
     page.get_by_role("link", name="a", exact=True).click()
-    page.wait_for_url(re.compile("/tasks/a$"))  # With its script, which listens to the report.
+    page.wait_for_url(re.compile("/tasks/a$"))  # Wait for the page's script, which listens to the report.
     report = page.frame_locator("iframe.report")
-    report.get_by_role("button").click()  # A report may contain anything; only files beside it are opened.
+    report.get_by_role("button").click()  # A report may contain anything, but only files in its folder are opened.
     with page.context.expect_page() as tab:
         report.get_by_role("link", name="a run").click()
     run = tab.value
     run.wait_for_url(re.compile("/tasks/a/runs/01-visit-1$"))
     run.get_by_role("link", name="a", exact=True).wait_for()
     for place, link in ((page, "a/beside/"), (run, "a/beside/01-visit-1/")):
-        # A tab that only downloads closes at once: its response shows what arrived.
+        # A tab that only downloads closes at once. The response shows what arrived.
         with page.context.expect_event("response", lambda answer: "requests.jsonl" in answer.url) as answered:
             place.frame_locator("iframe.report").get_by_role("link", name="rows").click()
         assert (answered.value.status, answered.value.url.partition("/tasks/")[2]) == (200, f"{link}requests.jsonl")

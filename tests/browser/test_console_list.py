@@ -1,4 +1,4 @@
-"""A task list with a running task: its rows are refreshed, all of them if the list has changed, and user input stays."""
+"""A task list with a running task: its rows are refreshed (all of them if the list has changed), and user input stays."""
 
 from __future__ import annotations
 

@@ -38,7 +38,8 @@ def times(ms: float) -> dict[str, Any]:
 
 
 def line(second: int, **changes: Any) -> bytes:
-    """A second of a load of ten requests: two are refused in the fifth second, and all are slow from then on."""
+    """A line for one second of a load of ten requests/s. In the fifth second two are refused, and from then on all are
+    slow."""
     refused = 2 if second == SLOW_FROM + 1 else 0
     ms = 400.0 if second > SLOW_FROM else 50.0
     return orjson.dumps(
@@ -93,7 +94,7 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
             page.locator("#replicas .scroll").evaluate("({scrollWidth, clientWidth}) => scrollWidth - clientWidth") == 0
         )
         page.set_viewport_size({"width": 1440, "height": 900})
-        # The slider shows the last seconds, and the menu beside it their number.
+        # The slider selects the last seconds, and the menu shows their number.
         page.locator("#period [type=range]").press("Home")
         assert page.locator("#period select option:checked").inner_text() == "the last 5 s"
         assert page.evaluate("period") == [SECONDS - 5, SECONDS]
@@ -106,7 +107,7 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
             page.evaluate("CHARTS.flatMap(chart => chart.lists.map(list => list.textContent)).join().includes('-0')")
             is False
         )
-        # A typed period: its numbers are those of its seconds.
+        # For a typed period, the numbers are those of its seconds.
         bounds = page.locator("#period input[type=number]")
         bounds.nth(0).fill("0")
         bounds.nth(1).fill(str(SLOW_FROM))
@@ -117,14 +118,14 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
         assert float(p99) == pytest.approx(50, rel=0.01)
         page.locator("#marks summary").press("Enter")
         page.locator("[name=title]").press_sequentially("Nigh")
-        # It ends: its files appear, and its lock disappears.
+        # The run ends: its files appear, and its lock disappears.
         for file_of_ended in made_run(tmp_path / "ended", "run").iterdir():
             if file_of_ended.name != LIVE:
                 shutil.copy(file_of_ended, run)
     page.locator("iframe.report").wait_for()
     page.keyboard.type("tly")
     assert page.locator("[name=title]").input_value() == "Nightly"
-    # A reader of a period of the charts keeps it, and finds the report below.
+    # A selected period of the charts stays, and the report appears below.
     assert page.evaluate(VALUES, "status_codes") == [10 * SLOW_FROM, 0]
     page.get_by_role("link", name="Report", exact=True).click()
     page.wait_for_url(re.compile("#report$"))

@@ -1,4 +1,4 @@
-"""The newcomer's walk against a third-party server: llama.cpp's."""
+"""The newcomer's walk with a third-party server, llama.cpp's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 @contextmanager
 def saved_and_probed(browser: Browser, url: str) -> Iterator[Page]:
-    """The task list, after llama.cpp's server was added as a target and answered. No page reports errors."""
+    """The task list, after adding llama.cpp's server as a target and a successful probe. No page reports errors."""
     with llama_cpp() as server:
         page, complaints = opened(browser, url)
         page.get_by_role("link", name="Targets").click()
@@ -48,7 +48,7 @@ def test_a_newcomer_adds_a_server_probes_it_and_measures_it(browser: Browser, ur
         submit(page, "Short", concurrency="2", duration="", warmup="", requests="4", output_tokens="4")
         report = page.frame_locator("iframe.report")
         report.get_by_role("heading", name=re.compile("Charts")).first.wait_for()
-        # The server's own metrics are read too.
+        # The server's own metrics are read, too.
         report.get_by_role("heading", name="Inside the server", exact=True).wait_for()
         page.get_by_role("link", name="Tasks", exact=True).click()
         page.wait_for_url(re.compile("/$"))

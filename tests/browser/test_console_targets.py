@@ -1,4 +1,4 @@
-"""The page of targets in a real browser: a narrow window scrolls its table, not the page, and its form names every
+"""The page of targets in a real browser: in a narrow window its table scrolls, not the page, and its form names every
 endpoint."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def test_a_saved_target_fits_a_narrow_page(browser: Browser, url: str) -> None:
         page.get_by_role("button", name="Save").click()
         page.get_by_role("button", name="Probe").click()
         page.get_by_role("alert").wait_for()
-    page.wait_for_load_state()  # Its style sheet is here.
+    page.wait_for_load_state()  # Wait for the style sheet.
     page.set_viewport_size({"width": 420, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
     assert all("400" in said for said in complaints)  # The failing probe causes this.

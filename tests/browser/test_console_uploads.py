@@ -33,13 +33,13 @@ def test_an_upload_goes_on_after_a_lost_connection_and_after_its_page_was_left(
         if len(ranges) == 2:
             route.abort("connectionreset")
         elif len(ranges) < 4:
-            route.continue_()  # The fourth gets no answer: the page is left meanwhile.
+            route.continue_()  # The fourth part gets no answer, as the page is left meanwhile.
 
     def routed(route: Route) -> None:
         if route.request.method == "PUT":
             lost_once(route)
         elif len(ranges) == 2:
-            asked_again.append(route)  # Its answer clears the page's connection message.
+            asked_again.append(route)  # The answer clears the page's connection message.
         else:
             route.continue_()
 
@@ -56,7 +56,7 @@ def test_an_upload_goes_on_after_a_lost_connection_and_after_its_page_was_left(
     page.get_by_role("button", name="Pause").click()
     half = page.locator("#halves .row")
     half.wait_for()
-    page.wait_for_load_state()  # With its script, which sends in parts.
+    page.wait_for_load_state()  # Wait for the script, which sends the file in parts.
     assert "rows.jsonl 8.0 MiB of" in half.inner_text()
     page.unroute_all()
     resumed: list[str] = []

@@ -64,7 +64,7 @@ def test_the_page_of_a_certificate_shows_its_plots_and_asks_for_nothing(
         assert box is not None
         assert box["width"] > 150
         assert box["height"] > 60
-    # Its charts over time zoom together; there are no numbers to recompute.
+    # The charts over time zoom together. There are no numbers to recompute.
     boxes = page.locator("[data-time] svg").evaluate_all("svgs => svgs.map(svg => svg.getAttribute('viewBox'))")
     page.locator("#chart-error-ttft_ms .panels").focus()
     for key in ("ArrowRight", "Shift+ArrowRight", "Enter"):

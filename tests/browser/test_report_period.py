@@ -32,7 +32,7 @@ FROM_S, TO_S = 10, 20
 
 
 def _records() -> list[RequestRecord]:
-    """30 s in which the third from 10 s on is four times slower, and one in nine of its requests fails."""
+    """30 s. In the third from 10 s on, requests are four times slower, and one in nine of them fails."""
     chance = random.Random(5)
     records = []
     for index in range(900):

@@ -34,7 +34,7 @@ _MS = 1e6
 
 @dataclass
 class Run:
-    """The client's observations beside the ledger."""
+    """The client's observations and the ledger."""
 
     lines: list[dict]  # type: ignore[type-arg]
     sent_ns: list[int]
@@ -57,8 +57,8 @@ def lateness_of_this_machine_ms() -> float:
 def drive(mock: MockProcess, spread_s: float) -> Run:
     """STREAMS streams, sent over `spread_s`, read with kernel stamps.
 
-    Some virtual machines set their wall clock ten times a second. So the offset of the clocks is measured at each wake, and
-    reads at which it changed have no stamp.
+    Some virtual machines set their wall clock ten times per second. So the offset of the clocks is measured at each
+    wake-up, and reads at which it changed have no stamp.
     """
     offset = offset_ns()
     host, port = mock.url.removeprefix("http://").split(":")
@@ -98,7 +98,7 @@ def drive(mock: MockProcess, spread_s: float) -> Run:
             if events == 1 and b"HTTP/1.1" not in data and stamp is not None:
                 single.append((stamp, line["write_ns"][seen]))
             seen += events
-        assert seen == len(line["write_ns"]), "the client saw other events than the ledger has"
+        assert seen == len(line["write_ns"]), "the client's events differ from the ledger's"
     return Run(lines, sent_ns, single)
 
 
@@ -112,7 +112,7 @@ def show(name: str, values: list[float]) -> None:
 
 
 def lateness_ms(run: Run) -> list[list[float]]:
-    """Done - planned of each token, one list per stream."""
+    """Actual minus planned time of each token, one list per stream."""
     streams = []
     for line in run.lines:
         due = line["received_ns"] + line["planned"]["ttft_ns"]
@@ -146,9 +146,9 @@ def lateness_does_not_grow_along_a_stream(run: Run) -> None:
 def a_write_stamp_is_right_before_the_kernels_receive_stamp(run: Run) -> None:
     lag = [(received - written) / _MS for received, written in run.single_reads]
     show("kernel receive - write stamp", lag)
-    # A reader that gets no processor finds several events in one read: 128 single ones were the minimum over 8 runs.
+    # A reader that waits for a processor gets several events in one read: 128 single ones were the minimum over 8 runs.
     assert len(lag) >= STREAMS
-    # The two clocks are aligned to within some 0.1 us; no receipt before its write.
+    # The two clocks agree to about 0.1 us. No receipt is before its write.
     assert quantile(lag, 0.001) > -0.005
     assert quantile(lag, 0.5) < 0.02
     assert quantile(lag, 0.9) < 0.05

@@ -1,4 +1,4 @@
-"""Users who give up, over sockets: each transport closes the connection, also with TLS, and the mock's ledger shows it."""
+"""Users who cancel, over sockets: each transport closes the connection, also with TLS, and the mock's ledger shows it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ HALF: list[Step] = [
 
 
 class PatientClock:
-    """The clock of this process, but no deadline passes before `may()` is true and some turns of the loop are over, in
-    which received data passes through the layers of httpx."""
+    """The clock of this process, but no deadline passes until `may()` is true and some turns of the loop are over. In
+    these turns, received data passes through the layers of httpx."""
 
     def __init__(self, may: Callable[[], bool]) -> None:
         self._clock = process_clock()
@@ -65,7 +65,7 @@ class PatientClock:
 def ask(
     transport: str, url: str, after_ns: list[int | None], may: Callable[[int], bool], **target: Any
 ) -> list[RequestRecord]:
-    """The records of successive requests, whose users leave after these times, once they `may`."""
+    """The records of successive requests, whose users leave after these times, once `may()` allows it."""
 
     async def main() -> list[RequestRecord]:
         records: list[RequestRecord] = []
@@ -98,8 +98,8 @@ def test_the_client_closes_the_connection_and_goes_on_with_another(transport: st
         written = [len(HALF) - 1, 0]
 
         def may(index: int) -> bool:
-            """Whether the server has the request and has written what it will. Wire reads all of that as it leaves;
-            httpx does not, and has to have read it before."""
+            """Whether the server has the request and has written everything that it will. Wire reads all of that when
+            the user leaves; httpx does not, so it must have read it before."""
             had = server.received[index:]
             return bool(had) and (
                 index == 2 or (len(had[0].writes) == written[index] and (transport == "wire" or server.all_is_read()))
@@ -121,7 +121,7 @@ def test_the_client_closes_the_connection_and_goes_on_with_another(transport: st
 def test_the_mock_sees_exactly_those_leave_who_were_planned(transport: str, tmp_path: Path) -> None:
     plan, out = parse("share=50%,after=uniform:40ms..120ms"), tmp_path / "run"
     leaving = {number for number in range(24) if plan.after_ns(5, number) is not None}
-    # Their replies do not end before the users leave, however late; those of the others last longer than 120 ms.
+    # Their replies cannot end before the users leave, however late that is. All other replies take more than 120 ms.
     stalls = [word for number in leaving for word in ("--fault", f"stall:index={number},after=1,for=600s")]
     with mock_process("--ttft", "20ms", "--tpot", "20ms", *stalls) as mock:
         command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--requests", "24", "--concurrency", "4"]

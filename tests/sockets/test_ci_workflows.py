@@ -47,7 +47,7 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 
 def problems(path: Path, contents: list[dict[str, Any]]) -> list[str]:
-    """The published schema's complaints about a file. GitLab's schema takes a component's two documents one by one."""
+    """The errors of a file by the published schema. GitLab's schema takes a component's two documents one by one."""
     validator = Draft7Validator(orjson.loads(SCHEMAS.joinpath(SCHEMA_OF[path]).read_bytes()))
     return [f"{error.json_path}: {error.message}" for content in contents for error in validator.iter_errors(content)]
 
@@ -74,7 +74,7 @@ def test_a_mistake_is_seen() -> None:
 
 def inputs_of(uses: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
     """The inputs of a use of the action or the component: given values and defaults."""
-    assert set(uses) <= set(known), "an input that is not there"
+    assert set(uses) <= set(known), "an input that does not exist"
     return {name: str(uses.get(name, spec.get("default", ""))) for name, spec in known.items()}
 
 

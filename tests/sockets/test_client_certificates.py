@@ -1,4 +1,5 @@
-"""Mutual TLS with a real TLS server (OpenSSL): over every transport, beside the load, and each file that cannot be used."""
+"""Mutual TLS with a real TLS server (OpenSSL): over every transport, for requests beside the load, and with each
+unusable file."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_a_node_that_is_lost_is_named_and_counted_and_what_it_had_shipped_is_the
     tmp_path: Path, cluster: FakeCluster
 ) -> None:
     def answer(request: Received) -> Sequence[Step]:
-        """Worker 1, whose node is lost, gets no answer from its 11th request on: it cannot end before."""
+        """Worker 1, whose node will be lost, gets no answer from its 11th request on, so it cannot end before that."""
         number = int(request.headers["x-request-id"].rpartition("-")[2])
         return [Hang()] if number % 3 == 1 and number > 30 else stream(*GOOD)
 
@@ -159,7 +159,7 @@ def test_what_a_worker_refuses_is_said_as_it_says_it(
     placed = cluster.place
 
     async def place(workers: int) -> list[Any]:
-        rows.unlink()  # It is on the driver's disk, and not on the nodes'.
+        rows.unlink()  # The file is on the driver's disk, not on the nodes'.
         nodes: list[Any] = await placed(workers)
         return nodes
 
@@ -176,7 +176,7 @@ def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
         return stream(*GOOD)
 
     monkeypatch.setattr(node_worker, "SILENCE_NS", round(2e9 * PATIENCE_S))
-    monkeypatch.setattr("tempfile.tempdir", None)  # It caches the location of TMPDIR.
+    monkeypatch.setattr("tempfile.tempdir", None)  # tempfile caches the value of TMPDIR.
     with LiteralServer(loaded(answer)) as server:
         config = resolve({"url": server.url, "duration": "100s", "concurrency": 2, "input_tokens": "8"})
         share = WorkerShare(requests=None, duration_ns=100 * 10**9, warmup_requests=0, warmup_ns=0, users=2)
@@ -193,11 +193,11 @@ def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
         worker.send(Begin(now_ns() + 10**8))
         shard = folder / "requests.jsonl"
         wait_for(lambda: shard.exists() and b"\n" in shard.read_bytes())
-        monkeypatch.setattr(node_worker, "SILENCE_NS", 300_000_000)  # It will soon have been silent for longer.
+        monkeypatch.setattr(node_worker, "SILENCE_NS", 300_000_000)  # The driver will soon have been silent for longer.
         assert worker._process is not None
-        assert worker._process.wait(timeout=PATIENCE_S) in (0, 1)  # 1: it was about to send something.
+        assert worker._process.wait(timeout=PATIENCE_S) in (0, 1)  # 1 if it was about to send something.
         assert (folder / "requests.jsonl").read_bytes().count(b"\n") > 0
-        # Nobody has fetched them: everything is here, and a returning driver is told so.
+        # The records were not fetched: everything is still here, and a returning driver learns that.
         worker.close(False)
         assert (folder / "requests.jsonl").exists()
         worker.close(True)

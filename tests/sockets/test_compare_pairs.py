@@ -56,7 +56,7 @@ def test_pairs_are_made_in_turn_and_go_on_where_they_stopped(
     assert seeds == {f"{side}/{n}": n - 1 for side in "ab" for n in (1, 2, 3)}
     (versus,) = content["versus"]
     (row,) = [row for row in versus["numbers"] if row["name"] == "tpot:p50"]
-    # Whether they differ needs a quiet machine: here, each side has its own runs, in order.
+    # Finding a difference needs a quiet machine. This only checks that each side has its own runs, in order.
     for side in "ab":
         runs = [orjson.loads((out / side / n / "summary.json").read_bytes()) for n in "123"]
         assert row[f"runs_{side}"] == [run["latency"]["tpot_ms"]["p50"] for run in runs]

@@ -1,4 +1,4 @@
-"""The console answers at once: its sockets do not wait for acknowledgements, its list does not wait for old runs."""
+"""The console answers at once: its sockets do not wait for acknowledgements, and its list does not wait for old runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_first_list_does_not_wait_for_runs_that_were_never_read(tmp_path: Pa
     for number in range(RUNS):
         made_run(tmp_path, f"run-{number:02}")
     console = Console(tmp_path)
-    # Outside its application there is no index.
+    # Without the application there is no index.
     states = [task.state for task in console.tasks()]
     assert (states.count("ended"), states.count("being read")) == (READ_AT_ONCE, RUNS - READ_AT_ONCE)
     console.folder.index(lambda: True)
@@ -61,7 +61,7 @@ def test_the_first_list_does_not_wait_for_runs_that_were_never_read(tmp_path: Pa
     user.headers["authorization"] = f"Bearer {TOKEN}"
     page = user.get("/")
     assert (page.status_code, page.text.count('class="state being-read"')) == (200, RUNS - READ_AT_ONCE)
-    # The API waits, so that a script gets true data; the page of a task reads it.
+    # The API waits, so that scripts get true data. The page of a task reads it itself.
     assert user.get("/api/tasks/run-00").json()["verdict"] == "VALID"
     assert {task["state"] for task in user.get("/api/tasks").json()} == {"ended"}
     console.close()

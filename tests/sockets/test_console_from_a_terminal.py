@@ -51,7 +51,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, 
     """A console, and the flags that select it."""
     with serving(tmp_path_factory.mktemp("console") / "runs") as (console, port):
         url = f"http://127.0.0.1:{port}"
-        httpx.get(url)  # Waits in the backlog until it serves.
+        httpx.get(url)  # Waits in the backlog until the console serves.
         yield console, ["--url", url, "--token", TOKEN]
 
 
@@ -131,7 +131,8 @@ def test_a_file_is_sent_listed_and_removed_and_goes_on_where_an_earlier_command_
     request = httpx.AsyncClient.request
 
     async def lossy(client: httpx.AsyncClient, method: str, url: str, **given: object) -> httpx.Response:
-        """The third part is lost before it is sent, the answer to the fifth after it has arrived."""
+        """A client whose third part is lost before it is sent, and whose fifth answer is lost after the part has
+        arrived."""
         parts.extend(given["headers"].values() if "content" in given else ())  # type: ignore[attr-defined]
         if len(parts) == 3 and method == "PUT":
             raise httpx.WriteError("the connection is lost")
@@ -184,7 +185,7 @@ def test_a_console_with_tls_is_reached_by_those_who_trust_its_certificate(
 
 
 def test_the_server_leaves_the_address_of_a_proxy_on_this_machine_as_it_is(tmp_path: Path) -> None:
-    # uvicorn would take the address in X-Forwarded-For as that of the connection, whoever on this machine sent it.
+    # By default uvicorn takes the address in X-Forwarded-For for the sender's, whoever on this machine sent it.
     headers = {"authorization": f"Bearer {TOKEN}", "x-forwarded-for": "203.0.113.7", "x-forwarded-user": "alice"}
     new = {"settings": {"url": "http://127.0.0.1:9"}, "start": False}
     with serving(tmp_path, proxy=proxy_of("127.0.0.1", "X-Forwarded-User")) as (_, port):

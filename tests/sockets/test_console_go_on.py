@@ -24,8 +24,8 @@ def is_under_way(search: Path) -> bool:
 
 
 def test_a_sweep_that_was_killed_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # The first run of the sweep ends; the second cannot before it is killed, because only this many requests are
-    # answered.
+    # Only this many requests are answered, so the first run of the sweep ends, and the second cannot end before it is
+    # killed.
     held = ("--fault", "stall:skip=30,after=0,for=600s")
     with mock_process("--ttft", "20ms", "--tpot", "1ms", *held) as mock, console_of(tmp_path) as (client, _):
         sweep = {"url": mock.url, **SHORT, "loads": "concurrency=1,2", "requests": 25}
@@ -48,7 +48,7 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_a_search_that_was_stopped_goes_on_with_a_key_that_is_kept_until_it_is_over(tmp_path: Path) -> None:
-    # Far more than needed until it is stopped; a longer time would make each visit longer.
+    # Far more than it needs before it is stopped. A longer budget would make each visit longer.
     goal = {"slo": ["ttft:p90<100s"], "load": "concurrency", "max": 1024, "budget": "120s"}
     # With a slow server, visits have few requests.
     with mock_process("--ttft", "200ms", "--tpot", "1ms") as mock, console_of(tmp_path) as (client, _):

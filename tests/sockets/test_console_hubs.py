@@ -1,4 +1,4 @@
-"""Data sets by name, through the packages of the hubs, from stand-ins for both hubs: servers on 127.0.0.1 with one data
+"""Data sets by name, read by the hubs' own packages from stand-ins for both hubs: servers on 127.0.0.1 with one data
 set.
 
 They answer as the packages of the two hubs expect. The real hubs were not contacted.
@@ -91,7 +91,7 @@ class _StandIn(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def held() -> Iterator[Event]:
-    """Makes the stand-ins send the ends of large files."""
+    """An event that makes the stand-ins send the ends of large files."""
     event = Event()
     yield event
     event.set()
@@ -217,7 +217,7 @@ def test_what_is_too_large_is_not_loaded(
 
 
 def test_a_defect_ends_a_load_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Otherwise its caller would wait for ever."""
+    """Otherwise the caller would wait forever."""
     pytest.importorskip(HUBS["huggingface"].package)
 
     def look_up(*asked: object) -> NoReturn:

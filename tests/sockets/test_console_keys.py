@@ -1,4 +1,4 @@
-"""The key that a server receives from tasks of the console: that of its own target, or none."""
+"""The key that a server gets from tasks of the console: its own target's key, or none."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def test_a_server_gets_the_key_of_its_target_and_a_typed_url_gets_none(
         for body in ({"target": "lab", "settings": small}, {"settings": {"url": server.url, **small}}):
             server.received.clear()
             task = client.post("/tasks", json=body).json()["id"]
-            assert "event: task" in client.get(f"/tasks/{task}/events").text  # Until it is over.
-            while console.runner.current is not None:  # Until its program has ended.
+            assert "event: task" in client.get(f"/tasks/{task}/events").text  # Waits until the task is over.
+            while console.runner.current is not None:  # Wait until the program of the task has ended.
                 time.sleep(0.05)
             names = [{name.lower(): value for name, value in request.headers.items()} for request in server.received]
             sent.append({(row.get("authorization"), row.get("x-tenant")) for row in names})

@@ -1,4 +1,4 @@
-"""Access control: each guard of the console, by a request that it alone refuses."""
+"""Access control: each guard of the console is tested with a request that only it refuses."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def by_token(client: TestClient) -> dict[str, str]:
 
 
 def test_nothing_is_shown_without_the_token(anonymous: TestClient) -> None:
-    # How to sign in, which names lead here and what every answer forbids: unit/bench/console/test_guard_of_requests.py.
+    # unit/bench/console/test_guard_of_requests.py tests sign-in, host names, and the headers of every response.
     for path in ("/", "/new", "/targets", "/data", "/api", "/openapi.json", "/api/tasks", "/tasks/x"):
         assert anonymous.get(path).status_code == 401, path
 
@@ -123,7 +123,7 @@ def test_a_browser_keeps_a_static_file_until_its_content_changes(path: str, user
     for name in ("etag", "cache-control", "content-security-policy", "x-content-type-options"):
         assert again.headers[name] == reply.headers[name], name
     assert reply.headers["cache-control"] == "no-cache"
-    # A file of the same size and date, as another version's installation may write it.
+    # A file of the same size and date, as a different version's installation may write it.
     dated = {"if-none-match": '"another"', "if-modified-since": reply.headers["last-modified"]}
     assert user.get(path, headers=dated).content == reply.content
     assert user.get("/").headers["cache-control"] == "no-store"
@@ -190,7 +190,8 @@ def test_a_typed_key_is_in_no_file_page_log_or_process_list(console: Console, ke
     header = "X-Tenant: tenant-secret-9876"
     commands: list[str] = []
     with TestClient(app, base_url=BASE) as client:
-        # A server that stays silent until the command has been seen, and then hangs up: the task ends with that error.
+        # A server that stays silent until the command has been checked, and then hangs up. The task ends with that
+        # error.
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"
             new = {"settings": {"url": url, "requests": 1}, "api_key": KEY, "headers": header}
@@ -213,7 +214,7 @@ def test_a_typed_key_is_in_no_file_page_log_or_process_list(console: Console, ke
 def test_secrets_that_are_gone_are_asked_for(console: Console) -> None:
     task = console.create({"url": "http://127.0.0.1:9"}, secrets={"api_key": KEY}, start=False)
     assert task.needs == ()
-    console.runner.secrets.clear()  # As after a restart.
+    console.runner.secrets.clear()  # As after a restart of the console.
     assert console.task(task.id).needs == ("api_key",)
 
 
@@ -230,7 +231,7 @@ def test_another_host_needs_a_token_and_is_warned_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TRUELOAD_TOKEN", raising=False)
-    # Its port is taken, so that a console without these guards ends as well.
+    # The port is taken, so that a console without these guards ends, too.
     with socket.create_server(("0.0.0.0", 0)) as taken:
         words = ["console", "--no-browser", "--runs", str(tmp_path), "--port", str(taken.getsockname()[1])]
         assert cli.main([*words, "--host", "0.0.0.0"]) == Exit.USAGE

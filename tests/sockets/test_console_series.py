@@ -1,4 +1,4 @@
-"""Searches and sweeps as tasks of a running console: watched, stopped, found again after a kill, with their results in
+"""Searches and sweeps as tasks of a running console: watched, stopped, recovered after a kill, with their results in
 the list."""
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def test_a_search_is_watched_and_its_answer_stands_in_the_list(mock: str, tmp_pa
         assert watched == [name for name in names if name in watched]
         assert "event: line" in events
         assert orjson.loads(client.get(f"/tasks/{task}/summary").content)["load_kind"] == "concurrency"
-        # A page has the first sentence as its heading; a busy client has two.
+        # The heading of a page is the first sentence. On a busy machine there are two sentences.
         page = client.get(f"/tasks/{task}/report").text
         assert [
             s for s in re.split(r"(?<=\.) (?=[A-Z])", found["headline"]) if str(markupsafe.escape(s)) not in page

@@ -24,7 +24,7 @@ def test_the_load_of_a_running_task_is_set_from_its_page_and_the_api(tmp_path: P
             assert (refused.status_code, words in refused.json()["error"]) == (409, True), refused.text
             assert str(tmp_path) not in refused.text
         root, bearer = str(client.base_url).removesuffix("/api/"), dict(client.headers)
-        # The page, complete without JavaScript: its field has the present load, and posts to the same operation.
+        # The page works without JavaScript: its field has the present load, and posts to the same operation.
         while not re.search(
             r'name="load"[^>]* value="5"', page := httpx.get(f"{root}/tasks/{task}", headers=bearer).text
         ):

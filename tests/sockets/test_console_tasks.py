@@ -1,4 +1,4 @@
-"""Tasks of a running console: one at a time, stopped, found again after a kill, and driven by `bench tasks`."""
+"""Tasks of a running console: one at a time, stopped, recovered after a kill, and driven by `bench tasks`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL_LOAD = [word for name, value in SMALL.items() for word in (f"--{name.repla
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[str]:
-    # Loads that last until they are stopped: against a fast server they would send hundreds of requests per second.
+    # The loads last until they are stopped. A fast server would let them send hundreds of requests per second.
     with mock_process("--ttft", "200ms", "--tpot", "1ms") as running:
         yield running.url
 

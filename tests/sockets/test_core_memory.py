@@ -1,4 +1,4 @@
-"""Memory of the compiled parts: bytes that wait for Python are limited over all connections, and stacks are small."""
+"""Memory of the compiled parts: the bytes that wait for Python are limited over all connections, and stacks are small."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST, READ, CONNECTIONS = 200_000, 65_536, 12
 
 
 class Watched:
-    """A connection that the core reads, and its other end."""
+    """A connection that the core reads, with its other end."""
 
     def __init__(self, receiver: Any, name: int) -> None:
         self.here, self.there = socket.socketpair()
@@ -47,7 +47,7 @@ class Watched:
 
     @property
     def held(self) -> int:
-        """Bytes that the core has read and Python has not taken."""
+        """The bytes that the core has read and Python has not taken."""
         waiting = array.array("i", [0])
         fcntl.ioctl(self.here.fileno(), termios.FIONREAD, waiting)
         return self.sent - self.taken - waiting[0]
@@ -72,7 +72,9 @@ def test_bytes_that_wait_for_python_are_bounded_over_all_connections_and_none_is
             marker.sent += marker.there.send(b"x")
             wait_for(lambda turn=turn: marker.stream.reads == turn)  # type: ignore[misc]
             marker.take()
-        assert sum(each.sent for each in watched) > 2 * (MOST + CONNECTIONS * READ), "more was sent than may be held"
+        assert sum(each.sent for each in watched) > 2 * (MOST + CONNECTIONS * READ), (
+            "more must be sent than may be buffered"
+        )
         assert sum(each.held for each in watched) <= MOST + CONNECTIONS * READ
 
         def all_is_taken() -> bool:

@@ -1,4 +1,5 @@
-"""A defect in the code that reads a reply: the request has a record, later ones are sent, and nothing waits for ever."""
+"""After a defect in the code that reads a reply, the request has a record, later ones are sent, and nothing waits
+forever."""
 
 from __future__ import annotations
 

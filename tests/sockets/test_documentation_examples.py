@@ -35,7 +35,7 @@ def lighter(text: str, place: Workplace) -> str:
 
 
 def command_of_demo(place: Workplace) -> str:
-    """The command that scripts/demo runs in its environment. (Typed directly it is a process copy instead of a new
+    """The command that scripts/demo runs in its environment. (Run directly, it is a process copy instead of a new
     interpreter.)"""
     program = place.folder / ".venv" / "bin" / "python"
     real = program.read_text()
@@ -51,7 +51,7 @@ def command_of_demo(place: Workplace) -> str:
     ("page", "whole"),
     [
         *((page, False) for page in LIGHT),
-        # tests/sockets/test_first_run.py types README.md as it is.
+        # tests/sockets/test_first_run.py runs README.md unchanged.
         *(pytest.param(page, True, marks=pytest.mark.long) for page in PAGES if page != "README.md"),
     ],
 )

@@ -85,9 +85,9 @@ def test_a_script_works_as_it_stands(script: str, tmp_path: Path) -> None:
         (tmp_path / "runs" / "nightly" / "1").mkdir(parents=True)
         (tmp_path / "runs" / "nightly" / "1" / "run.yaml").write_text("config: {}\n")
     ran = run([patient_copy(script, tmp_path)], tmp_path, **SHORT[script])
-    # 3: this machine is too busy to measure, and the script says so. Its files exist all the same.
+    # Status 3: this machine is too busy to measure, and the script reports it. Its files exist anyway.
     busy = ran.returncode == 3 and "INVALID" in ran.stdout + ran.stderr
-    # A search of 10 s on a busy machine may end without an answer; its observations exist.
+    # On a busy machine, a search of 10 s may end without an answer, but its observations exist.
     short = ran.returncode == 1 and "capacity" in script and (tmp_path / "runs/capacity/search.json").exists()
     assert ran.returncode == 0 or busy or short, ran.stdout + ran.stderr
     absent = [name for name in LEFT[script] if not (tmp_path / name).exists()]

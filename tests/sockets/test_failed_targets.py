@@ -24,7 +24,7 @@ def run_against_a_mortal(tmp_path: Path, requests: int, *more: str) -> tuple[int
     def chat(request: Received) -> Sequence[Step]:
         if int(request.headers["x-request-id"].rpartition("-")[2]) < requests:
             return [Pause(0.01), *stream(*GOOD)]
-        # It has answered before, even if all requests come at once because the client was delayed.
+        # Wait until the server has answered, as a delayed client may send all requests at once.
         wait_for(lambda: any(len(one.writes) == len(stream(*GOOD)) for one in load_of(server)) and server.all_is_read())
         server.die()
         return [Close()]

@@ -1,4 +1,4 @@
-"""Requests from another process: the same ones, in order, as many as fit; and what happens when it dies."""
+"""Requests from another process: the same requests, in order, as many as fit; and the death of that process."""
 
 from __future__ import annotations
 
@@ -101,12 +101,12 @@ def test_another_process_makes_the_requests_that_this_one_would(rows: int, tmp_p
             taken = [made.take("run") for _ in range(40)]
             await filled(made)
             async with asyncio.timeout(PATIENCE_S):
-                while process._reading:  # Taking may have filled it before the loop had a turn to stop.
+                while process._reading:  # Taking may have filled the stock before the loop had a turn to stop.
                     await asyncio.sleep(0.005)
             enough = len(made.stock)
             for _ in range(20):
                 await asyncio.sleep(0.005)
-            assert len(made.stock) == enough >= 30, "it goes on by itself, and ends when there are enough"
+            assert len(made.stock) == enough >= 30, "the feed continues by itself until there are enough"
             return [*taken, *(made.take("run") for _ in range(60))]
         finally:
             process.close()
@@ -133,14 +133,14 @@ def test_another_process_makes_the_sessions_that_this_one_would() -> None:
             await process.begin(ahead)
             made.stock.feed_from(process, requests=40, most_bytes=10**6)
             await filled(made)
-            assert 40 <= made.stock.requests < 200, "it ends when there are enough"
+            assert 40 <= made.stock.requests < 200, "the feed ends when there are enough"
             return [made.stock.take() for _ in range(60)]
         finally:
             process.close()
 
     alone = sessions()
     assert in_loop(feed()) == [next(alone) for _ in range(60)]
-    assert next(sessions()).id == "session-1", "the worker's own share"
+    assert next(sessions()).id == "session-1", "the worker has its own share"
 
 
 def prepared_in(tmp_path: Path) -> Any:
@@ -159,7 +159,7 @@ def prepared_in(tmp_path: Path) -> Any:
                 await worker.prepare()
                 stock = worker._load.backlog.stock
                 assert isinstance(worker._load.backlog, Conversations)
-                ready = worker._load.backlog._ready  # Those that begin first have left the stock.
+                ready = worker._load.backlog._ready  # The sessions that begin first have left the stock.
                 turns = sum(len(conversation.after) for conversation in ready)
                 return len(stock) + len(ready), stock.requests + turns, worker._feed is not None
             finally:
@@ -173,13 +173,17 @@ def prepared_in(tmp_path: Path) -> Any:
 def test_a_long_run_of_sessions_is_fed_and_short_ones_are_ready_for_every_user(tmp_path: Path) -> None:
     shape = {"mode": "sessions", "turns": "3", "input_tokens": "30", "output_tokens": "5"}
     prepared = prepared_in(tmp_path)
-    assert prepared(configured(**shape), requests=30, users=7) == (17, 51, False), "10 for 30 requests, 7 just begun"
+    assert prepared(configured(**shape), requests=30, users=7) == (17, 51, False), (
+        "10 for 30 requests, and 7 that have just begun"
+    )
     sessions, requests, fed = prepared(configured(**shape), requests=None, duration_ns=9 * NS_PER_S, users=2)
     assert (fed, sessions >= 3, requests >= 9) == (True, True, True)
     path = tmp_path / "sessions.jsonl"
     path.write_text('{"turns": [{"content": "a"}]}\n')
     given = configured(mode="sessions", dataset=str(path))
-    assert prepared(given, requests=None, duration_ns=9 * NS_PER_S, users=2) == (2, 2, False), "they are at hand"
+    assert prepared(given, requests=None, duration_ns=9 * NS_PER_S, users=2) == (2, 2, False), (
+        "the sessions come from a file"
+    )
 
 
 def test_every_user_has_a_session_at_the_start_however_long_sessions_are(
@@ -188,7 +192,7 @@ def test_every_user_has_a_session_at_the_start_however_long_sessions_are(
     monkeypatch.setattr(worker_module, "AHEAD_BYTES", 50_000)
     agents = configured(mode="sessions", dataset="coding-agent", context_limit=4000)
     sessions, requests, fed = prepared_in(tmp_path)(agents, requests=None, duration_ns=9 * NS_PER_S, users=9)
-    assert (sessions, fed) == (9, True), "about five have 50,000 bytes"
+    assert (sessions, fed) == (9, True), "about five sessions have 50,000 bytes"
     assert requests > 100
 
 
@@ -252,10 +256,10 @@ def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -
     arrivals = list(takewhile(lambda at: at - first < 3 * NS_PER_S, load.offsets()))
     counted = prepared(rate="40", duration="3")
     assert counted == (len(arrivals), False, f"making {len(arrivals)} connections"), "never more than requests"
-    assert counted[0] != 120, "as many as were drawn, not as many as are expected"
+    assert counted[0] != 120, "the drawn number, not the expected one"
     assert prepared(rate="40", duration="3", warmup="1s")[0] > counted[0]
     assert prepared(concurrency="3", duration="4") == (12, True, "making 3 connections"), (
-        "how many a closed loop needs is a guess"
+        "the number that a closed loop needs is a guess"
     )
     assert prepared(rate="3000", duration="3") == (5000, True, "making 512 connections")
 
@@ -292,7 +296,7 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
             while not made.stock.must_wait:
                 made.take("run")
                 await asyncio.sleep(0)
-                assert not ended.is_set(), "what is there is sent first"
+                assert not ended.is_set(), "available requests are sent first"
             made.stock.when_made(0, lambda: None)
             await asyncio.wait_for(ended.wait(), PATIENCE_S)
             with pytest.raises(
@@ -307,7 +311,7 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
 def test_a_feed_that_gives_nothing_more_ends_the_run(
     stopped: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It is stopped, or waits for a message that the test withholds."""
+    """The feed is stopped, or waits for a message that the test withholds."""
     monkeypatch.setattr(feed_module, "STALLED_S", 0.05)
 
     async def feed() -> None:
@@ -386,7 +390,7 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
         command, env = [sys.executable, "-m", "bench", *words], os.environ | NEW_INTERPRETERS | {MARK: str(tmp_path)}
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as run:
             try:
-                # Far more than those made before the run.
+                # Far more than were made before the run.
                 wait_for(lambda: len(ended()) > 100)
                 beside = commands_marked(tmp_path)
                 run.send_signal(signal.SIGINT)
@@ -433,7 +437,7 @@ def test_a_process_that_was_started_ahead_and_is_not_needed_says_nothing_of_its_
     feed.connection.close()
     feed.socket.close()
     assert feed.process.wait(PATIENCE_S) == 0
-    assert capfd.readouterr().err == "", "the process that sends says it, once"
+    assert capfd.readouterr().err == "", "only the sending process reports it, once"
     feed.end()
     feed.end()
 

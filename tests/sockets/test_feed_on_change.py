@@ -1,4 +1,4 @@
-"""A load that is raised while it runs: who makes the additional requests, and when the change begins."""
+"""A load that is raised while it runs: which process makes the additional requests, and when the change begins."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def until_ready(feed: FeedOnChange) -> None:
 
 
 def test_what_the_sender_makes_until_the_feed_is_ready_comes_once() -> None:
-    """13 are taken while the process starts, 3 of which were not made; the process makes these 3 too."""
+    """13 requests are taken while the process starts. 3 of them were not made ahead, and the process makes these, too."""
     assignment = given(configured(rate="5", duration="3"))
     made = supply(assignment)
 
@@ -103,7 +103,7 @@ def test_a_change_to_less_starts_no_process_and_one_to_more_starts_one() -> None
             assert feed._feed is started
         finally:
             feed.close()
-        assert started._process.returncode is not None, "it is ended with the load"
+        assert started._process.returncode is not None, "the process ends with the load"
 
     in_loop(change())
 
@@ -136,7 +136,7 @@ def test_a_run_whose_rate_is_raised_waits_for_requests_and_then_has_them(
                 assert feed._starting is not None
                 await asyncio.wait_for(asyncio.wait([feed._starting]), PATIENCE_S)
                 assert feed._starting.exception() is None
-                assert worker.stocked == stocked, "requests are made where they are sent"
+                assert worker.stocked == stocked, "requests are made in the sending process"
             else:
                 await until_ready(feed)
                 assert crew.lead_ns(1e6) == 0
@@ -151,11 +151,11 @@ def test_a_run_whose_rate_is_raised_waits_for_requests_and_then_has_them(
 
 def test_how_long_a_change_waits() -> None:
     ready_s = READY_NS // NS_PER_S
-    assert lead_ns([30, 50], 80 / ready_s, 10.0) == 0, "what is there lasts"
+    assert lead_ns([30, 50], 80 / ready_s, 10.0) == 0, "the available requests suffice"
     assert lead_ns([30, 50], 80 / ready_s + 1, 10.0) == READY_NS
     assert lead_ns([30, None], 80 / ready_s, 10.0) == READY_NS
-    assert lead_ns([None, None], 1e6, 10.0) == 0, "processes make them"
-    assert lead_ns([3], 10.0, 10.0) == 0, "so many were made"
+    assert lead_ns([None, None], 1e6, 10.0) == 0, "processes make the requests"
+    assert lead_ns([3], 10.0, 10.0) == 0, "this many were made before"
     assert lead_ns([3], 100.0, None) == 0
 
 
@@ -185,7 +185,7 @@ def test_a_run_says_when_a_change_that_needs_requests_begins(workers: str, tmp_p
                     ask(run, 150, by="terminal")
                     break
                 except UsageError:
-                    assert time.monotonic() < deadline, "it never ran"
+                    assert time.monotonic() < deadline, "the process never ran"
                     time.sleep(0.05)
             process.terminate()
         finally:

@@ -40,7 +40,7 @@ UNWANTED = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "OPENAI_API_KEY", "PYTEST
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """The environment of a user who has activated nothing: ours is neither on the path nor in a variable."""
+    """The environment of a user who has not activated any: ours is neither on the path nor in a variable."""
     ours = {str(Path(sys.executable).parent), str(ROOT / ".venv" / "bin")}
     kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
     path = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if part not in ours)
@@ -70,20 +70,20 @@ def ports() -> Iterator[dict[str, str]]:
         yield {"8000": str(one), "8001": str(other)}
 
 
-# The page's commands, where the environment is there: test_documentation_examples.py. That they need no more than what
-# scripts/environment installs: the test below. That it installs in a fresh clone: .ci/run does it first.
+# test_documentation_examples.py runs the page's commands in an existing environment. The test below checks that they
+# need no more than scripts/environment installs. .ci/run starts with an installation in a fresh clone.
 @pytest.mark.long
 def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ports: dict[str, str]
 ) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")  # The tests' own: pip's is the user's.
+    monkeypatch.delenv("XDG_CACHE_HOME")  # The tests have their own cache; pip uses the user's.
     env = environment(tmp_path / "cache")
     clone = fresh_clone(tmp_path)
     shell = Shell(clone, env)
     typed = []
     try:
         for block in blocks_of("README.md", (clone / "README.md").read_text(encoding="utf-8")):
-            assert block.language in ("console", *LEFT_OUT, *NO_COMMANDS), f"{block}: nothing runs it"
+            assert block.language in ("console", *LEFT_OUT, *NO_COMMANDS), f"{block}: no test runs it"
             for command in commands_of(block) if block.language == "console" else ():
                 words = command.words
                 if words in NOT_TYPED or (words.startswith("curl ") and which("curl") is None):
@@ -115,7 +115,7 @@ def core() -> set[str]:
         found.add(one)
         try:
             required = requires(name) or ()
-        except PackageNotFoundError:  # For another system.
+        except PackageNotFoundError:  # A requirement for another system.
             continue
         for requirement in map(Requirement, required):
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):

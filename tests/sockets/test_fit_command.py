@@ -66,7 +66,7 @@ def test_a_server_is_fitted_and_served(runs: list[str], tmp_path: Path, capsys: 
 
 
 def test_runs_of_a_mock_are_fitted(tmp_path: Path) -> None:
-    """Their distance from the true coefficients does not matter here: a mock on a busy machine has other costs."""
+    """The errors of the coefficients do not matter here: a mock on a busy machine has different costs."""
     places = [str(tmp_path / "users-1"), str(tmp_path / "users-8")]
     load = [word for name, value in LENGTHS.items() for word in (f"--{name.replace('_', '-')}", value)]
     with mock_process("--engine", "batching", "--step-cost", COST) as mock:

@@ -1,4 +1,4 @@
-"""Two runs with one seed send the same load with different texts, on every path by which bench makes prompts;
+"""Two runs with the same seed send the same load with different texts, however bench makes the prompts.
 `--same-prompts` sends the same bytes."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WAYS = {
     "one process": ("--requests", "12", "--concurrency", "2", "--warmup", "4"),
     "one process, of several lengths": ("--requests", "12", "--rate", "200", "--input-tokens", "uniform:40..90"),
     "two workers": ("--requests", "12", "--concurrency", "2", "--warmup", "4", "--workers", "2"),
-    # The number of requests is unknown in advance: all but the first few come from the process beside the load.
+    # The number of requests is unknown in advance, so all except the first few come from the process beside the load.
     "a feed": ("--duration", "60s", "--concurrency", "2", "--text", "code"),
     "sessions": ("--mode", "sessions", "--requests", "8", "--concurrency", "2", "--turns", "2", "--output-tokens", "3"),
     "a recipe": ("--dataset", "chatbot", "--requests", "6", "--rate", "200", "--output-tokens", "3"),
@@ -81,11 +81,11 @@ def tokens(bodies: dict[int, bytes]) -> dict[int, int]:
 def test_two_runs_of_one_seed_share_no_beginning_and_have_the_same_lengths(way: str, tmp_path: Path) -> None:
     one, first = run(tmp_path / "one", *WAYS[way])
     other, second = run(tmp_path / "other", *WAYS[way])
-    # In sessions, only the first turns start fresh; later user texts depend on which session finishes first.
+    # In sessions, only first turns are independent of the replies: later texts depend on which session finishes first.
     begins = [body for bodies in (one, other) for body in bodies.values() if len(json.loads(body)["messages"]) == 1]
     assert len(begins) >= 8
     beginnings = {" ".join(content(body).split()[:4]) for body in begins}
-    # The probe is the same in each run: five words, which begin no prompt of a run.
+    # The probe is the same in each run. Its five words begin no prompt of a run.
     assert len(beginnings) == len(begins) - 1
     if way != "sessions":
         both = one.keys() & other.keys()

@@ -77,7 +77,7 @@ def test_a_measurement_that_was_ended_goes_on_and_leaves_a_folder(tmp_path: Path
     words = ("some-model", *LOADS, *LENGTHS)
     with started(tmp_path, port, *words, PATH=path) as process:
         assert process.stdout is not None
-        # Ended during the sweep: earlier results stay, and the engine is gone.
+        # End it during the sweep: earlier results stay, and the engine is gone.
         for line in process.stdout:
             if line.startswith("== sweep"):
                 process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Quick parts of scripts/hard-use: names, addresses, a proxy, a kill; and that the script detects losses."""
+"""Quick parts of scripts/hard-use: names, addresses, a proxy, a kill. The script detects planted losses."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_request_without_a_record_is_seen(tmp_path: Path) -> None:
     lines = [
         {"id": "a-1", "end_ns": 5, "engine": {}},
         {"id": "a-2", "end_ns": 50, "engine": {}},  # Too late to require.
-        {"id": "a-3", "end_ns": 5, "engine": {"cut": "client_closed"}},  # It never ended.
+        {"id": "a-3", "end_ns": 5, "engine": {"cut": "client_closed"}},  # The request never ended.
         {"id": "probe-1", "end_ns": 5, "engine": {}},
     ]
     ledger.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"id": "torn"')
@@ -105,11 +105,11 @@ def test_memory_is_told_by_process_over_the_steady_part_of_the_load(tmp_path: Pa
     rows = [(at, "running", "worker", 2, 500 - 4 * min(at, 20) + at, 90, 8 + at % 3, at / 4) for at in range(101)]
     rows += [(at, "running", "parent", 1, 50, 40, 7, 1.0) for at in range(101)]
     rows += [(50, "running", "feed", 1, 9_000, 9_000, 1, 0.0), (101, "evaluating", "parent", 1, 300, 290, 7, 9.0)]
-    rows += [(60, "running", "worker", 1, 9_000, 9_000, 1, 0.0)]  # One of two has just ended.
+    rows += [(60, "running", "worker", 1, 9_000, 9_000, 1, 0.0)]  # One of the two workers has just ended.
     rows.sort()
     file.write_text("\n".join(",".join(map(str, row)) for row in (COLUMNS, *rows)) + "\n")
     parent, worker = memory_of(samples_in(file))
-    # Without the first fifth, in which it fell.
+    # Without the first fifth, in which the memory fell.
     assert (worker.role, worker.processes, worker.least_mb, worker.most_mb) == ("worker", 2, 440, 520)
     assert (round(worker.grown_mb, 6), round(worker.slope_mb_per_hour, 6)) == (80, 3600)
     assert (worker.cpu_share, worker.descriptors) == (0.25, (8, 10))

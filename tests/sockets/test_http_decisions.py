@@ -125,7 +125,7 @@ def test_what_follows_a_response_unasked_is_not_the_next_response(transport: str
 
 
 def endless(piece: bytes, size: int, *headers: str, framed: bool) -> list[Step]:
-    """A stream of this many bytes, all the same piece."""
+    """A stream of this many bytes: the same piece again and again."""
     part = chunk(piece) if framed else piece
     many = part * max(1, 1_000_000 // len(part))
     return [Send(head("200 OK", "text/event-stream", *headers)), *[Send(many)] * (size // len(many)), Close()]
@@ -166,7 +166,7 @@ def test_a_response_without_end_is_given_up_at_its_limit(transport: str) -> None
 @pytest.mark.parametrize("framed", [True, False], ids=["chunked", "until the end"])
 def test_the_total_timeout_holds_while_bytes_flow(transport: str, framed: bool) -> None:
     event = frames(content("x" * 10_000))[0]
-    # Far more than any machine reads until then.
+    # Far more than any machine reads in that time.
     size = 5_000_000_000
     steps = endless(event, size, *([CHUNKED] if framed else []), framed=framed)
     with LiteralServer(in_turn(steps)) as server:
@@ -189,7 +189,7 @@ def test_the_body_of_an_error_is_kept_as_far_as_it_says_something(transport: str
 
 
 def asked_of(server: LiteralServer) -> Received:
-    """The request from `ask`: other programs on this machine may still look for the port's previous owner."""
+    """The request from `ask`. Other programs on this machine may still look for the previous owner of the port."""
     (request,) = (request for request in server.received if request.headers.get("x-request-id") == "literal-0")
     return request
 

@@ -1,4 +1,5 @@
-"""Any HTTP service over sockets: the mock's /any against its ledger, and requests of a file as a server receives them."""
+"""Any HTTP service over sockets: the mock's /any against its ledger, and requests from a file as a server receives
+them."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_a_calibration_of_streams_agrees_with_the_ledger_in_every_count(transpor
     assert summary["slo"]["held"] is True
     assert {row["metric"] for row in calibration["metrics"]} == {"e2el_ms", "e2el_from_intended_ms", "ttfi_ms"}
     true = {(row["metric"], row["stat"]): row["true"] for row in calibration["metrics"]}
-    # The image leaves after the first partial one; how long after depends on this machine.
+    # The image is sent after the first partial one. How long after depends on this machine.
     assert true["e2el_ms", "p50"] > true["ttfi_ms", "p50"]
     inputs = summary["inputs"]
     assert (inputs["are"], inputs["total"]) == ("images", expected["ok"] + 8)

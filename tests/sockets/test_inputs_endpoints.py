@@ -75,7 +75,7 @@ def answer(body: object) -> Step:
 
 def test_replies_that_fail_their_check_are_malformed_and_have_no_latency(tmp_path: Path) -> None:
     def script(request: Received) -> list[Step]:
-        if request.method == "GET":  # It lists no models, and has no metrics.
+        if request.method == "GET":  # The server lists no models, and has no metrics.
             return [Send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")]
         asked = orjson.loads(request.body)
         number = next(numbers)

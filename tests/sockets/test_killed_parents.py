@@ -103,7 +103,7 @@ def test_a_mock_that_is_stopped_does_not_outlive_a_calibration_that_is_killed(tm
 
 
 def test_a_mock_as_a_child_does_not_try_the_place_of_its_parents_folder_with_a_file(tmp_path: Path) -> None:
-    # The parent may be killed between the file and its end, and the mock with it.
+    # The parent may be killed after it made the file, and the mock with it.
     told = "from mockserver import child; child.main = lambda words: print(child.tempfile.tempdir, flush=True)"
     ran = f"{told}; child.run(['--scratch', {str(tmp_path / 'scratch')!r}])"
     words = [sys.executable, "-c", ran]

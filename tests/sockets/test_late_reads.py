@@ -1,4 +1,4 @@
-"""A process that is stopped while chunks arrive: the compiled receiver still knows when each of them came."""
+"""A process is stopped while chunks arrive. The compiled receiver still knows when each chunk came."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def late_reads(program: Path) -> tuple[int, list[list[tuple[int, int]]], list[li
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             assert peer.recv(1) == b"x"
             peer.sendall(HEAD + chunk(b"first"))
-        reader.stdout.readline()  # The head has been read, and the next read is one of a chunk.
+        reader.stdout.readline()  # The head has been read, so the next read has a chunk.
         for peer in peers:
             peer.sendall(chunk(b"second"))
         reader.stdout.readline()

@@ -51,7 +51,7 @@ def test_a_quick_measurement_climbs_every_ladder_and_is_kept_for_this_machine(tm
     for by_server in result["ladders"].values():
         assert list(by_server) == list(SERVERS)
         assert all(climbed["ended"] for climbed in by_server.values())
-    # A busy machine may have no time for a step, or no step without lateness; no server is faster than asked.
+    # On a busy machine there may be no time for a step, or every step may be late. No server is faster than requested.
     for step in result["ladders"]["chunks"]["the bare source"]["steps"]:
         assert 0 < step["load"] <= step["asked"] * 50
     for step in result["ladders"]["requests"]["the bare source"]["steps"]:
@@ -115,7 +115,7 @@ def test_a_climb_takes_its_steps_from_the_lowest_and_says_why_it_ends() -> None:
     ladder = replace(LADDERS["chunks"], steps=(4, 8))
     with bare_source(ladder.gap_ms) as source:
         climbed = climb(ladder, "the bare source", source, 0.2, 1 << 62, Observer())
-    # One more if the machine was busy: it is retried.
+    # One more if the machine was busy, because the step is retried.
     assert climbed.steps[0].asked == 4
     assert {step.asked for step in climbed.steps} <= {4, 8}
     assert all(0 < step.load <= step.asked * 50 for step in climbed.steps)

@@ -1,4 +1,4 @@
-"""A running run seen from another process: live.jsonl, and the state in run.yaml."""
+"""A run in progress, seen from another process: live.jsonl, and the state in run.yaml."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def state_of(out: Path) -> str | None:
 
 
 def wait_for(process: subprocess.Popen[str], out: Path, state: str) -> list[str]:
-    """The states seen until this one, each once."""
+    """The states seen up to this one, each once."""
     seen: list[str] = []
     while not seen or seen[-1] != state:
         assert process.poll() is None, f"ended after {seen}"
@@ -95,7 +95,7 @@ def test_tokens_are_seen_while_their_requests_are_in_flight(tmp_path: Path, more
 
 def test_another_process_sees_every_state_and_a_line_a_second(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    # No state ends before it is seen: the server holds a reply back until then.
+    # Every state is seen: the server holds a reply back until then.
     seen = {state: threading.Event() for state in ("probing", "warming up", "running")}
     told: list[str] = []
     arrivals = itertools.count()
@@ -129,7 +129,7 @@ def test_another_process_sees_every_state_and_a_line_a_second(tmp_path: Path) ->
     states = [row["state"] for row in rows]
     assert states == sorted(states, key=["warming up", "running", "draining"].index)
     assert states[-1] == "draining"
-    # One at each whole second of the load, some of which a busy machine may miss, and one at its end.
+    # One line at each whole second of the load, some of which a busy machine may miss, and one at its end.
     assert len(rows) <= rows[-1]["elapsed_s"] + 1
     assert rows[-1]["done"] == len(records) == 24
     assert sum(row["second"]["succeeded"] for row in rows) == len(records)

@@ -34,7 +34,8 @@ SMALL = {"concurrency": 2, "requests": 8, "input_tokens": 16, "output_tokens": 4
 @asynccontextmanager
 async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client]:
     """A client of a server in a separate process."""
-    from mcp import Client, StdioServerParameters  # Only here: it takes a second, and every process collects all tests.
+    # Imported only here: it takes a second, and every process collects all tests.
+    from mcp import Client, StdioServerParameters
     from mcp.client.stdio import stdio_client
 
     environment = {**os.environ, **env}
@@ -43,7 +44,8 @@ async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client
         command=sys.executable, args=["-m", "bench", "mcp", "--runs", str(runs), *words], env=environment
     )
     with anyio.fail_after(PATIENCE_S):
-        # By default its errors go to sys.stderr at import time: that may be a test's own, which is no file.
+        # By default its errors go to sys.stderr as of import time, which may be a test's replacement without a
+        # descriptor.
         async with Client(stdio_client(started, errlog=sys.__stderr__ or sys.stderr)) as client:
             yield client
 
@@ -134,7 +136,7 @@ def test_an_agent_calibrates_and_stops_what_has_no_end(tmp_path: Path) -> None:
                 listed = (await called(client, "tasks"))["tasks"]
                 assert [task["id"] for task in listed] == [begun["id"], checked["id"]]
                 while (await called(client, "watch", task=begun["id"], seconds=0.5))["live"] is None:
-                    pass  # A task stopped before its load may know of no signal yet.
+                    pass  # A task that is stopped before its load may not handle signals yet.
                 await called(client, "stop", task=begun["id"])
                 stopped = await called(client, "watch", task=begun["id"], seconds=PATIENCE_S)
                 assert stopped["over"] is True

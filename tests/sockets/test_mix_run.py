@@ -1,5 +1,5 @@
-"""`bench run --mix` with workers, against a server of literal bytes: each request has its planned class, and goes where
-that class goes."""
+"""`bench run --mix` with workers, against a server of literal bytes: each request has its planned class and goes to
+that class's route."""
 
 from __future__ import annotations
 

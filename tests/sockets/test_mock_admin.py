@@ -87,7 +87,7 @@ def test_a_page_of_a_named_origin_may_call_and_no_other(mock: MockProcess) -> No
     assert answer.headers["access-control-allow-headers"] == "authorization, content-type"
     assert "POST" in answer.headers["access-control-allow-methods"]
     assert httpx.options(mock.url + CHAT, headers={**preflight, "origin": "http://other"}).status_code == 400
-    # The streamed reply is written past ASGI; the list of models passes through it.
+    # The streamed reply bypasses ASGI; the list of models goes through it.
     for response in (send(mock, origin="http://ui.example"), send(mock, origin="http://ui.example", x_mock_fault="429"),
                      httpx.get(mock.url + "/v1/models", headers={"origin": "http://ui.example"})):  # fmt: skip
         assert response.headers["access-control-allow-origin"] == "http://ui.example"
@@ -98,7 +98,7 @@ def test_a_page_of_a_named_origin_may_call_and_no_other(mock: MockProcess) -> No
 def until(condition: Any, within_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about in time"
+        assert time.monotonic() < deadline, "this did not happen in time"
         time.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""Whatever JSON a body contains, every endpoint of the mock replies or refuses with a sentence: never a 500."""
+"""Whatever JSON a body contains, every endpoint of the mock replies, or refuses with a sentence, but never with a 500."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def body(chance: Random) -> Any:
         return anything(chance)
     row: dict[str, Any] = {}
     for name, right in GOOD.items():
-        often = name in NEEDED  # Without them nothing else is checked.
+        often = name in NEEDED  # Without these fields nothing else is checked.
         if chance.random() < (0.9 if often else 0.3):
             row[name] = chance.choice(right) if chance.randrange(12 if often else 3) else anything(chance)
     return row
 
 
-# The bodies come from a seed: Hypothesis would take longer to draw them than the mock to answer them.
+# The bodies come from a seed, as Hypothesis would take longer to draw them than the mock to answer them.
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=3, deadline=None, suppress_health_check=[*HealthCheck])
 @given(seed=st.integers(0, 2**32))

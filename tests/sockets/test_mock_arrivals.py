@@ -1,4 +1,4 @@
-"""Arrival stamps at the mock: the kernel's, of the last byte, however requests come in."""
+"""Arrival stamps at the mock are the kernel's stamp of the last byte, however requests come in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.raw_mock import CHAT, MS, chat, connect, line_of, read_until,
 @pytest.fixture(scope="module")
 def mock() -> Iterator[MockProcess]:
     with mock_process("--ttft", "20ms", "--tpot", "4ms") as mock:
-        # The kernel begins to stamp a moment after the request, for the whole machine.
+        # The kernel begins to stamp shortly after it is requested, for the whole machine.
         while sys.platform == "linux" and not httpx.get(mock.url + "/truth").json()["arrival_clock"]["kernel"]:
             httpx.post(mock.url + CHAT, json=chat(max_tokens=1))
         yield mock
@@ -42,7 +42,7 @@ def test_plans_count_from_the_last_byte_of_a_request_that_takes_several_reads(mo
         for piece in (whole[:100], whole[100:-1]):
             sock.sendall(piece)
             until_read(sock)
-        httpx.get(mock.url + "/health")  # By now the loop has run the callbacks after that read.
+        httpx.get(mock.url + "/health")  # By then the loop has run the callbacks after that read.
         with mock.held_still():  # A stamp taken at the read of the last byte would be late.
             before = time.monotonic_ns()
             sock.sendall(whole[-1:])
@@ -75,7 +75,7 @@ def test_arrivals_carry_the_kernels_stamp_even_when_the_loop_is_late(mock: MockP
         line = lines[name]
         assert before - CLOCKS_NS <= line["received_ns"] <= after + CLOCKS_NS
         assert line["handled_ns"] - line["received_ns"] > MS
-        # A request handled late has its first token late, and never early: the plan counts from the arrival.
+        # The first token of a request that is handled late is late, never early: the plan counts from the arrival.
         assert line["write_ns"][1] - line["received_ns"] >= 20 * MS - 100_000
     assert httpx.get(mock.url + "/truth").json()["arrival_clock"] == {**clock, "kernel": clock["kernel"] + 50}
 
@@ -87,7 +87,7 @@ def test_every_arrival_has_a_kernel_stamp_however_its_bytes_come(mock: MockProce
     with connect(mock) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(60):
-            # Pieces in quick succession: some arrive between a look at the socket and the following read.
+            # Pieces in quick succession. Some arrive between a peek at the socket and the following read.
             for start in range(0, len(whole), 97):
                 sock.send(whole[start : start + 97])
             read_until(sock, b"0\r\n\r\n")
@@ -128,7 +128,7 @@ def test_arrivals_over_ipv6_are_stamped_too() -> None:
 
 
 def test_a_write_goes_to_the_socket_at_once() -> None:
-    """The ledger relies on it: with an empty buffer the loop's transport sends within the call of `write`."""
+    """The ledger relies on this: if the buffer is empty, the loop's transport sends within the call of `write`."""
     import asyncio
 
     import uvloop
@@ -139,9 +139,9 @@ def test_a_write_goes_to_the_socket_at_once() -> None:
         transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=writer)
         for _ in range(100):
             transport.write(b"now")
-            assert reader.recv(16) == b"now"  # No turn of the loop has passed.
+            assert reader.recv(16) == b"now"  # This is within the same turn of the loop.
             assert transport.get_write_buffer_size() == 0
-        # Nor does a write overtake waiting bytes: these also wait after it.
+        # A write does not overtake waiting bytes: afterwards, these wait, too.
         while transport.get_write_buffer_size() == 0:
             transport.write(bytes(65_536))
         waiting = transport.get_write_buffer_size()
@@ -159,7 +159,7 @@ def test_a_write_goes_to_the_socket_at_once() -> None:
 @LINUX
 @pytest.mark.usefixtures("mock")
 def test_the_stamp_of_an_arrival_is_the_kernels_for_its_last_byte() -> None:
-    """The reading relies on it: a look with MSG_PEEK gives the stamp of the last byte, and sockets inherit it."""
+    """Reading relies on this: MSG_PEEK gives the stamp of the last byte, and sockets inherit the option."""
     timestamp, stamp = 35, struct.Struct("qq")
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, timestamp, 1)
@@ -170,7 +170,7 @@ def test_the_stamp_of_an_arrival_is_the_kernels_for_its_last_byte() -> None:
             before = time.time_ns()
             client.sendall(b"last")
             after = time.time_ns()
-            time.sleep(0.002)  # A stamp taken at the read is late.
+            time.sleep(0.002)  # A stamp taken at the read would be late.
             data = b""
             while data != b"firstlast":
                 data, control, _, _ = server.recvmsg(64, 64, socket.MSG_PEEK)

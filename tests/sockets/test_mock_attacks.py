@@ -71,7 +71,7 @@ def test_a_reply_longer_than_the_time_for_a_head_is_not_cut(mock: MockProcess) -
     request = b'{"prompt":"x","max_tokens":3,"stream":true}'
     head = b"POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nx-mock-ttft: 900ms\r\ncontent-length: %d\r\n\r\n"
     with socket.create_connection(address(mock)) as connection:
-        # The head of a next request is on its way meanwhile, and never complete.
+        # Meanwhile the head of the next request is on its way, but never complete.
         connection.sendall(head % len(request) + request + b"GET /health HTTP/1.1\r\nx-slow: ")
         said = read_to_the_end(connection)
     assert said.count(b"data: ") == 4
@@ -87,7 +87,7 @@ def test_half_sent_bodies_are_closed_and_their_memory_is_given_back() -> None:
     half = b" " * 3_000_000
     with mock_process("--body-timeout-s", "0.5") as mock, contextlib.ExitStack() as stack:
         while (status := ask(mock).status_code) != 200:
-            assert status == 408, "a busy machine may send its body late"
+            assert status == 408, "on a busy machine the body may be late"
         before = resident_mb(mock)
         connections = [stack.enter_context(socket.create_connection(address(mock))) for _ in range(30)]
         for connection in connections:
@@ -117,7 +117,7 @@ def status_of(mock: MockProcess, method: str, path: str, headers: dict[str, str]
 
 
 def test_a_rebound_name_and_another_origin_are_refused(mock: MockProcess) -> None:
-    # Which names and origins are: tests/unit/mockserver/test_mock_access.py.
+    # tests/unit/mockserver/test_mock_access.py tests the names and origins.
     for method, path in (("GET", "/ledger"), ("GET", "/truth"), ("GET", "/admin/config"), ("POST", "/admin/reset")):
         status, text = status_of(mock, method, path, {"Host": "localhost.evil.example"})
         assert (status, "--allowed-host" in text) == (403, True)
@@ -184,7 +184,7 @@ def test_others_are_answered_beside_a_long_prompt_and_its_memory_is_given_back(m
         assert ask(mock).status_code == 200
     before = resident_mb(mock)
     with ThreadPoolExecutor(1) as pool:
-        # Longer than the context in tokens and shorter in characters: it must be counted to be refused.
+        # Fewer characters than the context has tokens, but more tokens: it must be counted to be refused.
         long = pool.submit(post_prompt, mock, 4)
         while not long.done():
             response = ask(mock, stream=True, stream_options={"include_usage": True})

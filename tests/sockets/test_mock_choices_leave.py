@@ -1,4 +1,4 @@
-"""A choice that has ended leaves the engine at once, though its reply continues: /metrics counts one request less."""
+"""A choice that has ended leaves the engine at once, although its reply continues: /metrics counts one request less."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_choice_that_has_ended_is_in_the_engine_no_more(mock: MockProcess, int
     assert ends < 20 < PATIENCE_S / 0.015 < goes_on
     assert httpx.patch(f"{mock.url}/admin/config", json={"stream_interval": interval}).status_code == 200
     deadline = time.monotonic() + PATIENCE_S
-    while running(mock):  # The stream before this one, which its client has left.
+    while running(mock):  # Wait for the previous stream, which its client has left.
         assert time.monotonic() < deadline
         time.sleep(0.01)
     headers = {"x-request-id": f"run-{INDEX}"}

@@ -29,7 +29,7 @@ Ask = Callable[[int, str, Row], Awaitable[Row]]
 
 
 async def chat(ask: Ask) -> None:
-    """The user, calls, results, text: as a client returns what it received."""
+    """The user, calls, results, text: as a client sends them back."""
     tools = [{"type": "function", "function": {"name": "read_file", "parameters": SCHEMA}}]
     messages: list[Row] = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Read it, please."}]
     for turn in range(TURNS):
@@ -166,5 +166,5 @@ def test_a_reply_that_a_stop_string_ends_is_found_up_to_its_end() -> None:
 
     first, second, third = through_asgi(call, *FLAGS)
     assert second["engine"]["cached_tokens"] == (first["input_tokens"] - 1) // BLOCK * BLOCK
-    # Most of the reply, whose last words the stop string cut in the middle of a block.
+    # Most of the reply. The stop string cut its last words in the middle of a block.
     assert (second["input_tokens"] + 30) // BLOCK * BLOCK <= third["engine"]["cached_tokens"]

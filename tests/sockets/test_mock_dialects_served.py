@@ -1,4 +1,4 @@
-"""Messages and responses behind the server: engines, workers, /metrics and /truth treat them as they treat chat."""
+"""Messages and Responses behind the server: engines, workers, /metrics and /truth treat them like chat."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def usage_of(response: httpx.Response) -> dict[str, Any]:
 def test_usage_says_what_came_from_the_prefix_cache(caching: str) -> None:
     usages = {}
     with mock_process(*BATCHING, "--prefix-caching", caching) as mock:
-        for index in (2, 0, 1):  # Chat computes the prompt, the others find it.
+        for index in (2, 0, 1):  # Chat computes the prompt, and the others find it in the cache.
             path = PATHS[index]
             body = body_of(path, "the same " * 40, 3)
             headers = {"x-request-id": f"c-{index}"}

@@ -115,7 +115,7 @@ def test_faults_the_context_and_the_engines_hold_for_embeddings_too() -> None:
         assert late.status_code == 200
         long = await client.post(EMBEDDINGS, json={"input": [[1], list(range(101))]})
         assert (long.status_code, "input 1 has 101 tokens" in long.text) == (400, True)
-        # Together they exceed the context, which applies to each separately.
+        # The inputs exceed the context together, but it applies to each of them.
         assert (await client.post(EMBEDDINGS, json={"input": [list(range(80))] * 3})).status_code == 200
 
     lines = through_asgi(call, "--max-model-len", "100")
@@ -134,7 +134,7 @@ def test_faults_the_context_and_the_engines_hold_for_embeddings_too() -> None:
 def test_vectors_depend_on_the_seed_and_on_the_kind_of_input() -> None:
     assert vector(1, "a", 8) != vector(2, "a", 8)
     assert vector(1, [5], 8) != vector(1, "[5]", 8)
-    with_ends = vector(1, "\ud800", 8)  # A lone surrogate is no reason to fail.
+    with_ends = vector(1, "\ud800", 8)  # A lone surrogate must not cause a failure.
     assert len(with_ends) == 8
 
 

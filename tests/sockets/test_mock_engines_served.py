@@ -1,4 +1,4 @@
-"""The engines behind the server: one process, real sockets, and the ledger, /metrics and /truth side by side."""
+"""The engines behind the server: one process, real sockets, and ledger, /metrics and /truth compared."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def metrics(mock: MockProcess) -> dict[str, float]:
 
 
 def assert_kept(line: dict[str, Any]) -> None:
-    """Every text chunk was sent when its last token was planned, or later, never earlier."""
+    """Every text chunk was sent at the planned time of its last token or later, never earlier."""
     planned = line["planned"]
     due = list(accumulate(planned["gaps_ns"], initial=line["received_ns"] + planned["ttft_ns"]))
     assert len(due) == planned["output_tokens"]
@@ -90,7 +90,8 @@ def test_the_next_turn_of_a_conversation_finds_what_the_turn_before_computed() -
         before, after = mock.ledger_lines(at_least=2)
         known = before["input_tokens"] + before["planned"]["output_tokens"]
         assert after["engine"]["cached_tokens"] > before["input_tokens"]
-        # Full blocks of the common part: all but the last token was computed, and the template ends the turn after it.
+        # Full blocks of the common part: everything except the last token was computed, and the template ends the turn
+        # after it.
         assert after["engine"]["cached_tokens"] == (known - 1) // 16 * 16
 
 

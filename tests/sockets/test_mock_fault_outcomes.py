@@ -39,7 +39,7 @@ STREAMED = [
     "no_headers:for=200ms",
     *(f"{name}:after=0" for name, kind in FAULTS.items() if kind.strikes),
     *(f"{name}:after=7" for name, kind in FAULTS.items() if kind.strikes),
-    # Several at once: each follows the rules of its own index.
+    # Several faults at once.
     "crlf;comments;gzip;trickle",
     "gzip;split;usage_twice;empty;duplicate;reorder",
     "gzip;cut_frame",
@@ -100,7 +100,7 @@ async def ask_all(mock: MockProcess, name: str, endpoint: str) -> list[RequestRe
     target = Target(url=urls.endpoint_url(mock.url, endpoint), headers=ENDPOINTS[endpoint].headers(None))
     reading = Reading(endpoint=ENDPOINTS[endpoint])
     patient = TRANSPORTS[name](target, reading, clock)
-    # For the reply that never comes.
+    # A short time limit, for the reply that never comes.
     hasty = TRANSPORTS[name](replace(target, timeout_first_byte_ns=300 * MS), reading, clock)
     await patient.open()
     await hasty.open()
@@ -155,7 +155,7 @@ def joined(mock: MockProcess, records: list[RequestRecord], endpoint: str) -> Jo
 
 
 def same_metrics(record: RequestRecord, truth: Mapping[str, object], spec: str) -> None:
-    """Both must have as many samples: a fault in chunks must not shift one against the other."""
+    """Both must have the same number of samples: a fault in chunks must not shift one against the other."""
     itl, gaps = truth.get("itl_ms"), truth.get("chunk_gap_ms")
     assert (per_request.tpot_ms(record) is not None) is ("tpot_ms" in truth), spec
     if gaps is not None:
@@ -167,7 +167,7 @@ def same_metrics(record: RequestRecord, truth: Mapping[str, object], spec: str) 
 
 @pytest.mark.parametrize(
     ("name", "endpoint"),
-    # The reading of a dialect does not depend on the transport: with httpx, each CI run covers only chat.
+    # Parsing a dialect does not depend on the transport, so CI covers only chat with httpx.
     [
         pytest.param(name, endpoint, marks=() if name == "wire" or endpoint == "chat" else pytest.mark.long)
         for name in TRANSPORTS
@@ -180,7 +180,8 @@ def test_what_a_transport_makes_of_every_fault_agrees_with_the_ledger(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         records = runner.run(ask_all(mock, name, endpoint))
     join = joined(mock, records, endpoint)
-    problems = [problem for problem in join.problems() if "without a record" not in problem]  # The other transport's.
+    # Those belong to the other transport.
+    problems = [problem for problem in join.problems() if "without a record" not in problem]
     assert problems == []
     outcomes = {record.outcome for record in records}
     # No request here continues a stored response.
@@ -189,7 +190,7 @@ def test_what_a_transport_makes_of_every_fault_agrees_with_the_ledger(
 
 @pytest.mark.parametrize(
     "name",
-    # The test above covers httpx for each.
+    # The test above covers httpx for each fault.
     [pytest.param(name, marks=() if name == "wire" else pytest.mark.long) for name in TRANSPORTS],
 )
 def test_a_calibration_against_every_fault_agrees_in_every_count(name: str, tmp_path: Path) -> None:
@@ -201,9 +202,9 @@ def test_a_calibration_against_every_fault_agrees_in_every_count(name: str, tmp_
     out = tmp_path / "run"
     cli.main([*words.split(), *["--input-tokens", "16", "--output-tokens", "8", "--mock"], mock, "--out", str(out)])
     summary = json.loads((out / "summary.json").read_bytes())
-    # If a busy client finds a whole reply in one read there is no speed to measure.
+    # If a busy client gets a whole reply in one read, there is no speed to measure.
     assert [problem for problem in summary["calibration"]["problems"] if not problem.startswith("tps:")] == []
-    # How many of each: eleven refusals, two ends of the connection of each kind.
+    # The number of each: eleven refusals, two closed connections of each kind.
     assert summary["counts"]["by_outcome"] == {
         "ok": requests - 17, "http_error": 11, "reset": 2, "truncated": 2, "stream_error": 1, "malformed": 1,
     }  # fmt: skip

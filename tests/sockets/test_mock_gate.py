@@ -34,7 +34,8 @@ def refused(mock: MockProcess) -> bool:
         httpx.get(mock.url + "/health")
     except httpx.ConnectError:
         return True
-    except (httpx.ReadError, httpx.RemoteProtocolError):  # It was in the listener's queue when that was closed.
+    # The connection was in the listener's queue when the listener was closed.
+    except (httpx.ReadError, httpx.RemoteProtocolError):
         return False
     return False
 
@@ -72,7 +73,8 @@ def test_a_connection_that_is_read_late_makes_its_first_request_late_and_no_othe
     with mock_process("--ttft", "20ms", "--tpot", "1ms", "--fault", "slow_accept:every=2,for=300ms") as mock:
         for number in range(4):
             with contextlib.ExitStack() as stack:
-                # The wait counts from when the mock hears of the connection: here after the arrival of its request.
+                # The wait counts from the instant at which the mock accepts the connection, here after its request has
+                # arrived.
                 with mock.held_still():
                     sock = stack.enter_context(connect(mock))
                     sock.sendall(request(CHAT, chat(), x_request_id=f"first-{number}"))
@@ -89,7 +91,7 @@ def test_a_connection_that_is_read_late_makes_its_first_request_late_and_no_othe
             continue
         assert line["fault"] == line["planned"]["fault"] == "slow_accept"
         assert held_ns >= 300 * MS
-        assert line["handled_ns"] - line["received_ns"] >= held_ns - 5 * MS  # A timer of the loop may be early.
+        assert line["handled_ns"] - line["received_ns"] >= held_ns - 5 * MS  # Timers of the loop may fire early.
         assert line["write_ns"][1] - line["received_ns"] >= line["planned"]["ttft_ns"] - MS // 10
 
 

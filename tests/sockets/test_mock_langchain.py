@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 
-# It is imported where it is used: every process of the tests reads this file, and one runs its tests.
-# Its models and the libraries under it warn; that is not what is tested here.
-# It is imported in seconds, and asks by OpenAI's client: test_mock_openai_client.py and test_mock_openai_features.py.
+# Imported on use: every test process reads this file, but only one runs its tests. Its models and the libraries under
+# it emit warnings, which are not tested here. The import takes seconds, and it uses OpenAI's client, which
+# test_mock_openai_client.py and test_mock_openai_features.py test.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.long]
 
 
@@ -98,7 +98,7 @@ def test_structured_output_by_each_of_its_methods(mock: Server, method: str) -> 
 
 
 def test_embeddings(mock: Server) -> None:
-    # It sends token ids of OpenAI's tokenizer unless told not to, and that file comes from the internet.
+    # By default it sends token ids of OpenAI's tokenizer, whose file comes from the internet.
     langchain_openai = pytest.importorskip("langchain_openai")
 
     embed = langchain_openai.OpenAIEmbeddings(

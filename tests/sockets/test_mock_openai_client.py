@@ -14,7 +14,7 @@ from mockserver.plans.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
 
-if TYPE_CHECKING:  # Imported where it is used: every test process reads this file, and one runs its tests.
+if TYPE_CHECKING:  # Imported on use: every test process reads this file, but only one runs its tests.
     import openai
     from openai.types.chat import ChatCompletionMessageParam
 

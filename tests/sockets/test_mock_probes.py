@@ -22,7 +22,7 @@ PATHS = {
 
 
 def body(api: str, probe: Probe, *, stream: bool, **more: Any) -> dict[str, Any]:
-    """The request that asks a probe."""
+    """The request for a probe."""
     limit = "max_output_tokens" if api == "responses" else "max_tokens"
     asked: dict[str, Any] = {"model": "mock-model", limit: probe.max_tokens, "stream": stream, **more}
     text = probe.messages[0]["content"]
@@ -120,7 +120,7 @@ def test_every_probe_is_answered_whole_and_streamed(api: str) -> None:
     lines = through_asgi(call)
     assert [line["engine"]["probe"] for line in lines] == [probe.kind for probe in PROBES] * 2
     assert {line["fault"] for line in lines} == {None}
-    # A reply ends with its answer, and its tokens are counted.
+    # A reply ends after its answer, and its tokens are counted.
     assert all(line["planned"]["output_tokens"] < 40 for line in lines)
 
 
@@ -239,7 +239,7 @@ def test_a_crowd_counts_the_other_requests_in_flight() -> None:
     lines = through_asgi(call, *QUICK, "--fault", "wrong_answer:crowd=0.1")
     struck = [line["fault"] is not None for line in lines]
     assert struck[0] is False
-    # Of 40 at once, the last 30 have ten others or more in flight.
+    # With 40 at once, the last 30 have at least ten others in flight.
     assert all(struck[-28:])
 
 
@@ -252,7 +252,7 @@ def test_what_follows_a_preemption_is_garbled() -> None:
         replies = await asyncio.gather(*(client.post(PATHS["chat"], json=body) for body in bodies))
         garbled.extend("\ufffd" in reply.text or "\\ufffd" in reply.text for reply in replies)
 
-    # A reply takes two seconds, so that all six overlap however slowly they arrive.
+    # A reply takes two seconds, so all six overlap, however slowly they arrive.
     lines = through_asgi(
         call, "--engine", "batching", "--step-cost", "b0=30000,b1=1,b2=1", "--kv-blocks", "16", "--max-model-len", "200",
         "--fault", "garble_preempted",

@@ -50,7 +50,7 @@ def test_what_is_wrong_with_a_header_is_said(mock: MockProcess) -> None:
 def test_several_faults_strike_one_request_and_the_ledger_joins_their_names(mock: MockProcess) -> None:
     response = ask(mock, "several-1", x_mock_fault="crlf; gzip; empty:after=3; no_done")
     assert response.headers["content-encoding"] == "gzip"
-    assert response.text.count("\r\n\r\n") == 8  # Role, two of reasoning, an empty one, four of content.
+    assert response.text.count("\r\n\r\n") == 8  # One for the role, two of reasoning, one empty, four of content.
     assert not response.text.endswith("[DONE]\r\n\r\n")
     line = mock.line_of("several-1")
     assert (line["fault"], line["planned"]["fault"]) == ("crlf+gzip+empty+no_done",) * 2
@@ -64,7 +64,7 @@ def test_reasoning_is_in_the_ledger_and_a_stop_string_ends_the_answer(mock: Mock
     assert (len(thought.split()), len(answer.split())) == (2, 4)
     assert whole["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
     stop = answer.split()[2]
-    # The same index has the same words.
+    # The same index gives the same words.
     cut = ask(mock, "again-7", {"stream": False, "stop": [stop]}).json()["choices"][0]
     assert cut["message"]["content"] == answer[: answer.index(stop)]
     assert (cut["finish_reason"], cut["stop_reason"]) == ("stop", stop)

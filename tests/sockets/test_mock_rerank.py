@@ -41,7 +41,7 @@ def test_a_rerank_has_every_document_in_the_order_of_its_score_and_a_line_in_the
         "",
         _total(tokens),
     )
-    # The engine's price for the input tokens is in the plan, and the answer did not come before it.
+    # The plan includes the engine's time for the input tokens, and the answer did not come earlier.
     assert first["planned"]["ttft_ns"] == (30 + _total(tokens)) * MS
     assert (first["planned"]["gaps_ns"], first["planned"]["output_tokens"]) == ([], 0)
     assert first["end_ns"] - first["received_ns"] >= first["planned"]["ttft_ns"] - 100_000

@@ -1,4 +1,4 @@
-"""Both senders, the thread and the event loop, on the same scripts: the same bytes and the same notes."""
+"""Both senders, the thread and the event loop, with the same scripts: the same bytes and the same notes."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Scene:
         self.buffer: int | None = None
 
     def play(self, disturb: Callable[[Played, socket.socket], Any] | None = None) -> Played:
-        """Send it to a reader that reads until the end, after `disturb`, which may be a coroutine."""
+        """Send the reply to a reader that reads to the end after `disturb`, which may be a coroutine."""
         return asyncio.run(self._play(disturb))
 
     async def _play(self, disturb: Callable[[Played, socket.socket], Any] | None) -> Played:
@@ -222,7 +222,7 @@ def test_a_reader_that_is_too_slow_gets_all_bytes_and_its_chunks_are_named(way: 
     played = scene.play(wait)
     assert played.bytes == whole.bytes
     assert played.noted() == whole.noted()
-    assert played.reply.blocked, "nothing had to wait: the buffer is too large for this test"
+    assert played.reply.blocked, "nothing was blocked: the buffer is too large for this test"
     assert set(played.reply.blocked) < set(range(len(played.reply.chunk_kinds)))
 
 

@@ -1,4 +1,4 @@
-"""The compiled sender by itself: what it refuses, its helper thread, how its streams end, and whether it is used."""
+"""The compiled sender alone: what it refuses, its helper thread, how its streams end, and whether it is used."""
 
 from __future__ import annotations
 

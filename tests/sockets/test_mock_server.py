@@ -62,8 +62,9 @@ def test_the_stamps_are_in_order_and_keep_the_plan(mock: MockProcess) -> None:
     line = line_of(mock, "order-1")
     stamps = [before, line["received_ns"], *line["write_ns"], line["end_ns"], after]
     assert stamps == sorted(stamps)
-    assert before <= line["handled_ns"] <= line["write_ns"][0]  # It may begin with the head, before the last byte came.
-    # The pacing may be 0.1 ms early by design; lateness belongs to the timing tests.
+    # The handler may begin with the head, before the last byte has come.
+    assert before <= line["handled_ns"] <= line["write_ns"][0]
+    # By design the pacing may be 0.1 ms early. The timing tests check lateness.
     assert line["write_ns"][1] - line["received_ns"] >= 20 * MS - 100_000
     assert line["write_ns"][-2] - line["received_ns"] >= 36 * MS - 100_000
     assert line["bytes_in"] == len(httpx.Request("POST", mock.url, json=chat()).content)
@@ -212,7 +213,7 @@ def test_a_client_that_never_reads_blocks_its_own_chunks_and_nobody_elses() -> N
         line = line_of(mock, "deaf-1")
         first = line["blocked"][0]
         assert 0 < first < 60_000
-        # The kernel may find some more room once, after the first chunk that had to wait.
+        # The kernel may make some more space once, after the first blocked chunk.
         last = list(range(40_000, len(line["write_ns"])))
         assert line["blocked"][-len(last) :] == last
 
@@ -264,7 +265,7 @@ def test_a_ledger_that_cannot_be_written_costs_no_request_and_no_line() -> None:
 
         def ask(name: str) -> None:
             assert httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": name}).status_code == 200
-            httpx.get(mock.url + "/ledger")  # It answers when the line has been tried: they are in this order.
+            httpx.get(mock.url + "/ledger")  # It answers after the attempt to write the line.
 
         ask("room-0")
         limit_file_size(len(httpx.get(mock.url + "/ledger").content) + 700)  # A line and a half.

@@ -35,7 +35,7 @@ def serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """Serve with these flags while `client` sends requests to a port; the server's changes to its process are undone."""
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # A late one does no harm.
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # A late signal must do no harm.
 
     def run(client: Callable[[int], None], *flags: str) -> int:
         opened: list[socket.socket] = []
@@ -111,7 +111,7 @@ def test_a_first_signal_drains_and_a_second_one_cuts(serves: Callable[..., int])
         reply = stream.getresponse()
         assert reply.readline().startswith(b"data: ")
         os.kill(os.getpid(), signal.SIGTERM)
-        while (health := ask(port, "/health"))[0] == 200:  # The signal is on its way.
+        while (health := ask(port, "/health"))[0] == 200:  # The signal may still be on its way.
             pass
         assert health[0] == 503
         status, _, body = ask(port, "/v1/completions", ENDLESS)

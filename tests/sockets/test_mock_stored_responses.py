@@ -1,4 +1,4 @@
-"""`previous_response_id`: a conversation continues from a stored response as from the whole history."""
+"""`previous_response_id`: continuing from a stored response gives the same as sending the whole history."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOST = {"message": "Response with id 'resp_x' not found.", "type": "invalid_requ
 
 
 class Chain:
-    """Asks turn by turn by id, and each time also with the whole history."""
+    """Sends each turn by id, and again with the whole history."""
 
     def __init__(self, client: httpx.AsyncClient, **always: Any) -> None:
         self._client = client
@@ -39,7 +39,7 @@ class Chain:
     async def turn(self, *items: Any, **body: Any) -> dict[str, Any]:
         self._turn += 1
         self._history += items
-        # Apart, so that neither finds the other's prefix in the cache.
+        # Separate prompts, so that neither finds the other's prefix in the cache.
         whole = await self._ask(f"whole-{self._turn}", input=self._history, store=False, **body)
         reply = await self._ask(f"turn-{self._turn}", input=items, previous_response_id=self.previous, **body)
         assert reply["usage"]["input_tokens"] == whole["usage"]["input_tokens"]
@@ -78,7 +78,7 @@ def test_instructions_are_each_requests_own() -> None:
         assert without["usage"]["input_tokens"] < first["usage"]["input_tokens"]
         assert without["instructions"] is None
         again = (await client.post(RESPONSES, json={**more, "instructions": "one two three " * 20})).json()
-        # Its own once, and not those of the first one too.
+        # Its own instructions once, without those of the first response.
         assert 0 < again["usage"]["input_tokens"] - first["usage"]["input_tokens"] < 30
 
     through_asgi(call, "--ttft", "1ms", "--tpot", "1us")
@@ -96,7 +96,7 @@ def test_the_store_has_what_was_said_and_forgets_it() -> None:
             assert (gone.status_code, gone.json()["error"]["param"]) == (404, "response_id")
         unstored = (await client.post(RESPONSES, json={"input": "Hi.", "store": False})).json()
         assert (await client.get(f"{RESPONSES}/{unstored['id']}")).status_code == 404
-        # Failed responses are not stored, nor those that the client left.
+        # Failed responses are not stored, and neither are cancelled ones.
         broken = await client.post(
             RESPONSES, json={"input": "Hi."}, headers={"x-mock-fault": "error_in_stream", "x-request-id": "b"}
         )
@@ -191,7 +191,7 @@ def test_any_worker_continues_what_another_one_said() -> None:
         client.responses.delete(previous)
         with pytest.raises(openai.NotFoundError, match=f"Response with id '{previous}' not found"):
             client.responses.create(model="mock-model", input="Go on.", previous_response_id=previous)
-        # Each worker writes its lines when it has time.
+        # Workers write their lines when they have time.
         lines = sorted(mock.ledger_lines(at_least=21), key=lambda line: int(line["received_ns"]))
     assert [line["engine"].get("previous") for line in lines] == [None] + ["found"] * 19 + ["lost"]
     assert [line["input_tokens"] for line in lines[:20]] == inputs

@@ -128,7 +128,7 @@ def test_a_streamed_call_has_a_head_and_a_chunk_per_token_each_in_the_ledger() -
     assert len(called({"tool_calls": [*calls.values()]})) == 2
     assert [*calls.values()] == whole["choices"][0]["message"]["tool_calls"]
     assert chunks[-2]["choices"][0]["finish_reason"] == "tool_calls"
-    # One token for each head and each piece of arguments: as many as requested, since a string may be longer.
+    # One token per head and per piece of arguments: the requested number, as a string can be longer.
     assert chunks[-1]["usage"]["completion_tokens"] == whole["usage"]["completion_tokens"] == 80
     assert streamed_line["chunk_kind"] == "r" + "f" * 80 + "uo"
     assert streamed_line["chunk_tokens"] == [0, *[1] * 80, 0, 0]
@@ -164,7 +164,7 @@ def test_max_tokens_is_only_the_limit_of_what_ends_by_itself_unless_the_request_
         assert longer["usage"]["completion_tokens"] == 105
 
     lines = through_asgi(call, "--output-tokens", str(drawn), "--ttft", "1ms", "--tpot", "1us")
-    # The plan has the length that was sent, and a gap for each token after the first.
+    # The plan has the sent length, and a gap for each token after the first.
     for line in lines:
         planned = line["planned"]
         assert len(planned["gaps_ns"]) == planned["output_tokens"] - 1
@@ -283,7 +283,7 @@ def test_a_request_that_cannot_be_met_is_a_400_that_says_why(body: dict[str, Any
 
 
 FAULTS = {
-    # Fault -> the letters of the chunks, of a call of 12 tokens.
+    # Fault -> the letters of the chunks of a call of 12 tokens.
     "reset:after=3": "rfff",
     "cut_frame:after=3": "rfff",
     "error_in_stream:after=3": "rfffoo",
@@ -308,6 +308,6 @@ def test_each_fault_strikes_a_tool_call_too(fault: str) -> None:
 
     (line,) = through_asgi(call)
     assert line["chunk_kind"] == FAULTS[fault]
-    # A fault that would break the arguments in another way has no effect.
+    # A fault that breaks arguments in a different way has no effect.
     name = fault.partition(":")[0]
     assert line["fault"] == (None if name in ("u2028", "split_utf8") else name)

@@ -34,7 +34,7 @@ def mock() -> Iterator[MockProcess]:
 
 
 def opened(mock: MockProcess, **headers: str) -> ClientConnection:
-    # No limit on messages, and no compression: the mock offers none.
+    # Without a limit on messages, and without compression, which the mock does not offer.
     url = mock.url.replace("http", "ws") + "/v1/responses"
     return connect(url, additional_headers={**KEY, **headers}, max_size=None, proxy=None, open_timeout=PATIENCE_S)
 
@@ -80,7 +80,7 @@ def test_the_messages_are_the_events_of_the_stream(mock: MockProcess) -> None:
             row.pop("created_at", None)
             row.pop("metadata", None)
     assert events == expected
-    httpx.get(f"{mock.url}/ledger")  # It answers when the lines of all responses that have ended are written.
+    httpx.get(f"{mock.url}/ledger")  # It answers when the lines of all ended responses are written.
     by_stream, by_socket = (line for line in mock.ledger_lines() if line["id"] == "same-0")
     for field in ("planned", "chunk_kind", "chunk_tokens", "input_tokens", "status"):
         assert by_stream[field] == by_socket[field]
@@ -97,7 +97,7 @@ def test_the_ledger_has_the_time_at_which_each_message_left(mock: MockProcess) -
             assert len(line["write_ns"]) == len(events)
             assert all(wrote <= came for wrote, came in zip(line["write_ns"], times, strict=True))
             assert line["write_ns"] == sorted(line["write_ns"])
-            # No token before its time, except for a shared wake-up (0.1 ms).
+            # No token comes before its time, except by a shared wake-up (0.1 ms).
             due = line["received_ns"] + line["planned"]["ttft_ns"]
             tokens = [i for i, n in enumerate(line["chunk_tokens"]) if n]
             for i, gap in zip(tokens, [0, *line["planned"]["gaps_ns"]], strict=True):
@@ -117,14 +117,14 @@ def test_the_last_response_stays_on_its_connection_stored_or_not(mock: MockProce
             assert (error["type"], error["status"]) == ("error", 404)
             assert error["error"] == {**lost, "message": f"Response with id '{previous}' not found."}
         assert ask(ws, "chain-3", previous_response_id=second["id"], store=True)["type"] == "response.completed"
-        # An error forgets the response to continue; stored ones are found again.
+        # After an error, the response to continue is forgotten. Stored responses are found again.
         assert ask(ws, "chain-4", previous_response_id="resp_chain-3", fault="500")["status"] == 500
         assert ask(other, "chain-5", previous_response_id="resp_chain-3", store=False)["type"] == "response.completed"
         assert ask(other, "chain-6", previous_response_id="resp_chain-5", fault="429")["headers"] == {
             "retry-after": "1"
         }
         assert ask(other, "chain-7", previous_response_id="resp_chain-5")["status"] == 404
-        # An error that continued nothing forgets nothing.
+        # An error of a response that continued nothing does not forget any.
         assert ask(ws, "chain-8", store=False)["type"] == "response.completed"
         assert ask(ws, "chain-9", fault="500")["status"] == 500
         assert ask(ws, "chain-10", previous_response_id="resp_chain-8", store=False)["type"] == "response.completed"
@@ -167,7 +167,7 @@ def test_a_message_may_come_in_frames_and_may_be_long(mock: MockProcess, sizes: 
 
 
 FAULTS = {
-    # fault -> how the connection ends (None: it lives), the last event, the fault in the ledger
+    # fault -> how the connection ends (None: it stays open), the last event, the fault in the ledger
     "reset:after=3": (ConnectionClosedError, "response.output_text.delta", "reset"),
     "truncate:after=3": (ConnectionClosedError, "response.output_text.delta", "truncate"),
     "cut_frame:after=3": (ConnectionClosedError, "response.output_text.delta", "cut_frame"),
@@ -210,7 +210,7 @@ def test_a_fault_strikes_on_a_socket_or_is_ignored(mock: MockProcess, fault: str
         one.partition(":")[0] for one in fault.replace(";coalesce", "").split(";")
     )
     assert "cut" not in line["engine"]
-    if struck != "cut_frame":  # Half of a message is in its bytes, and no chunk.
+    if struck != "cut_frame":  # Half a message counts in the bytes, but is no chunk.
         assert len(line["chunk_kind"]) == len(events)
 
 

@@ -48,7 +48,7 @@ def pids(mock: MockProcess) -> list[int]:
 
 
 def served_by(mock: MockProcess, pid: int) -> int:
-    """CPU ticks that a worker has used: idle ones use none."""
+    """The CPU ticks that a worker has used. Idle workers use none."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
@@ -63,7 +63,7 @@ def gone(pid: int) -> bool:
 def wait_until_gone(some: list[int]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not all(map(gone, some)):
-        assert time.monotonic() < deadline, "processes are left"
+        assert time.monotonic() < deadline, "some processes still exist"
         time.sleep(0.01)
 
 
@@ -82,7 +82,7 @@ def test_the_kernel_deals_requests_out_and_every_worker_gives_the_whole_ledger(m
     assert len({response.content for response in responses}) == 1
     assert sorted(json.loads(line)["id"] for line in responses[0].text.splitlines()) == sorted(ids)
     assert responses[0].content == b"".join(mock.ledger_path.read_bytes().splitlines(keepends=True)[before:])
-    # With 60 connections no worker was left out (except once in 10^10).
+    # With 60 connections each worker gets at least one (except once in 10^10).
     assert len(pids(mock)) == WORKERS
     assert all(served_by(mock, pid) > 0 for pid in pids(mock))
 
@@ -108,7 +108,7 @@ def test_attempts_and_the_order_of_arrival_are_counted_over_all_workers(mock: Mo
 
 
 def test_metrics_and_truth_add_up_to_the_ledger_at_every_worker(mock: MockProcess) -> None:
-    # The kernel begins to stamp a moment after the request.
+    # The kernel begins to stamp shortly after it is requested.
     numbers = itertools.count()
     while not (before := ONE_EACH.get(mock.url + "/truth").json()["arrival_clock"])["kernel"]:
         ask(mock, f"stamp-{next(numbers)}")
@@ -177,7 +177,7 @@ def test_a_request_keeps_the_configuration_that_it_began_with_at_any_worker() ->
             while other.get("/truth").json()["plans_keyed_by"]["index"] <= number:
                 pass
             other.patch("/admin/config", json={"stream_interval": 3})
-            other.get("/truth")  # It asks every worker, so that each has applied the change.
+            other.get("/truth")  # /truth asks every worker, so each has applied the change.
             changed_ns = time.monotonic_ns()
             assert reply.result().status_code == 200
             line = mock.ledger_lines(at_least=number + 1)[-1]

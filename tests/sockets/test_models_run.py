@@ -1,4 +1,5 @@
-"""`bench run --model a=3,b=1` against a server of literal bytes: every model is probed, and the draw follows the seed."""
+"""`bench run --model a=3,b=1` against a server of literal bytes: every model gets a probe, and the draw follows the
+seed."""
 
 from __future__ import annotations
 

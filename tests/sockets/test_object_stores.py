@@ -81,8 +81,8 @@ def test_a_run_is_copied_when_it_ends_and_read_from_there(
     assert {key.removeprefix("nightly/one/") for key in keys if key.startswith("nightly/one/")} == {*written}
     assert {name: store.content(f"nightly/one/{name}") for name in written} == written
     assert not any(SECRET.encode() in content for content in written.values())
-    assert b"results/data/questions.jsonl" in written["run.yaml"]  # Of the cached copy: it names its source.
-    # A second run does not mix with it, which is checked before anything is sent.
+    assert b"results/data/questions.jsonl" in written["run.yaml"]  # The cached copy is recorded with its source.
+    # A second run into the same place is refused before anything is sent.
     status, _, err = bench(store.environment, *words, "--out", "s3://results/nightly/one")
     assert (status, err) == (Exit.USAGE, "error: s3://results/nightly/one has results already: name another key\n")
     status, out, err = bench(store.environment, "report", "s3://results/nightly/one", "--format", "json")
@@ -115,7 +115,7 @@ def test_the_job_of_kubernetes_copies_its_results(tmp_path: Path, bench: Command
 def test_a_run_that_cannot_be_copied_stays_and_the_command_given_copies_it(
     tmp_path: Path, store: S3Server, mock: str
 ) -> None:
-    # The store disappears during the run: earlier listings differ from later writes.
+    # The store disappears during the run, so its first and last listing differ.
     with balanced([store.url]) as url:
         load = ("--url", mock, *SMALL, "--config", "calm.yaml", "--duration", "1h")
         environment = {**os.environ, **store.environment, "AWS_ENDPOINT_URL": url, "AWS_MAX_ATTEMPTS": "1"}

@@ -1,4 +1,4 @@
-"""`bench run` of rows that go to their own endpoints with their own models, headers and priorities; each transport."""
+"""`bench run` with rows that have their own endpoints, models, headers and priorities, over each transport."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class ErrorsAsSuccesses(WireTransport):
         def tell(record: RequestRecord) -> None:
             done(replace(record, outcome=Outcome.OK) if record.outcome is Outcome.STREAM_ERROR else record)
 
-        # The probe before the load would see some of these too, and prevent the run.
+        # The probe before the load would see some of these, too, and prevent the run.
         super().start(request, intended_ns, eligible_ns, done if request.id.startswith("probe-") else tell, ended)
 
 

@@ -1,4 +1,4 @@
-"""How an ordinary user can take real-time priority: an ambient capability, not one that is only inheritable."""
+"""How an ordinary user can get real-time priority: with an ambient capability, not with one that is only inheritable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ ANOTHER = ["setpriv", "--reuid=10001", "--regid=10001", "--clear-groups"]
 
 
 def takes(*rights: str) -> bool:
-    """Whether Python may take it as another user; Trueload asks the kernel in the same way (bench/process/priority.py)."""
+    """Whether Python may take the priority as another user. Trueload asks the kernel in the same way
+    (bench/process/priority.py)."""
     ran = subprocess.run(
         [*ANOTHER, *rights, sys.executable, "-I", "-c", TRY], capture_output=True, text=True, check=False, cwd="/"
     )

@@ -26,8 +26,8 @@ SHORT = ["--input-tokens", "20", "--output-tokens", "8", "--quiet"]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    # Replies take longer than the client needs per request, even on a slow machine: the faults grow with the requests
-    # in flight.
+    # Replies take longer than the client needs per request, even on a slow machine, as the faults grow with the
+    # requests in flight.
     with mock_process("--ttft", "30ms", "--tpot", "200us") as mock:
         yield mock.url
 
@@ -38,7 +38,7 @@ def quality(url: str, folder: Path, *words: str, fault: str | None = None, probe
 
 
 def of(url: str, folder: Path) -> list[str]:
-    """The flags of each command; a busy machine does not matter."""
+    """The flags of each command, with limits that no busy machine exceeds."""
     calm = folder.with_name("calm.yaml")
     calm.write_text(CALM)
     return ["--config", str(calm), "--url", url, *SHORT, *LOAD]

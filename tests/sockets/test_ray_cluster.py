@@ -129,7 +129,7 @@ def test_a_cluster_has_one_export_with_the_sum_of_its_workers(mock: str, tmp_pat
 
 @pytest.mark.long
 def test_code_is_shipped_to_nodes_that_load_two_mocks_and_no_secret_is_told(tmp_path: Path, cluster: RayNodes) -> None:
-    # A Trueload other than the nodes', which would be refused.
+    # A different Trueload than the nodes', which would be refused.
     for package in (Path(bench.__file__).parent, Path(promptset.__file__).parent):
         shutil.copytree(package, tmp_path / "other" / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "other" / "bench" / "clock.py").open("a") as file:
@@ -196,11 +196,12 @@ def test_ctrl_c_ends_the_sending_everywhere_and_so_does_the_death_of_the_driver(
     shipped = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("requests-*.jsonl")}
     assert len(shipped) == 3
     for name, content in shipped.items():
-        # Here is what was shipped, there is everything.
+        # The driver has the shipped part, the nodes have everything.
         assert (folder / name).read_bytes().startswith(b"".join(whole_lines(content)))
     # Put into the run directory they form one load again.
     lines = [json.loads(line) for path in folder.glob("requests-*") for line in path.read_text().splitlines()]
-    ids = {line["id"] for line in lines if line["outcome"] == "ok"}  # Others were cut when their driver had died.
+    # Other requests were cut off when their driver had died.
+    ids = {line["id"] for line in lines if line["outcome"] == "ok"}
     _, _, err = ran(["report", str(tmp_path / "run"), "--shards", str(folder), "--quiet"])
     assert "shards: of 3 of 3 workers" in err
     assert summary(tmp_path)["counts"]["succeeded"] == len(ids) >= 6
@@ -235,7 +236,7 @@ def test_a_lost_node_is_named_and_the_others_go_on(tmp_path: Path, cluster: RayN
     others = Counter(row["worker"] for row in records(tmp_path) if row["worker"] != int(died.split()[1]))
     assert sorted(others.values()) == [50, 50, 50]
     assert any(died in reason for reason in told["verdict"]["reasons"])
-    assert json.loads(out) == told, "Ray prints nothing among our results"
+    assert json.loads(out) == told, "Ray must print nothing into our results"
     assert not any("somebody else's" in reason for reason in told["verdict"]["reasons"])
     had = [line for content in shipped.values() for line in whole_lines(content)]
     assert {json.loads(line)["id"] for line in had} <= {row["id"] for row in records(tmp_path)}

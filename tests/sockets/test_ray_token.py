@@ -40,7 +40,7 @@ def test_a_driver_with_the_token_sends_from_both_nodes_and_one_without_is_told_w
         assert running.returncode in (Exit.GOOD, Exit.INVALID), err
         assert {row["worker"] for row in records(tmp_path)} == {0, 1}
 
-        # A separate home: Ray looks for a token there too.
+        # A separate home, because Ray looks for a token there, too.
         without = {key: value for key, value in cluster.environment.items() if key not in cluster.variables}
         words = flags(mock.url, tmp_path, "--cluster", cluster.address, "--requests", "20", "--quiet", out="other")
         with process(words, env={**without, "HOME": str(tmp_path)}) as running:

@@ -138,7 +138,7 @@ def test_what_a_copy_starts_is_a_copy_that_tells_its_command(tmp_path: Path) -> 
             _, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED, err
     assert marks == [False, False]
-    # Nothing is left: neither the workers, nor the process they were copied from.
+    # Nothing is left: neither the workers nor the process that they were copied from.
     wait_for(lambda: not [path for path in Path("/proc").glob("[0-9]*") if session_of(path) == running.pid])
 
 

@@ -50,7 +50,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @dataclass(frozen=True)
 class Ran:
-    """A run, and how many tokens the server generated meanwhile, including the probe's."""
+    """A run, and how many tokens the server generated in that time, including the probe's."""
 
     summary: dict[str, Any]
     records: list[dict[str, Any]]
@@ -120,7 +120,7 @@ def test_sessions_carry_their_history_in_the_shape_of_the_endpoint(
     turns: dict[str, list[int]] = {}
     for record in sorted(found.records, key=lambda record: record["index"]):
         turns.setdefault(record["session"], []).append(record["input_tokens"])
-    assert all(lengths == sorted(set(lengths)) for lengths in turns.values())  # Each turn carries more.
+    assert all(lengths == sorted(set(lengths)) for lengths in turns.values())  # Each turn sends more.
     planned = ran(server, endpoint, tmp_path / "planned", *words, "--history", "planned")
     for record in planned.records:
         assert record["input_tokens"] == record["input_tokens_asked"]

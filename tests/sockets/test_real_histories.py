@@ -1,5 +1,4 @@
-"""Histories against vLLM itself: calls and results in every dialect, conversations that it stores, and an id that it
-lost."""
+"""Histories with vLLM itself: calls and results in every dialect, conversations that it stores, and a lost id."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_llama_cpp_embeds(tmp_path: Path) -> None:
         summary, records = run(url, "embeddings", tmp_path / "base64", *base64)
         check_embeddings(summary, records)
         counted = counters(url)["llamacpp:prompt_tokens_total"] - before
-        # Besides the run the server has embedded the few tokens of the probe.
+        # In addition to the run, the server has embedded the few tokens of the probe.
         assert 0 < counted - summary["tokens"]["usage"]["input"] < 10
 
 

@@ -1,4 +1,4 @@
-"""A third-party server: llama.cpp's, measured as a user would; every number exists and fits the others."""
+"""A third-party server, llama.cpp's, measured as a user would do it: every number exists and fits the others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def server() -> Iterator[str]:
         yield url
 
 
-# What the two transports make of a reply is compared on literal ones (test_http_decisions.py and others).
+# Other tests (test_http_decisions.py and others) compare the two transports on literal replies.
 @pytest.fixture(
     scope="module", params=[pytest.param(name, marks=() if name == "wire" else pytest.mark.long) for name in TRANSPORTS]
 )
@@ -105,7 +105,7 @@ def test_token_counts_are_those_asked_for_and_those_of_the_text(measured: tuple[
 @pytest.mark.parametrize("metric", ["ttft_ms", "tpot_ms", "e2el_ms", "tps", "ttft_from_intended_ms", "ttfo_ms"])
 def test_every_metric_of_a_request_is_there_and_ordered(metric: str, measured: tuple[int, dict[str, Any], Any]) -> None:
     numbers = measured[1]["latency"][metric]
-    # A client that stood still may have read a whole reply at once: little was seen of its speed then, or nothing.
+    # A client that was stopped may have read a whole reply at once, which shows little or nothing of its speed.
     at_once = 0
     for record in measured[2]:
         tokens = [at for at, kind in zip(record["chunk_ns"], record["chunk_kind"], strict=True) if kind == "c"]
@@ -115,12 +115,12 @@ def test_every_metric_of_a_request_is_there_and_ordered(metric: str, measured: t
     assert order == sorted(order)
     assert numbers["min"] > 0 or (metric == "tpot_ms" and at_once)
     assert numbers["min"] <= numbers["mean"] <= numbers["max"]
-    if (interval := numbers["ci95"]["p50"]) is not None:  # So few requests may be worth too few.
+    if (interval := numbers["ci95"]["p50"]) is not None:  # These few requests may be worth too few values.
         assert interval[0] <= numbers["p50"] <= interval[1]
 
 
 def test_the_latencies_of_each_request_fit_each_other(measured: tuple[int, dict[str, Any], Any]) -> None:
-    # From the records alone, by code of this test: the last token is TTFT plus all gaps after the first one.
+    # Computed from the records by this test: the last token comes after TTFT plus all gaps.
     for record in measured[2]:
         tokens = [at for at, kind in zip(record["chunk_ns"], record["chunk_kind"], strict=True) if kind == "c"]
         ttft, e2el = tokens[0] - record["sent_ns"], tokens[-1] - record["sent_ns"]
@@ -131,8 +131,8 @@ def test_the_latencies_of_each_request_fit_each_other(measured: tuple[int, dict[
 
 def test_the_means_fit_each_other(measured: tuple[int, dict[str, Any], Any]) -> None:
     latency = measured[1]["latency"]
-    # All replies have the same length, so the means add up as each request does: E2EL = TTFT + TPOT x (n - 1). A text
-    # chunk may bring two tokens at once (then k1 is not 1), which one gap more or less allows for.
+    # All replies have the same length, so the means add up like each request: E2EL = TTFT + TPOT x (n - 1). A text
+    # chunk may bring two tokens at once (then k1 is not 1), so one gap more or less is allowed.
     sum_ms = latency["ttft_ms"]["mean"] + latency["tpot_ms"]["mean"] * (OUTPUT_TOKENS - 1)
     assert sum_ms == pytest.approx(latency["e2el_ms"]["mean"], abs=1.5 * latency["tpot_ms"]["mean"])
     assert latency["itl_ms"]["mean"] == pytest.approx(latency["tpot_ms"]["mean"], rel=0.1)
@@ -152,11 +152,11 @@ def test_four_users_are_in_flight_and_both_accounts_agree(measured: tuple[int, d
     assert abs(load["littles_law"]["difference"]) < 0.05
 
 
-# What the server counts of prompts that never were in a run: its usage, to the token.
+# The server's usage for prompts outside of a run equals our count, to the token.
 SYSTEM = "You answer in one sentence.\n\nNever apologize."
 HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A model. 你呢？"}]
 OTHER_KINDS = ("english", "json", "chinese", "mixed")
-LENGTHS = (17, 130)  # It reads each prompt: most of what these tests cost.
+LENGTHS = (17, 130)  # The server reads each prompt, which takes most of the time of these tests.
 
 
 def usage(server: str, path: str, body: dict[str, Any]) -> int:
@@ -167,7 +167,7 @@ def usage(server: str, path: str, body: dict[str, Any]) -> int:
     return int(reply.json()["usage"]["prompt_tokens"])
 
 
-# The others, and that each is exact with this tokenizer, computes tests/unit/promptset/test_kinds.py.
+# tests/unit/promptset/test_kinds.py checks the other kinds, and that each is exact with this tokenizer.
 @pytest.mark.parametrize(
     "kind",
     ["words", "code", "random", *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHER_KINDS)],
@@ -195,7 +195,7 @@ def test_the_servers_usage_is_what_its_own_tokenizer_counts(server: str) -> None
         assert asked.decode(asked.encode(text)) == text
 
 
-@pytest.mark.long  # That it counts as its usage does is shown above; the rest is computed from its counts.
+@pytest.mark.long  # The tests above show that it counts like its usage; the rest is computed from its counts.
 def test_the_servers_usage_is_what_its_own_tokenizer_was_asked_for(server: str) -> None:
     tokenizer = load_tokenizer(server)
     for n in (12, 300):

@@ -47,7 +47,7 @@ def done(status: str = "completed", **fields: Any) -> bytes:
 
 
 def answered(*reply: bytes) -> Script:
-    """Answers a client's messages as Realtime does, and `response.create` with this."""
+    """Answers a client's messages like Realtime, and `response.create` with these steps."""
 
     def script(said: Said) -> list[bytes]:
         match said.row["type"]:
@@ -209,7 +209,7 @@ def test_the_client_of_openai_speaks_and_reads_text_and_the_conversation_goes_on
     assert "input_audio_buffer.committed" in given
     assert "response.output_audio.delta" not in given
     first, second = (one for one in given if not isinstance(one, str))
-    assert second.usage.input_tokens > first.usage.input_tokens + 5  # What it said, and what was said to it.
+    assert second.usage.input_tokens > first.usage.input_tokens + 5  # Its own words, and the words sent to it.
 
 
 def test_the_mock_answers_a_wrong_message_with_an_error_and_goes_on() -> None:
@@ -248,8 +248,8 @@ def test_every_number_of_realtime_agrees_with_the_ledger(
     assert sums["bytes of audio"] == (17 * 9 * 3_840,) * 2
     assert sums["tokens"] == (17 * 9,) * 2
     true = {(row["metric"], row["stat"]): row["true"] for row in summary["calibration"]["metrics"]}
-    assert true["playback_stall_ms", "max"] > 100  # Of a pause of 900 ms, behind 5 * 80 ms of audio.
-    assert summary["latency"]["audio_s"]["p50"] == pytest.approx(0.72)  # What was received, not what was sent.
+    assert true["playback_stall_ms", "max"] > 100  # From a pause of 900 ms, after 5 * 80 ms of audio.
+    assert summary["latency"]["audio_s"]["p50"] == pytest.approx(0.72)  # The received audio, not the sent audio.
 
 
 def test_a_server_without_realtime_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

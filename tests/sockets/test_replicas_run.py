@@ -1,4 +1,5 @@
-"""Runs over several replicas: each one's numbers against the mock's ledger, one that dies, all that die, names in replies."""
+"""Runs over several replicas: the numbers of each against the mock's ledger, one that dies, all that die, and names in
+replies."""
 
 from __future__ import annotations
 
@@ -66,16 +67,14 @@ def test_the_numbers_of_each_replica_are_those_of_its_lines_in_the_ledger(flags:
         assert part["latency"]["ttft_ms"]["p50"] == pytest.approx(float(np.quantile(ttft_ms, 0.5)), rel=1e-9)
         planned_ms = 40.0 if url == mock.urls[1] else 10.0
         assert {of_replica[url][record["id"]]["planned"]["ttft_ns"] / 1e6 for record in own} == {planned_ms}
-        assert (
-            min(ttft_ms) >= planned_ms - 1
-        )  # No reply is faster than its replica, but for what stamps can be wrong by.
+        assert min(ttft_ms) >= planned_ms - 1  # No reply is faster than its replica, within the error of stamps.
     if "--balance" not in flags and "--workers" not in flags:
         assert {part["sent"] for part in parts.values()} == {20}
     assert sum(part["share"] for part in parts.values()) == pytest.approx(1)
 
 
 def next_token(record: dict[str, Any]) -> int:
-    """The time of its first token."""
+    """The time of the next first token."""
     return int(record["chunk_ns"][record["chunk_kind"].index("c")])
 
 

@@ -1,7 +1,4 @@
-"""When a reply is a success: the endings that servers send, and every way in which they report, or show, a failure.
-
-Each attack begins with two good tokens. Both transports must draw the same conclusion.
-"""
+"""When a reply is a success: the endings that servers send, and every way in which they report or show a failure."""
 
 from __future__ import annotations
 
@@ -54,12 +51,12 @@ class Ending:
 
 
 def event(said: dict[str, Any] | str, outcome: Outcome = FAILED, words: str = "out of memory") -> Ending:
-    """An event, after which the server continues as if all were well."""
+    """An event, after which the server continues normally."""
     return Ending([frame(said), *ENDED], outcome, words)
 
 
 def block(lines: bytes, outcome: Outcome = FAILED, words: str = "out of memory") -> Ending:
-    """Lines that are no ordinary event, after which the server continues as if all were well."""
+    """Lines that are not an ordinary event, after which the server continues normally."""
     return Ending([lines + b"\n\n", *ENDED], outcome, words)
 
 

@@ -1,4 +1,4 @@
-"""Agent sessions over sockets: by the server's own count prompts have the planned tokens, and its cache hits match the
+"""Agent sessions over sockets: by the server's own count, prompts have the planned tokens, and its cache hits match the
 plan."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def held(tmp_path: Path, *more: str) -> list[dict[str, Any]]:
         assert cli.main(words) in (
             Exit.GOOD,
             Exit.INVALID,
-        )  # A busy machine may be late; what was sent is the matter here.
+        )  # A busy machine may be late. Only the sent requests matter here.
     return record_rows(tmp_path / "run" / "requests.jsonl")
 
 
@@ -56,10 +56,10 @@ def test_with_planned_answers_prompts_and_cache_hits_are_those_of_the_plan(tmp_p
     assert {one["outcome"] for one in records} == {"ok"}
     assert [one["input_tokens"] for one in records] == [one["input_tokens_asked"] for one in records]
     assert {one["agent"] is None for one in records} == {True, False}
-    if endpoint == "chat":  # Whose replies say what the cache had.
+    if endpoint == "chat":  # Replies of chat report cached tokens.
         assert share(records, "cached_tokens") == pytest.approx(share(records, "cached_tokens_planned"), abs=0.005)
         off = [one for one in records if one["cached_tokens"] // BLOCK != one["cached_tokens_planned"] // BLOCK]
-        assert len(off) <= 4  # Texts that begin alike by chance; a block that a request beside it had not finished.
+        assert len(off) <= 4  # Texts may begin alike by chance, and a parallel request may not have finished a block.
         assert share(records, "cached_tokens") > 0.7
 
 

@@ -1,4 +1,4 @@
-"""`bench run` as people use it: exit statuses, how much is sent and how, the run directory, terminals."""
+"""`bench run` as users run it: exit statuses, the amount and form of requests, the run directory, terminals."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def test_too_many_errors_fail_the_run_and_end_it(tmp_path: Path) -> None:
         assert cli.main(flags(server.url, tmp_path, *few, "10%", out="b")) == Exit.OBJECTIVE_FAILED
         assert cli.main(flags(server.url, tmp_path, *few, "60%", out="c")) == Exit.GOOD
     counts = summary(tmp_path)["counts"]
-    assert 4 <= counts["failed"] < counts["sent"] < 500  # The failures are looked at now and then, not at each.
+    assert 4 <= counts["failed"] < counts["sent"] < 500  # The failures are checked now and then, not after each one.
     assert summary(tmp_path)["run"]["stop_reason"] == "errors"
 
 
 def test_an_invalid_measurement_exits_3_and_outranks_an_objective(mock: str, tmp_path: Path) -> None:
-    # Users always wait some microseconds for the client.
+    # Users always wait for the client for a few microseconds.
     none = "{suspect: 0, invalid: 0}"
     (tmp_path / "strict.yaml").write_text(f"limits: {{ready_not_sent: {none}, ready_not_sent_ms: {none}}}\n")
     words = flags(mock, tmp_path, "--requests", "3", "--slo", "ttft:p50<0.001ms", "--quiet", limits="strict.yaml")
@@ -154,7 +154,7 @@ def test_the_duration_ends_the_run(mock: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("warmup", ["4", "150ms"])
 def test_the_warm_up_is_recorded_and_counts_in_no_number(tmp_path: Path, warmup: str) -> None:
-    # The first two replies are slow and long: both fall into the warm-up, and in any number they would show.
+    # The first two replies are slow and long. Both belong to the warm-up, and would show in any number.
     cold = [Pause(0.3), *stream(*[content("x")] * 50, *GOOD[4:])]
     with LiteralServer(loaded(in_turn(cold, cold, stream(*GOOD)))) as server:
         words = ("--requests", "6", "--concurrency", "2", "--warmup", warmup, "--quiet")
@@ -166,7 +166,7 @@ def test_the_warm_up_is_recorded_and_counts_in_no_number(tmp_path: Path, warmup:
     assert (told["counts"]["sent"], told["counts"]["succeeded"]) == (6, 6)
     assert told["latency"]["ttft_ms"]["n"] == 6
     ttfts_ms = [(r["chunk_ns"][1] - r["sent_ns"]) / 1e6 for r in records(tmp_path) if r["phase"] == "run"]
-    assert told["latency"]["ttft_ms"]["max"] == pytest.approx(max(ttfts_ms))  # Behind the chunk with the role.
+    assert told["latency"]["ttft_ms"]["max"] == pytest.approx(max(ttfts_ms))  # After the chunk with the role.
     first_sent = min(r["sent_ns"] for r in records(tmp_path) if r["phase"] == "run")
     last_end = max(r["end_ns"] for r in records(tmp_path) if r["phase"] == "run")
     assert told["throughput"]["duration_s"] == pytest.approx((last_end - first_sent) / 1e9)
@@ -190,7 +190,7 @@ def test_each_mode_sends_what_was_asked(tmp_path: Path, words: tuple[str, ...], 
     together = threading.Barrier(most if fills else 1)
 
     def chat(request: Received) -> Sequence[Step]:
-        together.wait(PATIENCE_S)  # No reply begins before so many requests are there.
+        together.wait(PATIENCE_S)  # No reply begins before this many requests have come.
         return stream(*GOOD)
 
     with LiteralServer(loaded(chat)) as server:
@@ -315,7 +315,7 @@ def test_a_full_disk_loses_no_record(tmp_path: Path) -> None:
     assert str(rescued) in err
     lines = (kept + rescued.read_bytes()).splitlines()
     assert sorted(json.loads(line)["index"] for line in lines) == list(range(45))
-    # With the lines put back, the report is whole.
+    # With the lines restored, the report is complete.
     (tmp_path / "run" / "requests.jsonl").write_bytes(kept + rescued.read_bytes())
     assert cli.main(["report", str(tmp_path / "run"), "--quiet"]) == Exit.GOOD
     assert summary(tmp_path)["counts"]["succeeded"] == 45
@@ -327,12 +327,12 @@ def test_a_full_disk_loses_no_record(tmp_path: Path) -> None:
 def on_a_terminal(
     words: Sequence[str], look: Callable[[str], object] = lambda seen: None, **environment: str
 ) -> tuple[int, str]:
-    """The exit status, and everything that a terminal of 100 columns saw of both outputs. `look` is called with what it
-    has seen so far."""
+    """The exit status, and everything that a terminal of 100 columns showed from both outputs. `look` is called with
+    the output so far."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "bench", *words]
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
-    if locale.getencoding().lower() != "utf-8":  # Another locale takes a new interpreter.
+    if locale.getencoding().lower() != "utf-8":  # A different locale needs a new interpreter.
         env["LC_ALL"] = "C.UTF-8"
     seen: list[bytes] = []
 
@@ -359,7 +359,7 @@ def on_a_terminal(
 
 def test_a_terminal_shows_progress_while_the_load_runs(tmp_path: Path) -> None:
     words = ("━", "of 10 requests", "of 600 s", "sent", "done", "tokens/s", "TTFT p50", "TPOT p50", "failed 0 (0.0%)")
-    over_each_other = "\x1b[4A\x1b[J"  # The moving lines are drawn over, not below each other.
+    over_each_other = "\x1b[4A\x1b[J"  # The moving lines overwrite each other.
     is_shown = threading.Event()
 
     def look(seen: str) -> None:

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="needs /proc")
 
 
 def timers_and_polls() -> Counter[str]:
-    """The descriptors of clocks and event loops. Those of connections end only when the server closes them."""
+    """The descriptors of clocks and event loops. Descriptors of connections end only when the server closes them."""
     kinds = Counter[str]()
     for entry in DESCRIPTORS.iterdir():
-        with suppress(OSError):  # The one that lists them.
+        with suppress(OSError):  # The descriptor of the listing itself.
             kinds[str(entry.readlink())] += 1
     return Counter({kind: count for kind, count in kinds.items() if kind.startswith("anon_inode:")})
 

@@ -1,4 +1,5 @@
-"""Histories as clients send them, over sockets: the server's own calls with its ids, results for them, reasoning or none."""
+"""Histories as clients send them, over sockets: the server's calls with its ids, results for them, with or without
+reasoning."""
 
 from __future__ import annotations
 
@@ -136,7 +137,7 @@ def test_calls_go_back_with_their_ids_and_each_has_a_result(
         expected.insert(1, REASONING)
     assert sent[1] == expected
     assert sent[2][: len(expected)] == expected
-    assert sent[2][-1] == {"role": "user", "content": "b"}  # No calls in the answer before: no results.
+    assert sent[2][-1] == {"role": "user", "content": "b"}  # The previous answer has no calls, so there are no results.
     assert ("hm" in json.dumps(sent[2])) == (reasoning == "echo")
     assert all(body["tools"] for body in bodies)
 
@@ -147,7 +148,7 @@ def test_the_mock_accepts_the_history_of_its_own_calls(tmp_path: Path, endpoint:
     words = ["--tools", str(tmp_path / "tools.json"), "--turns", "3", "--input-tokens", "40", "--output-tokens", "12"]
     with mock_process("--ttft", "2ms", "--tpot", "1ms", "--tool-share", "1", "--tool-calls", "2") as mock:
         records = run(mock.url, tmp_path, *words, "--requests", "6", "--endpoint", endpoint)
-    after_results = ("ok", 0)  # It answers them with text.
+    after_results = ("ok", 0)  # The server answers results with text.
     assert [(record["outcome"], record["tool_calls"]) for record in records] == [
         ("ok", 2),
         after_results,
@@ -184,11 +185,11 @@ def test_the_mock_keeps_the_history_of_whom_it_is_asked_to(tmp_path: Path) -> No
     words += ["--endpoint", "responses", "--session-header", "X-Session-ID", "--ignore-eos", "--seed", "3"]
     with mock_process("--ttft", "2ms", "--tpot", "1ms") as mock:
         stored = run(mock.url, tmp_path, *words, "--history", "stored")
-        lines = mock.ledger_lines(at_least=11)  # With the probe's.
+        lines = mock.ledger_lines(at_least=11)  # Including the probe's.
         sent = run(mock.url, tmp_path / "real", *words)
     assert [r["outcome"] for r in stored] == ["ok"] * 10
     assert sum((line["engine"] or {}).get("previous") == "found" for line in lines) == 8
-    # The server reads all of it, as if it had been sent; what is sent stays as short as it was.
+    # The server reads the whole history, as if it had been sent, but the requests stay short.
     assert [r["input_tokens"] for r in stored] == [r["input_tokens"] for r in sent]
     assert stored[4]["input_tokens"] > 5 * 40
     assert max(r["bytes_sent"] for r in stored) < 1.5 * min(r["bytes_sent"] for r in stored)
@@ -229,5 +230,5 @@ def test_each_request_of_a_session_names_it_in_a_header(tmp_path: Path) -> None:
         run(server.url, tmp_path, *words, "--session-header", "X-Session-Affinity")
     first, second = named[0], named[2]
     assert named == [first, first, second, second]
-    assert re.fullmatch(r"t\.[0-9a-f]{16}", first)  # With the salt of the run.
+    assert re.fullmatch(r"t\.[0-9a-f]{16}", first)  # The id contains the salt of the run.
     assert second == f"{first}.2"

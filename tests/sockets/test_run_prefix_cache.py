@@ -1,4 +1,4 @@
-"""A run reads the server's metrics before and after the load, and reports what its prefix cache served."""
+"""A run reads the server's metrics before and after the load, and reports how much its prefix cache served."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = ("--prefix", "tokens=64", "--input-tokens", "128", "--output-tokens", "3
 
 
 def with_metrics(seen: list[str]) -> Responder:
-    """A server whose counters reflect the requests before the page: 128 tokens each, 32 of them cached."""
+    """A server whose counters include all earlier requests: 128 tokens each, 32 of them cached."""
     others = api(lambda request: stream(*GOOD))
 
     def script(request: Received) -> Sequence[Step]:
@@ -67,7 +67,7 @@ def test_what_the_cache_served_of_the_load_is_told_beside_the_plan(tmp_path: Pat
     with LiteralServer(with_metrics([])) as server:
         found = summary(server.url, tmp_path, "--api-key", "key", "--workers", workers)
     assert found["prefix_cache"] == {
-        # 64 tokens and the head of the template, in whole blocks, by all but the first of 10.
+        # 64 tokens and the head of the template, in whole blocks, for all of the 10 prompts except the first.
         "planned_share": pytest.approx(0.5 * 9 / 10),
         "measured_share": 0.25,
         "queried_tokens": 1280,

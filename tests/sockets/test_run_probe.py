@@ -120,7 +120,7 @@ def test_a_silent_wait_is_named_on_what_is_no_terminal(tmp_path: Path) -> None:
 
 
 def test_few_open_files_cost_requests_and_not_the_run(mock: str, tmp_path: Path) -> None:
-    # None ends before the last has come.
+    # No reply ends before the last request has come.
     slow = ("--header", "X-Mock-TTFT: 2s")
     words = flags(mock, tmp_path, "--rate", "4000", "--requests", "400", "--workers", "1", *slow)
     status, out, err = finished(words, limits={resource.RLIMIT_NOFILE: 64})
@@ -145,7 +145,7 @@ def test_too_few_open_files_for_any_run_are_said(mock: str, tmp_path: Path) -> N
     ("size", "told"), [(1024, "run.yaml cannot be written"), (8192, "the report cannot be written")]
 )
 def test_a_small_disk_is_no_defect(mock: str, tmp_path: Path, size: int, told: str) -> None:
-    """A file size limit acts as a disk of that size."""
+    """A file size limit acts like a disk of that size."""
     words = flags(mock, tmp_path, "--requests", "60")
     status, _, err = finished(words, limits={resource.RLIMIT_FSIZE: size})
     assert status == Exit.USAGE
@@ -210,7 +210,7 @@ def test_only_texts_are_names_of_models(listed: bytes, sent: str | None, tmp_pat
 
 
 def reasoning_first(hidden: int, *, ends: str = "length") -> tuple[Callable[[Received], Sequence[Step]], list[int]]:
-    """A server whose first tokens come in no chunk, and the limits requested from it."""
+    """A server whose first tokens are in no chunk, and the limits that it was asked for."""
     limits: list[int] = []
 
     def answer(request: Received) -> Sequence[Step]:

@@ -1,4 +1,4 @@
-"""Recorded sessions over sockets: a batching server's prefix cache hits what was planned, in every replay."""
+"""Recorded sessions over sockets: the prefix cache of a batching server has the planned hits, in every replay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ SERVER = ("--engine", "batching", "--step-cost", "b0=500,b1=1,b2=5,a0=100", "--p
 
 def run(url: str, tmp_path: Path, *more: str) -> list[dict[str, Any]]:
     words = ["run", "--url", url, "--mode", "sessions", "--out", str(tmp_path / "run"), "--quiet", *more]
-    assert cli.main(words) in (Exit.GOOD, Exit.INVALID)  # A busy machine may be late; what was sent is the matter here.
+    # A busy machine may be late. Only the sent requests matter here.
+    assert cli.main(words) in (Exit.GOOD, Exit.INVALID)
     records = record_rows(tmp_path / "run" / "requests.jsonl")
     return sorted(records, key=lambda record: record["index"])
 
@@ -61,7 +62,7 @@ def test_the_cache_finds_what_was_planned_in_both_replays(tmp_path: Path, worker
     assert [one["input_tokens"] for one in records] == [one["input_tokens_asked"] for one in records]
     first = [one for one in records if "replay" not in one["session"]]
     second = [one for one in records if one["session"] in ("a replay 2", "b replay 2")]
-    if workers == "1":  # Two workers begin both sessions at once: neither finds the other's beginning in time.
+    if workers == "1":  # Two workers begin both sessions at once, so neither finds the other's beginning in time.
         assert (len(first), len(second)) == (10, 10)
         for replay in (first, second):
             assert [one["cached_tokens"] for one in replay] == [one["cached_tokens_planned"] for one in replay]
@@ -95,7 +96,7 @@ def test_sessions_begin_when_the_recording_says(tmp_path: Path, workers: str) ->
     second = {"c": 4.0, "a": 0.0, "b": 1.0}
     path = tmp_path / "teams.jsonl"
     with path.open("w") as file:
-        for name, later in second.items():  # Not in the order of their begins.
+        for name, later in second.items():  # Not in the order of their starts.
             for span in spans:
                 moved = {
                     key: str(int(span[key]) + int(later * 1e9)) for key in ("startTimeUnixNano", "endTimeUnixNano")
@@ -105,7 +106,7 @@ def test_sessions_begin_when_the_recording_says(tmp_path: Path, workers: str) ->
     with mock_process(*SERVER) as mock:
         records = run(mock.url, tmp_path, *words, "--requests", "42", "--workers", workers)
     first = {one["session"]: one["intended_ns"] for one in records if one["turn"] == 0}
-    # The gap of 3 s before the last one is as long as the cap; the next replay comes a mean gap later: 2 s.
+    # The gap of 3 s before the last request equals the cap. The next replay comes a mean gap later: 2 s.
     expected = [("a", 0.0), ("b", 1.0), ("c", 4.0), ("a replay 2", 6.0), ("b replay 2", 7.0), ("c replay 2", 10.0)]
     got = [(name, (first[name] - first["a"]) / 1e9 * 20) for name in dict(expected) if name in first]
     assert len(got) >= 4

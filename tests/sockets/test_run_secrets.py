@@ -1,4 +1,4 @@
-"""No secret is in a file or output of a run."""
+"""No file or output of a run contains a secret."""
 
 from __future__ import annotations
 

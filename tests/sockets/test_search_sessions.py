@@ -1,4 +1,4 @@
-"""How many agents does it hold? A short search over sessions, and a sweep, against the mock."""
+"""How many agents does a server hold? A short search over sessions, and a sweep, against the mock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.ready_made import run_to_end
 
 
 def _settings(folder: Path, url: str) -> str:
-    """Two jobs per session, the first of two steps with a tool between them; other programs do not affect the verdict."""
+    """Two jobs per session. The first has two steps with a tool between them. Other programs do not affect the verdict."""
     turns = [
         {"content": "Begin.", "output_tokens": 3},
         {"content": "The tool says: done.", "output_tokens": 3, "think_time_s": 0.02, "pause": "tool"},
@@ -48,7 +48,8 @@ def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Pat
             "sweep", "--config", config, "--loads", "sessions=1,3", "--requests", "6", "--out", str(tmp_path / "sweep")
         )
     found = json.loads((tmp_path / "search" / "search.json").read_bytes())
-    # How sure it is hangs on how long its visits are: a busy machine leaves less of the budget for them, or no full visit.
+    # Longer visits give more certain answers. On a busy machine the budget leaves less time for them, or for no full
+    # visit.
     held = found["required"]["held"]
     assert searched.returncode == (0 if held else 1), searched.stdout + searched.stderr
     (required,) = [line for line in searched.stdout.splitlines() if "required: 2 sessions" in line]
@@ -60,7 +61,7 @@ def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Pat
         assert (summary["run"]["mode"], summary["load"]["concurrency"]) == ("sessions", visit["load"])
         assert summary["run"]["config"]["sessions_begin"] == "first", "the rows have no answers"
         assert visit["jobs"]["job:p90<1s"] <= sum(summary["jobs"]["counts"].values())
-    # A visit on a busy machine may be over before a job is.
+    # On a busy machine a visit may end before any job.
     assert any(visit["jobs"]["job:p90<1s"] for visit in found["visits"])
     assert swept.returncode == 0, swept.stdout + swept.stderr
     points = json.loads((tmp_path / "sweep" / "sweep.json").read_bytes())["points"]

@@ -1,4 +1,4 @@
-"""The script as a process, with stand-ins for `vllm` and `nvidia-smi` on PATH."""
+"""gpu/serve_vllm.py as a process, with stand-ins for `vllm` and `nvidia-smi` on PATH."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ echo "0, NVIDIA H100 80GB HBM3, 81559"
 echo "1, NVIDIA H100 80GB HBM3, 81559"
 """
 
-# Answers /health with 503 twice, then 200; writes down its command line and the signals it gets. It imports little: it is
-# started by each test.
+# Answers /health with 503 twice, then 200. Records its command line and the signals it gets. It imports little, because
+# each test starts it.
 VLLM = f"""#!{sys.executable} -SE
 import json, os, signal, socket, sys
 
@@ -221,7 +221,7 @@ def test_a_death_after_it_was_healthy_is_told_too(stand_in: Path, port: int) -> 
 
 
 def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in: Path, port: int) -> None:
-    # On a busy machine it may take longer than a second to start its worker.
+    # On a busy machine the start of its worker may take longer than a second.
     for seconds in (1, 10, 100):
         words = ("--port", str(port), "--timeout", str(seconds))
         with RunningScript(stand_in, *words, STAND_IN_NEVER_HEALTHY="1") as script:

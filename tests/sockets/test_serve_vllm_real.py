@@ -62,7 +62,7 @@ def test_it_serves_lists_its_model_counts_and_stops_on_a_signal(
     (listed,) = httpx.get(f"{url}/v1/models", timeout=PATIENCE_S).json()["data"]
     body = {"model": listed["id"], "prompt": "one two three", "max_tokens": 4}
     usage = httpx.post(f"{url}/v1/completions", json=body, timeout=PATIENCE_S).json()["usage"]
-    # It was asked to say what came from the cache.
+    # The server was started with reports of cached tokens.
     assert usage["prompt_tokens_details"]["cached_tokens"] == 0
     assert real_servers.counters(url)["vllm:request_success_total"] == 1
     process.send_signal(signal.SIGTERM)
@@ -78,7 +78,7 @@ def test_it_serves_lists_its_model_counts_and_stops_on_a_signal(
     ("extra", "environment", "said"),
     [
         (("--no-such-flag", "1"), {}, "no-such-flag"),
-        # A cache that no memory holds.
+        # A cache larger than any memory.
         ((), {"VLLM_CPU_KVCACHE_SPACE": "1000000"}, "vllm ended before it was healthy"),
     ],
 )

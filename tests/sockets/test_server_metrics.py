@@ -1,4 +1,4 @@
-"""A run reads its server's metrics during the load: its counts match the client's, and nobody else gets the key."""
+"""A run reads its server's metrics during the load: the counts match the client's, and no other server gets the key."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_requests_and_tokens_are_counted_alike_and_the_probe_is_not_among_them(
 
 
 class Meddler(Observer):
-    """Sends a request of its own when the load begins, and ends the load once it is answered."""
+    """Sends its own request when the load begins, and ends the load once it is answered."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -140,7 +140,7 @@ def asked(seen: list[Received], page: bytes | None, before_replies: Callable[[],
 
 
 def test_a_page_that_is_read_while_the_load_runs_has_its_levels(tmp_path: Path) -> None:
-    """A page is read once a second, however short the load: here no reply begins before it was read twice."""
+    """A page is read once per second, however short the load is. Here no reply begins before it was read twice."""
     seen: list[Received] = []
 
     def until_read_twice() -> Sequence[Step]:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tokenizer that adds a BOS to a prompt, which the template also writes."""
+    """A tokenizer that adds a BOS to prompts, while the template adds one, too."""
     return tiny_tokenizers.save(tiny_tokenizers.sentencepiece_bpe(), tmp_path_factory.mktemp("model"))
 
 
@@ -40,10 +40,10 @@ def mock(folder: Path) -> Iterator[str]:
 
 
 class LlamaCpp(BaseHTTPRequestHandler):
-    """Like llama.cpp's server: its own wording, and unknown fields are ignored."""
+    """A server like llama.cpp's: it has its own wording, and ignores unknown fields."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # One write for head and body: two would wait for each other, by Nagle's rule.
+    wbufsize = -1  # One write for head and body: with Nagle's algorithm, a second one would wait.
     key: str | None = None
     hang_up = 0
 
@@ -120,7 +120,7 @@ def test_a_run_asks_its_target(mock: str, tmp_path: Path) -> None:
     records = record_rows(tmp_path / "run" / "requests.jsonl")
     assert len({record["input_tokens_asked"] for record in records}) > 5
     assert [record["input_tokens"] for record in records] == [record["input_tokens_asked"] for record in records]
-    # The target's word about its own counting would prove nothing.
+    # The target's own tokenizer would prove nothing about its counts.
     assert {record["output_tokens_counted"] for record in records} == {None}
 
 

@@ -1,4 +1,4 @@
-"""`bench run --mode sessions` with a file of random graphs, against the mock: every join is right by its ledger, also
+"""`bench run --mode sessions` with a file of random graphs, against the mock: by its ledger every join is right, also
 with two workers."""
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def test_every_join_is_right_by_the_ledger(tmp_path: Path) -> None:
     assert wrong == []
     assert pairs > TURNS / 2
     late = [{**line, "end_ns": line["end_ns"] + 10**12} for line in lines]
-    assert len(wrong_joins(records, late)[1]) == pairs, "the ledger is asked about each"
+    assert len(wrong_joins(records, late)[1]) == pairs, "the ledger must be checked for each join"
     assert max(Counter((r["session_number"], r["turn"]) for r in records).values()) == 1
-    # The two workers share the sessions: each graph was begun, and its number is its place in the file.
+    # The two workers share the sessions: each graph was begun, and its number is its position in the file.
     assert all(GRAPHS[r["session_number"] % len(GRAPHS)].id == r["session"] for r in records)
     assert all(r["session_number"] % 2 == r["worker"] for r in records)

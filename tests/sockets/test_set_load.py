@@ -1,4 +1,4 @@
-"""A run whose load is changed from outside: two workers, two terminals, and the socket between them."""
+"""A run whose load is changed from outside: with two workers, two terminals, and the socket between them."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def last_gaps_ns(run: Path) -> list[int]:
 
 
 FOLLOWED: dict[str, Callable[[Path, float], bool]] = {
-    # 31 users are 16 and 15, and a worker that is not told of 6 keeps its users.
+    # 31 users are 16 and 15. A worker that does not hear of 6 keeps its users.
     "--concurrency": lambda run, load: in_flight(run, load) == [load // 2, (load + 1) // 2],
-    # The workers take turns: each has every second arrival.
+    # The workers alternate: each has every second arrival.
     "--rate": lambda run, load: last_gaps_ns(run) == pytest.approx([1e9 / load] * 3, abs=2),
 }
 """How to see that both workers follow a load: the condition that each test waits for."""
@@ -67,7 +67,7 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
     words = [*load, "--arrivals", "constant"] if load[0] == "--rate" else load
     words = [*words, "--duration", "600s", "--workers", "2", "--quiet"]
     followed = FOLLOWED[load[0]]
-    # 31 users of a fast server would send a thousand requests a second.
+    # On a fast server, 31 users would send a thousand requests per second.
     with (
         mock_process("--ttft", "200ms", "--tpot", "1ms") as mock,
         process(flags(mock.url, tmp_path, *words)) as running,
@@ -88,17 +88,18 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
         (float(load[1]), 31, "terminal"),
         (31, 6, "terminal"),
     ]
-    # How much of it may be off is a matter of tests/unit/bench/metrics/test_kept_plan.py: a slow machine is told late.
+    # tests/unit/bench/metrics/test_kept_plan.py tests how far a load may be off. On a slow machine, workers hear of a
+    # change late.
     assert found["load"]["off_plan"]["of"] == {"--rate": "arrivals", "--concurrency": "users"}[load[0]]
     assert [segment["first"] for segment in found["segments"]] == [float(load[1]), 31, 6]
     page = (run / "report.html").read_text()
     assert "31 " in page
     assert 'class="change"' in page
-    # Without the record of the first change, the same requests are not what was planned.
+    # Without the record of the first change, the same requests deviate from the plan.
     (run / CHANGES).write_bytes((run / CHANGES).read_bytes().split(b"\n", 1)[1])
     again = evaluate.evaluate(RunDirectory.open(run)).summary
     assert [part.first for part in again.segments or ()] == [31, 6]
-    # All arrivals of the last part come at other times now; of users only some of the time is off.
+    # Now all arrivals of the last part are at the wrong times. With users, only a part of the time is off.
     if load[0] == "--rate":
         assert again.load.off_plan is not None
         assert again.load.off_plan.share > 0.9

@@ -1,7 +1,7 @@
 """A load generator that stands still for a while: SIGSTOP on real processes, and the run's report of it.
 
-A process is stopped for as long as the load has lasted, and the bands of other signs are wide open: the assertions hold
-on a busy machine too.
+A process is stopped for as long as the load has lasted, and the bands of other signs are wide, so the assertions also
+hold on a busy machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.worker_processes import process, worker_processes
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[str]:
-    # Loads that last until they are stopped: a fast server would have them send a hundred requests a second.
+    # The loads last until they are stopped. A fast server would let them send a hundred requests per second.
     with mock_process("--ttft", "150ms", "--tpot", "5ms") as running:
         yield running.url
 
@@ -40,7 +40,7 @@ def words(url: str, tmp_path: Path, *more: str) -> list[str]:
 
 @contextlib.contextmanager
 def under_way(url: str, tmp_path: Path, workers: int, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """An endless load, of which every worker has written records. Ctrl-C ends it after the block."""
+    """An endless load in which every worker has written records. Ctrl-C ends it after the block."""
     with process(words(url, tmp_path, "--duration", "600s", "--workers", str(workers), *more)) as running:
         wait_for(lambda: running.poll() is not None or all(map(written_rows, files(tmp_path, workers))))
         yield running
@@ -67,7 +67,8 @@ def stop_for(pid: int, seconds: float) -> None:
 
 
 def sends_again(tmp_path: Path, workers: int = 1) -> None:
-    """Wait until every worker has written a request sent from now on: the pause is over for its users too."""
+    """Wait until every worker has written a request that was sent after this call: then the pause is over for its
+    users, too."""
     now_ns = time.monotonic_ns()
     wait_for(
         lambda: all(any(row["sent_ns"] > now_ns for row in written_rows(path)) for path in files(tmp_path, workers))

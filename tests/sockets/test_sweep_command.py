@@ -65,12 +65,12 @@ def test_a_sweep_visits_every_load_in_both_orders_and_is_resumed_with_more(
     table = capsys.readouterr().out
     assert str(folder / "sweep.html") in table
     before = (folder / "concurrency-2-1" / "requests.jsonl").read_bytes()
-    # A load more: the four runs are not made again.
+    # One more load: the four runs are not repeated.
     assert sweep(url, "--loads", "concurrency=1..4x2", "--repeats", "2", "--resume", str(folder), *more) in MEASURED
     content = kept(folder)
     assert [point["load"] for point in content["points"]] == [1, 2, 4]
     assert (folder / "concurrency-2-1" / "requests.jsonl").read_bytes() == before
-    # Another workload is another sweep.
+    # A different workload is a different sweep.
     capsys.readouterr()
     assert sweep(url, "--loads", "concurrency=1", "--resume", str(folder), "--requests", "10", "--text", "code") == 2
     assert "that sweep has another configuration: give the same flags" in capsys.readouterr().err
@@ -101,7 +101,7 @@ def test_ctrl_c_keeps_what_is_done_and_prints_the_table_so_far(tmp_path: Path) -
     is_heard = threading.Event()
 
     def chat(request: Received) -> Sequence[Step]:
-        held = "concurrency=1,2,3" in command  # The load more, none of whose requests ends before the signal is heard.
+        held = "concurrency=1,2,3" in command  # The added load: none of its requests ends before the signal is handled.
         return [*([Until(is_heard.is_set)] if held else []), *stream(*GOOD)]
 
     with LiteralServer(loaded(chat)) as server:

@@ -189,7 +189,7 @@ def test_the_dashboard_chooses_by_labels_that_the_metrics_of_a_run_have(tmp_path
     dashboard = json.loads((Path(__file__).parents[2] / "examples" / "grafana" / "trueload.json").read_text())
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     queries += [one["query"] for one in dashboard["templating"]["list"] if one["type"] == "query"]
-    # The client's own numbers are of each second: a shorter load would have none.
+    # The client's own numbers come once per second, so a shorter load would have none.
     with mock_process("--fault", "429:every=4", "--ttft", "400ms", "--tpot", "1ms") as failing:
         page = last_page(failing, tmp_path / "run", "application/openmetrics-text; version=1.0.0")
     families = text_string_to_metric_families(page)  # type: ignore[no-untyped-call]
@@ -287,12 +287,12 @@ def test_a_traced_request_differs_by_one_header(tmp_path: Path, collector: Colle
 def test_a_load_goes_on_beside_a_collector_that_never_answers(
     mock: MockProcess, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A load that waited for its export would wait for a day.
+    # If a load waited for its export, it would wait for a day.
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "86400")
     collector.open.clear()
     words = ["--rate", "50", "--duration", "600s", "--input-tokens", "16", "--output-tokens", "6", "--quiet"]
     export = ["--out", str(tmp_path / "run"), "--otlp", collector.url, "--trace-share", "1"]
-    # A process of its own: the collector's threads are in this one.
+    # A separate process, because the collector's threads are in this one.
     with process(["run", "--url", mock.url, *export, *words]) as running:
         assert collector.asked.wait(PATIENCE_S)
         asked_ns = time.monotonic_ns()

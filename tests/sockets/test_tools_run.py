@@ -1,4 +1,4 @@
-"""`bench run --tools`: every chat offers them, and the server counts the requested input, tools included."""
+"""`bench run --tools`: every chat offers the tools, and the server counts the requested input, including the tools."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_simulated_chats_with_tools_have_the_asked_length_at_the_server(known: b
     assert len(records) == 12
     assert [record["input_tokens"] for record in records] == [record["input_tokens_asked"] for record in records]
     assert all(record["bytes_sent"] > len(json.dumps(TOOLS, separators=(",", ":"))) + 300 for record in records)
-    # The mock calls a tool: its name is the first token, and its arguments are the other.
+    # The mock calls a tool. The name is the first token, the arguments are the second.
     assert {record["chunk_kind"].strip("ruo") for record in records} == {"ff"}
     notes = " ".join(json.loads((out / "summary.json").read_text())["run"]["notes"])
     assert ("ignores tools" in notes) is not known

@@ -1,4 +1,4 @@
-"""The connections of every transport: kept, lost, retried, TLS, IPv6."""
+"""The connections of every transport: kept, lost, retried, with TLS, with IPv6."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_connection_that_the_server_has_closed_is_not_used_again(act: Callable
     async def busy_between(client: Client) -> list[RequestRecord]:
         first = await client.ask()
         while not server.all_are_closed():
-            time.sleep(0.001)  # The loop has no turn to hear of it.
+            time.sleep(0.001)  # The loop gets no turn to notice.
         return [first, await client.ask()]
 
     with LiteralServer(in_turn([*stream(*GOOD), Pause(0.02), way])) as server:
@@ -93,7 +93,7 @@ def test_a_reused_connection_that_dies_before_any_answer_is_tried_once_more(act:
 
 
 def test_a_response_that_nobody_asked_for_is_no_answer_to_the_next_request(act: Callable[..., Any]) -> None:
-    """A proxy that answers twice would shift every later reply of the connection by one request."""
+    """A proxy that answers twice would shift all later replies of the connection by one request."""
     good = b"".join(step.data for step in stream(*GOOD) if isinstance(step, Send))
     unasked = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 0\r\n\r\n"
     for behind in (unasked, good):
@@ -109,7 +109,7 @@ def test_a_response_that_nobody_asked_for_is_no_answer_to_the_next_request(act: 
 def test_a_request_that_the_server_kept_for_long_and_dropped_has_failed(
     act: Callable[..., Any], way: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server worked on it: a second attempt would be more work than requested."""
+    """The server has worked on the request, so a second attempt would be more work than requested."""
     monkeypatch.setattr(exchange, "STALE_WITHIN_NS", 50 * MS)
     with LiteralServer(in_turn(stream(*GOOD), [Pause(0.2), way], stream(*GOOD))) as server:
         _, record = act(server, times(2))
@@ -127,7 +127,7 @@ def test_there_is_never_a_third_attempt(act: Callable[..., Any]) -> None:
 
 
 def test_a_second_attempt_goes_over_a_fresh_connection_also_where_others_are_idle(act: Callable[..., Any]) -> None:
-    """The server may have closed the other idle ones too."""
+    """The server may have closed the other idle connections, too."""
     asked: Counter[int] = Counter()
 
     def once_a_connection(request: Received) -> Sequence[Step]:

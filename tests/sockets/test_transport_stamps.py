@@ -74,7 +74,8 @@ def test_chunks_of_one_read_carry_the_earliest_moment_at_which_they_can_have_com
     role, first, second, last, done = record.chunk_bound_ns
     assert (role, last, done) == (None, None, None)
     for bound in (first, second):
-        assert record.chunk_ns[0] <= bound <= after  # It came no earlier than that, and here we know when it came.
+        # The chunk came no earlier than its bound, and here its true time is known.
+        assert record.chunk_ns[0] <= bound <= after
     assert record.chunk_ns[1] == record.chunk_ns[2] == record.chunk_ns[3] >= before
 
 
@@ -110,19 +111,19 @@ def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
         pending = client.start()
         await read_of(server, 2)
         is_busy.set()
-        wait_for(lambda: len(server.received[0].writes) == 4 and arrived())  # The loop does not turn meanwhile.
+        wait_for(lambda: len(server.received[0].writes) == 4 and arrived())  # The loop stands still meanwhile.
         was_busy.set()
         return await pending
 
     reply: list[Step] = [SSE_HEAD, Send(chunk(frame(ROLE))), Until(is_busy.is_set), Send(chunk(frame(A)))]
     with LiteralServer(lambda request: reply) as server:
-        # What has arrived and is acknowledged the kernel merges with what follows.
+        # The kernel merges arrived and acknowledged data with later data.
         arrived = server.all_is_read if act.reads_meanwhile else server.all_is_acknowledged
         reply += [Until(arrived), Send(chunk(frame(B))), Until(was_busy.is_set)]
         reply += [UntilRead(), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
         record = act(server, busy)
     in_order(record)
-    if act.reads_meanwhile:  # In a thread of its own: that the program is busy is nothing to it.
+    if act.reads_meanwhile:  # The compiled core reads in its own thread, so a busy program does not matter.
         assert (record.chunk_kind, record.coalesced, record.clock) == ("rcco", 0, "kernel")
         return
     assert (record.chunk_kind, record.coalesced) == ("rcco", 1)
@@ -130,7 +131,7 @@ def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
     _, bound, exact, _ = record.chunk_bound_ns
     assert exact is None
     assert record.chunk_ns[0] <= bound <= after_first < before_second <= record.chunk_ns[1]
-    if record.clock == "kernel":  # However late the program looks, the stamp is right.
+    if record.clock == "kernel":  # The stamp is right, however late the program reads.
         assert record.chunk_ns[2] <= after_second
 
 
@@ -147,13 +148,13 @@ def test_a_new_connection_is_set_up_outside_of_ttft(act: Callable[..., Any]) -> 
 
 # ---- Limits of time, and the end ------------------------------------------------------------------------------------
 
-# Where a server says something and then stops, it says it in one write: no limit can pass in between.
+# A server that sends something and then stops sends it in one write, so no limit can pass in between.
 
 
 def limit_passed(record: RequestRecord, since_ns: int | None, limit_ms: float) -> None:
     in_order(record)
     assert since_ns is not None
-    # The event loop's own timers count in whole milliseconds, and come up to 1.4 ms early.
+    # The event loop's own timers have a resolution of a millisecond, and fire up to 1.4 ms early.
     assert (limit_ms - 2) * MS <= record.end_ns - since_ns < PATIENCE_S * 1e9
     assert record.error
 
@@ -213,7 +214,7 @@ def test_a_body_that_stays_open_behind_its_last_event_is_told_from_a_stall(
     "340 ms are too much",
 )
 def test_a_slow_trickle_passes_the_idle_timeout_and_runs_into_the_total_one(act: Callable[..., Any]) -> None:
-    trickle = [step for _ in range(200) for step in (Send(chunk(b":\n\n")), Pause(0.06))]  # Three looks of the client.
+    trickle = [step for _ in range(200) for step in (Send(chunk(b":\n\n")), Pause(0.06))]  # Three checks of the client.
     with LiteralServer(in_turn([SSE_HEAD, *trickle])) as server:
         record = act(server, once, timeout_idle_ns=400 * MS, timeout_total_ns=800 * MS)
     limit_passed(record, record.eligible_ns, 800)
@@ -248,7 +249,7 @@ def test_a_cut_gives_every_request_a_record_and_closes_its_socket(act: Callable[
 def test_a_cut_ends_a_request_that_has_no_connection_yet(act: Callable[..., Any]) -> None:
     async def cut_early(client: Client) -> RequestRecord:
         pending = client.start()
-        for _ in range(100):  # What is begun in a later turn is begun.
+        for _ in range(100):  # Let anything planned for later turns begin.
             await asyncio.sleep(0)
         client.transport.cut()
         return await pending
@@ -284,7 +285,7 @@ def test_done_is_called_later_and_once_for_each_request(act: Callable[..., Any])
         while len(calls) < 5 and client.now_ns() < last:
             await asyncio.sleep(0.005)
         client.transport.cut()
-        for _ in range(100):  # Another call would come in a later turn of the loop.
+        for _ in range(100):  # A second call would come in a later turn of the loop.
             await asyncio.sleep(0)
         return calls
 

@@ -1,5 +1,5 @@
-"""Every transport against a server that answers with literal bytes: an oddity gives the same record, whichever
-transport reads it."""
+"""Every transport against a server of literal bytes: an unusual reply gives the same record, whichever transport reads
+it."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_an_interim_response_is_not_the_response(act: Callable[..., Any], hint: 
 
 @dataclass(frozen=True)
 class Expected:
-    """A reply and the expected record; fields that a row leaves out are not checked."""
+    """A reply and the expected record. Omitted fields are not checked."""
 
     reply: Sequence[Step]
     outcome: Outcome

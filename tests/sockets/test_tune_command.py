@@ -1,5 +1,5 @@
-"""`bench tune` against mocks: a fast arm, a wrong one and one that does not start; a race resumes, and nothing is left
-behind."""
+"""`bench tune` against mocks: a fast arm, a wrong one, and one that does not start. A race resumes, and no process
+remains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def spec_of(port: int = 0) -> dict[str, Any]:
         ],
         "objectives": ["error_rate<50%"],
         "loads": "concurrency=8",
-        # A slow machine makes prompts late, and an arm whose runs are INVALID twice has failed.
+        # On a slow machine prompts are late, and an arm fails if its runs are INVALID twice.
         "load": {
             "input_tokens": 20,
             "output_tokens": 8,
@@ -64,7 +64,7 @@ def test_a_race_names_the_best_arm_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     content = json.loads((folder / "tune.json").read_text())
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(content)
     arms = content["arms"]
-    # The server that does not start is an arm that failed, with its last words.
+    # The arm whose server does not start has failed, with the server's last output.
     assert arms[BROKEN]["place"] == "failed"
     assert arms[BROKEN]["why"] == "the server ended with status 2 before it was ready"
     assert any("kv-blocks" in line for line in arms[BROKEN]["last_words"])
@@ -75,7 +75,7 @@ def test_a_race_names_the_best_arm_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     logs = "".join(log.read_text() for log in folder.glob("*.log"))
     for listened in re.findall(r"mockserver ready at http://127.0.0.1:(\d+)", logs):
         with socket.socket() as asked:
-            assert asked.connect_ex(("127.0.0.1", int(listened))) != 0, "a server was left behind"
+            assert asked.connect_ex(("127.0.0.1", int(listened))) != 0, "a server still runs"
     assert (content["best"], content["ended"]) == (FAST, "decided")
     assert (arms[WRONG]["place"], arms[WRONG]["worse_answers"]) == ("worse answers", ["right answers"])
     assert arms[SLOW]["place"] in ("worse", "far behind")
@@ -84,7 +84,7 @@ def test_a_race_names_the_best_arm_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     assert "Best: max-num-seqs=8" in said.out
     page = (folder / "tune.html").read_text()
     assert "The race" in page
-    # It is over: the same file makes nothing more, another one is refused.
+    # The race is over: with the same file nothing more is run, and a different one is refused.
     assert main(["tune", str(file), "--resume", str(folder), "--quiet"]) == status
     assert json.loads((folder / "tune.json").read_text())["turns"] == content["turns"]
     assert main(["tune", str(file), "--out", str(folder)]) == Exit.USAGE
@@ -93,7 +93,7 @@ def test_a_race_names_the_best_arm_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     assert "that race has another file" in capsys.readouterr().err
     assert main(["report", str(folder), "--format", "json"]) == status
     assert json.loads(capsys.readouterr().out)["arms"] == arms
-    # From Python it is the same.
+    # The same from Python.
     found = bench.tune(spec_of(), out=folder, resume=True)
     assert (found.exit, found.page) == (status, folder / "tune.html")
     assert found.best is not None

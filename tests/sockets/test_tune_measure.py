@@ -40,7 +40,7 @@ def raced(
     played: type[Played] = Played,
     **server: Any,
 ) -> tuple[TuneResult, list[str]]:
-    """A race of two or more arms: `happens` distinguishes them by their GPUs. Returns the output, line by line."""
+    """A race of two or more arms, which `happens` distinguishes by their GPUs. Returns the output, line by line."""
     heard = Heard()
     series = played(folder, happens)
     series.say = heard.say
@@ -86,12 +86,12 @@ def test_arms_of_one_speed_are_not_told_apart_from_the_best(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("budget", "first"),
     [
-        # Four rounds of two arms are eight visits of 10 s and as many warm-ups of 3 s.
+        # Four rounds of two arms are eight visits of 10 s, and eight warm-ups of 3 s.
         (
             "103s",
             "the budget is short: four rounds of 2 arms take 1.7 min, without starts, and every answer needs four",
         ),
-        # A start takes 15 s at first.
+        # A start is estimated as 15 s at first.
         ("104s", "round 1, 1 of 2; at most about 3.7 min left: seqs=64"),
         ("240s", "round 1, 1 of 2; at most about 4 min left: seqs=64"),
     ],
@@ -99,7 +99,7 @@ def test_arms_of_one_speed_are_not_told_apart_from_the_best(tmp_path: Path) -> N
 def test_a_budget_without_room_for_the_first_rounds_is_called_short(budget: str, first: str, tmp_path: Path) -> None:
     _, lines = raced(tmp_path, {"budget": budget}, speed(seqs64=100, seqs16=40))
     assert lines[0] == first
-    # Not again when it goes on.
+    # Not repeated when the race resumes.
     _, lines = raced(tmp_path, {"budget": budget}, speed(seqs64=100, seqs16=40), resume=True)
     assert lines == []
 
@@ -183,7 +183,7 @@ def test_visits_are_as_long_as_the_first_budget_made_them(tmp_path: Path) -> Non
 
 
 class Answering(Played):
-    """Its runs leave answers to probes: wrong ones from the arm with 16."""
+    """A series whose runs have answers to probes: wrong answers from the arm with 16."""
 
     def make(self, name: str, config: RunConfig, *, before: str | None = None, again: str | None = None) -> Made:
         round_ = int(re.match(r"r(\d+)", name)[1])  # type: ignore[index]

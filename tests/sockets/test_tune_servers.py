@@ -1,4 +1,4 @@
-"""How the server of an arm is detected as ready, cleared and ended: processes that only wait, and literal replies."""
+"""How the server of an arm is found ready, cleared and ended, with processes that only wait and literal replies."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wait(running: Server, of_server: ServerSpec, url: str = "http://127.0.0.1:1"
         ("exit 0", "up", "ended with status 0 before it was ready"),
         ("exit 3", "up", "ended with status 3 before it was ready"),
         ("kill -TERM $$", "up", "was killed by SIGTERM before it was ready"),
-        # The line of the command is no line of the server.
+        # The line with the command is not output of the server.
         ("exit 4", "exit 4", "ended with status 4 before it was ready"),
     ],
 )
@@ -65,7 +65,7 @@ def test_a_server_that_ends_as_it_gets_ready_is_not_ready(tmp_path: Path) -> Non
 
 
 def test_a_server_that_says_nothing_is_not_ready_in_time(tmp_path: Path) -> None:
-    # What the server of a turn that was cut off said is in the file, too.
+    # The output of the server of an interrupted turn is in the file, too.
     (tmp_path / "log").write_text("$ serve\nnever\n")
     with started(tmp_path, ready="never", start_within=0.3) as (running, of_server):
         with pytest.raises(NotReady, match=r"^the server was not ready within 0\.3 s \(server\.start_within\)$"):
@@ -171,7 +171,7 @@ def test_a_port_at_which_something_answers_is_refused() -> None:
         (b"$ serve\nfirst  \n\n  \nsecond\n", ["first", "second"]),
         (b"1\n2\n3\n4\n5\n6\n", ["2", "3", "4", "5", "6"]),
         (b"bad \xff byte\n", ["bad \ufffd byte"]),
-        # Of a long log the last 65,536 bytes are read.
+        # Only the last 65,536 bytes of a long log are read.
         (b"x" * 100 + b"\n" + b"y" * 65_535, ["y" * 65_535]),
         (b"x" * 100 + b"\n" + b"y" * 65_536, ["y" * 65_536]),
         (b"x" * 100 + b"\n" + b"y" * 65_537, ["y" * 65_536]),

@@ -1,4 +1,4 @@
-"""Turns of a race over real processes that only wait: no load is sent, and the test supplies each run's summary."""
+"""Turns of a race over real processes that only wait. No load is sent: the test supplies each run's summary."""
 
 from __future__ import annotations
 
@@ -122,11 +122,11 @@ GOALS: dict[str, dict[str, Any]] = {
         ("tokens", said(100, "INVALID"), said(90, held=False), None, "no load kept every objective"),
         ("tokens", said(100, "INVALID"), said(90, "FAILED"), None, "no run can be used: FAILED, INVALID"),
         ("tokens", said(None), said(0), None, "the runs have no tokens per second"),
-        # A millionth of a joule a token is a joule for a million of them.
+        # A millionth of a joule per token is a joule per million tokens.
         ("joules", said(100, joules=3e-6), said(150, joules=2e-6), 2, None),
         ("joules", said(100, joules=3e-6), said(150, joules=2e-6, held=False), 3, None),
         ("joules", said(100), said(150), None, "no power of a GPU was measured"),
-        # Two GPUs at $1.80 are $3.60 an hour: 1,000 tokens/s make 3.6 million in it.
+        # Two GPUs at $1.80 are $3.60 per hour, in which 1,000 tokens/s make 3.6 million.
         ("dollars", said(1000), said(500), 1, None),
         ("dollars", said(None), said(500), 2, None),
         ("dollars", said(None), said(None), None, "the runs have no tokens per second"),
@@ -234,11 +234,11 @@ def test_of_servers_that_run_together_the_one_used_longest_ago_makes_room(tmp_pa
         with turns_of(tmp_path, raced, lambda _: said(100)) as (turns, series):
             for step in (Step(0, 1, False), Step(1, 1, False), Step(0, 2, False), Step(2, 1, False)):
                 assert turns.make(step, None).value == 100
-            # The server of arm 0 was used again, so that of arm 1 has ended.
+            # The server of arm 0 was used again, so the server of arm 1 has ended.
             assert [alive(log[name]) for name in ("r1-a0", "r1-a1", "r1-a2")] == [True, False, True]
             asked = [config.url.partition("/v1")[0] for _, config in series.runs[::2]]
             assert asked == [f"http://127.0.0.1:{port}" for port in (first, second, first, second)]
-            # One that has died starts again.
+            # A server that has died starts again.
             kill(log["r1-a2"])
             assert turns.make(Step(2, 2, False), None).value == 100
             assert alive(tmp_path / "r2-a2.log")
@@ -303,7 +303,7 @@ def test_a_search_without_an_answer_is_a_turn_without_a_value(tmp_path: Path) ->
         assert (turn.why is None) is (why is None)
         assert (turn.value is None) is (held is not True)
     assert [row.load for row in turn.loads] == [turn.value]
-    # The directory of each search before made room for the next.
+    # The directory of each earlier search was moved aside for the next.
     assert sorted(path.name for path in tmp_path.glob("r1-a0-search*")) == [
         "r1-a0-search", *(f"r1-a0-search-cut-off-{n}" for n in (1, 2, 3)),
     ]  # fmt: skip

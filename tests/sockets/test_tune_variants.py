@@ -1,5 +1,5 @@
-"""Races over sockets with every way in which a server is ready, cleared and kept, and every goal. No test asks which
-arm wins."""
+"""Races over sockets with every way to find a server ready, to clear and to keep it, and every goal. No test depends on
+which arm wins."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_servers_that_run_together_start_once_and_their_caches_are_cleared_by_a_
             gpu_hour_cost=2.0,
         )
     assert [turn.why for turn in content.turns] == [None] * len(content.turns)
-    # The second round finds the servers of the first.
+    # The second round uses the servers of the first.
     logs = sorted(log.name for log in (tmp_path / "race").glob("*.log"))
     assert logs == ["r1-a0.log", "r1-a1.log"]
     assert cleared.read_text().split() == [str(ports[turn.arm]) for turn in content.turns]
@@ -82,7 +82,7 @@ def test_energy_is_what_an_exporter_says_and_caches_are_cleared_over_http(tmp_pa
             {"ready": "/health", "clear_cache": "/admin/reset"},
             goal="joules_per_million_tokens",
             load={"gpu_metrics": f"{page.url}/metrics"},
-            visit="3s",  # The exporter is asked once a second.
+            visit="3s",  # The exporter is read once per second.
         )
     assert [turn.why for turn in content.turns] == [None] * len(content.turns)
     for turn in content.turns:
@@ -141,7 +141,7 @@ def test_a_race_that_was_killed_in_the_middle_of_a_turn_goes_on(tmp_path: Path) 
     after = json.loads((folder / "tune.json").read_text())
     assert [(turn["round"], turn["arm"]) for turn in after["turns"][:3]] == [(1, 0), (1, 1), (2, 1)]
     assert after["turns"][0] == before["turns"][0]
-    # What was complete of the turn is kept, the rest is measured.
+    # The complete part of the turn is kept, the rest is measured.
     assert [row["name"] for row in after["turns"][1]["loads"]] == ["r1-a1-concurrency-2", "r1-a1-concurrency-8"]
     assert (folder / "r1-a1-concurrency-2" / "requests.jsonl").read_bytes() == finished
 

@@ -1,4 +1,4 @@
-"""`--until` in operation: the judging process, the run that it ends, and what remains when one of them dies."""
+"""`--until`: the judging process, the run that it ends, and what remains when one of them dies."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def size(tmp_path: Path) -> int:
 
 
 def recent(numbers: range) -> list[RequestRecord]:
-    """Requests sent in the last seconds, whose TTFT varies by a hundredth."""
+    """Requests of the last seconds, whose TTFT varies by a hundredth."""
     shift_ns = clock.now_ns() - 10_000_000_000 - made_record().intended_ns
     records = [made_record(i, sent_ms=i, chunks_ms=[100 + i * 7 % 11 / 10]) for i in numbers]
     return [replace(one, intended_ns=one.intended_ns + shift_ns) for one in records]
 
 
 async def looks_of(watch: PrecisionWatch, until: Callable[[Look], bool]) -> list[Look]:
-    """The looks received until one is enough."""
+    """The checks received, up to the one that is enough."""
     found: list[Look] = []
     done = asyncio.Event()
 

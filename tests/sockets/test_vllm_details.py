@@ -1,5 +1,5 @@
-"""vLLM's statements (CPU) about each request add up to its own counters: cached tokens, drafts; and its times fit the
-client's."""
+"""The details of vLLM (on CPU) about each request add up to its own counters (cached tokens, drafts), and its times fit
+the client's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DRAFTS = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 2
 FLAGS = ("--enable-prompt-tokens-details", "--enable-per-request-metrics")
 SPECULATION = ("--per-request-spec-decode-metrics", "summary", "--speculative-config", json.dumps(DRAFTS))
 LOAD = ("--concurrency", "4", "--requests", "24", "--warmup", "4", "--prefix", "tokens=300", "--input-tokens", "400")
-# Without chance a random model soon repeats itself, and drafts of n-grams are right.
+# At temperature 0 a random model soon repeats itself, so drafts from n-grams are right.
 REPLIES = ("--output-tokens", "uniform:8..60", "--ignore-eos", "--extra-body", '{"temperature": 0}')
 
 

@@ -1,6 +1,5 @@
-"""vLLM on this machine's CPU, if installed: its usage matches the request, by its tokenizer's files and its own count.
-
-No model is downloaded: weights are vLLM's dummies, the tokenizer is the embedded one.
+"""vLLM on this machine's CPU, if installed: its usage matches the request, by its tokenizer's files and by its own
+count.
 """
 
 from __future__ import annotations

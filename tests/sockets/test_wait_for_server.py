@@ -1,4 +1,4 @@
-"""`--wait-for-server`: start-up messages of a server are waited out, everything else is reported at once."""
+"""`--wait-for-server`: a run waits while a server answers that it is starting. Everything else is reported at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Script = Callable[[Received], Sequence[Step]]
 
 
 def starting(*early: Sequence[Step], afterwards: Script | None = None) -> Script:
-    """A server whose first requests for tokens get these replies, during which it lists no models."""
+    """A server that gives these replies to its first requests for tokens, and lists no models until then."""
     replies = iter(early)
     state = {"early": len(early)}
     ready = api(in_turn(stream(*GOOD))) if afterwards is None else afterwards
@@ -50,7 +50,7 @@ def unready(status: str) -> Sequence[Step]:
     return whole(status, error("loading the model"))
 
 
-# Which answers are worth a wait: tests/unit/bench/test_readiness.py.
+# tests/unit/bench/test_readiness.py tests which answers are worth waiting.
 @pytest.mark.parametrize("reply", [unready("503 Later"), [Reset()]], ids=["503", "reset"])
 def test_a_server_that_is_starting_is_waited_for(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], reply: Sequence[Step]
@@ -120,7 +120,7 @@ def test_the_wait_is_named_and_is_no_part_of_the_load(tmp_path: Path) -> None:
     assert running.returncode == Exit.GOOD, err
     assert re.fullmatch(r"\d+ s\)\n", line.removeprefix(named))
     assert "\r" not in err
-    # What is asked before the load is no request of it, and the load begins after the last of it.
+    # Requests before the load do not count, and the load begins after the last of them.
     assert summary(tmp_path)["counts"]["sent"] == 3
     first = load_of(server)[0]
     assert server.received.index(first) == len(server.received) - 3
@@ -150,7 +150,8 @@ def test_a_series_waits_once(tmp_path: Path) -> None:
     assert status == Exit.GOOD, err
     assert err.count("the server is ready after") == 1
     asked = [r.headers.get("x-request-id", "") for r in server.received]
-    assert sum(name.startswith("probe-ready-") for name in asked) == 2  # One that it refused, and one.
+    # One that the server refused, and one that it answered.
+    assert sum(name.startswith("probe-ready-") for name in asked) == 2
 
 
 def test_a_calibration_waits_for_a_mock_that_is_started_elsewhere(

@@ -26,7 +26,7 @@ SCALE = "start=1500ms,replicas=2,above=4,delay=1500ms"
 
 
 def watched(mock: MockProcess, tmp_path: Path, *more: str) -> tuple[dict[str, Any], list[float], str]:
-    """The block of the summary, and when each replica came, in seconds of the run."""
+    """The block of the summary, and the time at which each replica came, in seconds of the run."""
     words = ["run", "--url", mock.url, "--config", str(tmp_path / "calm.yaml"), *SMALL]
     _, out, err = finished([*words, "--watch-scale", "--details", "--out", str(tmp_path / "run"), *more])
     assert (tmp_path / "run" / "summary.json").exists(), err
@@ -49,7 +49,7 @@ def test_the_time_to_ready_is_the_ledgers_within_what_the_load_can_see(tmp_path:
     time = told["scaling"]["times"][0]
     assert time["not_ready_s"] < came_s < time["ready_s"]
     assert time["refusals"] == {"503": time["refused"]}
-    # Nothing is made prettier: what was refused has failed, in every number.
+    # Nothing is hidden: refused requests have failed, in every number.
     assert told["counts"]["failed"] == told["scaling"]["lost"] == sum(told["scaling"]["refused"])
     assert len(refused) == told["counts"]["failed"] > 0
     assert "Lost while scaling" in out
@@ -85,7 +85,8 @@ def test_the_ready_address_tells_the_model_and_an_absent_one_has_a_time_without_
 
 
 def test_requests_are_slow_until_the_late_replica_of_the_ledger_is_there(tmp_path: Path) -> None:
-    # One replica runs 2 requests of 3 steps of 100 ms, 6.7 a second. 10 a second wait until there are two.
+    # One replica runs 2 requests at once, of 3 steps of 100 ms: 6.7 per second. At 10 per second requests wait until
+    # there are two.
     engine = ("--engine", "batching", "--step-cost", "b0=100000,b1=1,b2=0.1", "--max-num-seqs", "2", "--scale", SCALE)
     load = (*NAMED, "--mode", "rate", "--steps", "10,11:4s", "--arrivals", "constant", "--slo", "ttft:p90<400ms")
     with mock_process(*engine) as mock:
@@ -96,6 +97,6 @@ def test_requests_are_slow_until_the_late_replica_of_the_ledger_is_there(tmp_pat
     assert sum(scaling["slow"]) > 0
     spans = [(time["start_s"], time["end_s"]) for time in scaling["times"] if time["slow"]]
     assert any(start < came_s[1] and (end is None or came_s[1] < end) for start, end in spans)
-    assert "11 requests/s from 4.0 s on" in " ".join(out.split())  # Broken over lines in a narrow table.
+    assert "11 requests/s from 4.0 s on" in " ".join(out.split())  # A narrow table wraps the text.
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Requests by how they ended" in page

@@ -1,4 +1,4 @@
-"""Responses over WebSockets: one socket per conversation, the kernel's stamps, and every way in which one can end."""
+"""Responses over WebSockets: one socket per conversation, kernel stamps, and every way in which a socket can end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_reply_over_a_websocket_is_a_record_like_any_other(tls: bool) -> None:
     for (before, _), stamp, bound in zip(
         server.writes, record.chunk_ns, record.chunk_bound_ns or [None] * 4, strict=True
     ):
-        assert before - 100_000 <= stamp  # The kernel's clock is carried to ours by an offset.
+        assert before - 100_000 <= stamp  # Kernel stamps are converted to our clock by an offset.
         assert bound is None or bound <= stamp
     (said,) = server.said
     assert said.row == {"type": "response.create", "metadata": {"x-request-id": "r-0"}, "input": "x"}
@@ -68,7 +68,7 @@ def test_a_conversation_has_one_socket_and_another_has_another() -> None:
 
     with SocketServer(lambda said: GOOD) as server:
         records = over(server.url, talk)
-        # After the last turn of a conversation its socket is closed with a goodbye, while the other lives.
+        # After the last turn of a conversation its socket is closed with a close frame, while the other stays open.
         assert server.ended.acquire(timeout=PATIENCE_S)
         assert server.ended.acquire(timeout=PATIENCE_S)
     assert [(said.connection, said.number) for said in server.said] == [(0, 0), (1, 0), (0, 1), (0, 2)]
@@ -181,7 +181,7 @@ def test_a_refused_handshake_is_what_the_server_says_to_the_request() -> None:
     record, _ = once(lambda said: GOOD, refuses=refuses)
     assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, 401, "invalid_request_error: no key")
     assert record.sent_ns is not None
-    # Of a response without a length the end of the connection is the end.
+    # A response without a length ends with the connection.
     record, _ = once(lambda said: GOOD, refuses=b"HTTP/1.1 403 Forbidden\r\n\r\n" + body)
     assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, 403, "invalid_request_error: no key")
     record, _ = once(lambda said: GOOD, refuses=b"HTTP/1.1 302 Found\r\nlocation: /in\r\ncontent-length: 0\r\n\r\n")
@@ -195,7 +195,7 @@ def test_a_refused_handshake_is_what_the_server_says_to_the_request() -> None:
 
 
 class LeavesWhen:
-    """A process clock, except for a deadline that is hours away: it has passed when this is true."""
+    """A process clock, except for a deadline that is hours away: it passes when this is true."""
 
     name = "leaves when"
 
@@ -230,7 +230,7 @@ def test_a_user_who_leaves_says_goodbye() -> None:
     ("writes", "limit", "outcome"),
     [
         (GOOD[:2], {"timeout_idle_ns": 100_000_000}, Outcome.TIMEOUT_IDLE),
-        # A ping is no byte of a reply.
+        # A ping does not count as a byte of the reply.
         ([frame(b"in", PING)], {"timeout_first_byte_ns": 100_000_000}, Outcome.TIMEOUT_FIRST_BYTE),
     ],
 )
@@ -258,18 +258,18 @@ def test_a_session_of_50_turns_sends_as_much_in_each_turn(tmp_path: Path) -> Non
     words = ["--dataset", str(tmp_path / "long.jsonl"), "--history", "stored", "--requests", "50", "--concurrency", "1"]
     with mock_process("--ttft", "1ms", "--tpot", "1ms") as mock:
         records = run(mock.url, tmp_path, *words)
-        lines = mock.ledger_lines(at_least=51)  # With the probe's.
+        lines = mock.ledger_lines(at_least=51)  # Including the probe's.
     assert [record["outcome"] for record in records] == ["ok"] * 50
     first, *later = [record["bytes_sent"] for record in records]
-    assert max(later) - min(later) <= 8  # The digits of ids.
-    assert later[0] - first < 100  # The id of the response that it goes on with.
+    assert max(later) - min(later) <= 8  # Ids have more or fewer digits.
+    assert later[0] - first < 100  # The id of the response to continue.
     tokens = [record["input_tokens"] for record in records]
     assert tokens == sorted(tokens)
-    assert tokens[-1] > 10 * tokens[0]  # The server reads the whole conversation all the same.
+    assert tokens[-1] > 10 * tokens[0]  # The server reads the whole conversation anyway.
     told = {line["id"]: line for line in lines}
     assert all(told[record["id"]]["bytes_in"] == record["bytes_sent"] for record in records)
     assert [record["connect_ns"] == 0 for record in records[1:]] == [True] * 49
-    # What the mock wrote, and when, is what was received, and when.
+    # The client received what the mock wrote, and not before it was written.
     assert all(told[r["id"]]["write_ns"][0] <= r["chunk_ns"][0] for r in records)
     assert all(len(told[r["id"]]["write_ns"]) == len(r["chunk_ns"]) for r in records)
 
@@ -284,7 +284,7 @@ def test_a_lost_response_ends_its_session_over_a_websocket(tmp_path: Path) -> No
 
 def test_histories_may_go_over_a_websocket_whole_and_with_several_workers(tmp_path: Path) -> None:
     words = ["--turns", "3", "--input-tokens", "40", "--output-tokens", "4", "--requests", "12", "--concurrency", "4"]
-    # Far longer than those who leave stay.
+    # Far longer than cancelling users wait.
     with mock_process("--ttft", "200ms", "--tpot", "1ms") as mock:
         records = run(
             mock.url, tmp_path, *words, "--history", "planned", "--workers", "2", "--cancel", "share=30%,after=3ms"

@@ -1,4 +1,4 @@
-"""The connections of the wire transport: made ahead, reused, cut, used; addresses, descriptors, second attempts."""
+"""The connections of the wire transport: made ahead, reused, cut, used up; addresses, descriptors, second attempts."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ LONG_NS = 10_000 * MS
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, Outcome.MALFORMED), (413, Outcome.HTTP_ERROR)])
 def test_a_reply_to_a_request_that_was_not_read_is_no_success(status: int, outcome: Outcome) -> None:
-    body = bytes(12 * 1024 * 1024)  # More than the buffers of both kernels take.
+    body = bytes(12 * 1024 * 1024)  # More than the buffers of both kernels hold.
     reply = stream(*GOOD) if status == 200 else whole("413 Too Large", b"too large")
     answered = threading.Event()
 
@@ -66,7 +66,7 @@ def test_a_reply_to_a_request_that_was_not_read_is_no_success(status: int, outco
             for step in reply:
                 assert isinstance(step, Send)
                 connection.sendall(step.data)
-            answered.wait(PATIENCE_S)  # Nothing more is read.
+            answered.wait(PATIENCE_S)  # The server reads no more.
 
     async def one(wire: Wire) -> RequestRecord:
         return await wire.start(body=body)
@@ -138,7 +138,7 @@ def place(url: str) -> Address:
 
 
 async def the_connect_timeout_passes(wire: Wire, silent: Address) -> None:
-    """Expire all pending connections to this address: the sweep, once a second, finds them long overdue."""
+    """Expire all pending connections to this address: the sweep, once per second, finds them long overdue."""
     made = [*wire.transport._ahead, *(job.connection for job in wire.transport._jobs if job.connection is not None)]
     for connection in made:
         assert connection.address == silent
@@ -150,7 +150,8 @@ async def the_connect_timeout_passes(wire: Wire, silent: Address) -> None:
 @pytest.mark.parametrize("silent", [False, True], ids=["refuses", "never answers"])
 def test_a_name_whose_first_address_refuses_or_never_answers_is_served_by_its_second(ahead: int, silent: bool) -> None:
     async def both(wire: Wire) -> list[RequestRecord]:
-        # As where a server listens on IPv4 alone and `localhost` is both, or where nothing leads to one of the addresses.
+        # As if a server listens only on IPv4 while `localhost` has both addresses, or if one of the addresses is
+        # unreachable.
         wire.transport._addresses.insert(0, place(first))
         made_ahead = asyncio.create_task(wire.transport.prepare(ahead))
         await asyncio.sleep(0)
@@ -200,7 +201,7 @@ def test_where_no_descriptor_is_left_requests_fail_and_the_run_goes_on() -> None
         wire.transport.cut()
         return await asyncio.gather(*pending)
 
-    # Nobody accepts: the kernel alone is the server, and takes no descriptor of this process.
+    # No program accepts connections. Only the kernel serves, without using a descriptor of this process.
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         *records, after = on_wire(f"http://127.0.0.1:{listening.getsockname()[1]}", too_many)
     failed = [r for r in records if r.outcome is Outcome.CONNECT_ERROR]
@@ -266,10 +267,10 @@ def test_an_answer_before_the_whole_request_was_sent_ends_the_connection() -> No
 
 
 def test_tls_that_ends_in_good_order_ends_a_body_without_a_length() -> None:
-    """The close_notify comes in one read with the last bytes, and the socket stays open after it."""
+    """The close_notify comes in the same read as the last bytes, and the socket stays open after it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
-    # One record at a time, and no session tickets: what is sent below is all that is sent.
+    # One record at a time, and no session tickets: only the data below is sent.
     context.num_tickets = 0
 
     def serve(listening: socket.socket, done: list[socket.socket]) -> None:
@@ -353,14 +354,15 @@ def test_a_send_that_fails_at_once_answers_nothing_inside_start(second: bool) ->
     async def ask(wire: Wire) -> tuple[RequestRecord, list[str]]:
         await wire.transport.prepare(1)
         (connection,) = wire.transport._idle.values()
-        connection.sock.shutdown(socket.SHUT_WR)  # It looks alive, and cannot be written to.
+        connection.sock.shutdown(socket.SHUT_WR)  # The connection looks open, but cannot be written to.
         connection.pooled = not second
         answer = wire.start()
         inside = list(wire.calls)
         return await answer, inside
 
     def serve_the_second(listening: socket.socket) -> None:
-        # The first is held and never read: a server that saw its end would close, and the client might see that first.
+        # The first connection stays open and is never read: a server that saw its end would close it, and the client
+        # might see that first.
         with listening.accept()[0], listening.accept()[0] as fresh:
             fresh.recv(65_536)
             fresh.sendall(b"".join(step.data for step in stream(*GOOD) if isinstance(step, Send)))

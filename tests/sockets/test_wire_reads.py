@@ -67,14 +67,14 @@ def test_tls_keeps_the_kernel_stamps() -> None:
         pending = wire.start()
         await read_of(server, 2)
         is_busy.set()
-        # The program is busy while a chunk arrives: only the kernel can say when that was.
+        # The program is busy while a chunk arrives, so only the kernel knows when that was.
         wait_for(lambda: len(server.received[0].writes) == 3 and server.all_is_acknowledged())
         arrived_ns = now_ns()
         was_busy.set()
         return await pending
 
     reply: list[Step] = [SSE_HEAD, Send(chunk(frame(content("a")))), Until(is_busy.is_set)]
-    # Before it is read, the kernel would merge it with what follows.
+    # If it was not read yet, the kernel would merge it with the next chunk.
     reply += [Send(chunk(frame(content("b")))), Until(was_busy.is_set), UntilRead()]
     reply += [Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
     with LiteralServer(in_turn(reply), tls=True) as server:
@@ -93,8 +93,8 @@ def test_a_step_of_the_wall_clock_marks_what_is_under_way_and_nothing_after(back
         await read_of(server, 2)
         wire.transport.offset_ns += (
             back_h * 3_600_000 * MS
-        )  # As though the clock had been set back an hour before it ...
-        wire.transport._clock_stepped()  # ... and the watch says so: the offset is measured anew.
+        )  # As if the clock had been set back by an hour before it ...
+        wire.transport._clock_stepped()  # ... and the watch reports it: the offset is measured again.
         has_stepped.set()
         return [await pending, await wire.start()]
 
@@ -113,7 +113,7 @@ def test_a_step_of_the_wall_clock_marks_what_is_under_way_and_nothing_after(back
 
 
 def test_a_read_without_a_kernel_stamp_marks_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Another number asks for nothing that comes with a read: SO_PRIORITY is harmless.
+    # Another option, which adds nothing to reads: SO_PRIORITY is harmless.
     monkeypatch.setattr(connection_module, "SO_TIMESTAMPNS", socket.SO_PRIORITY)
     with LiteralServer(in_turn(stream(*GOOD))) as server:
         record = on_wire(server.url, once)
@@ -139,7 +139,8 @@ def test_hundreds_of_reads_are_put_by_and_none_is_lost(reads: str) -> None:
         pending = wire.start()
         (job,) = wire.transport._jobs
         assert job.connection is not None
-        for number in range(1, n + 2):  # Of the head, and of each chunk: none is written before that is read.
+        # For the head and for each chunk: none is written before the previous one is read.
+        for number in range(1, n + 2):
             may_write.release()
             await wire.until(partial(has_read, job.connection, number))
             peak = max(peak, job.connection.put_by)
@@ -154,7 +155,7 @@ def test_hundreds_of_reads_are_put_by_and_none_is_lost(reads: str) -> None:
     written = [before for before, _ in server.received[0].writes]
     assert (record.outcome, record.chunk_kind) == (Outcome.OK, "c" * n + "o")
     assert record.bytes_received == sum(len(frame(content(f"{i} "))) for i in range(n)) + len(frame(DONE))
-    # They are put by, and caught up with at 64; by the compiled core at 64 KiB, since it keeps no objects.
+    # Reads are buffered, and parsed at 64. The compiled core parses at 64 KiB, since it keeps no objects.
     assert 32 < peak < (n if reads == "compiled" and core is not None else 2 * 64) + 32
     assert record.coalesced == 0
     for before, at, following in zip(written[1:-1], record.chunk_ns[:n], written[2:], strict=True):
@@ -166,7 +167,7 @@ def test_an_end_that_shares_its_read_with_something_else_is_seen_by_the_sweep() 
         first = await wire.start()
         return [first, await wire.start()]
 
-    # Bytes that nobody asked for follow the last chunk, in one write with it and in the next: the response is whole.
+    # Unrequested bytes follow the last chunk, in the same write and in the next. The response is complete.
     reply: list[Step] = [SSE_HEAD, Send(chunk(frame(content("a")))), Pause(0.05)]
     reply += [Send(chunk(frame(DONE)) + LAST_CHUNK + b"HTTP/1.1 50"), Pause(0.05), Send(b"0 Unasked\r\n\r"), Hang()]
     with LiteralServer(in_turn(reply, stream(*GOOD))) as server:
@@ -208,7 +209,7 @@ def test_a_second_response_on_an_idle_connection_is_not_the_reply_to_the_next_re
         await wire.until(lambda: connection.reads > before or connection.closed)
         return [first, await wire.start()]
 
-    # After a chunked reply only reads that may end a body are looked at: this one does not look like it.
+    # After a chunked reply only reads that may end a body are parsed, and this one does not look like it.
     with LiteralServer(in_turn([*stream(*GOOD), Until(is_idle.is_set), Send(again)], stream(*GOOD)), tls=tls) as server:
         records = on_wire(server.url, ask, ca_file=str(CERTIFICATE) if tls else None)
     assert [(r.outcome, r.chunk_kind) for r in records] == [(Outcome.OK, GOOD_KINDS)] * 2
@@ -233,13 +234,13 @@ def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
             (job,) = wire.transport._jobs
             await wire.until(partial(has_received, number))
             await read_of(server, 2)
-            # A young connection acknowledges what it has not read, and what is acknowledged the kernel may merge. So what was
-            # read is acknowledged here, and what comes next 40 ms after it at the earliest.
+            # A young connection acknowledges data that it has not read, and the kernel may merge acknowledged data. So
+            # all data that was read is acknowledged here, and more comes 40 ms later at the earliest.
             assert job.connection is not None
             for quick in (1, 0):
                 job.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, quick)
             sleeps.release()
-            # The last token, usage and [DONE] arrive meanwhile, one behind the other.
+            # The last token, usage and [DONE] arrive meanwhile, one after the other.
             wait_for(lambda: len(server.received[-1].writes) == 6)
             records.append(await pending)
         return records
@@ -258,7 +259,8 @@ def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
 
 
 def test_when_to_acknowledge_is_left_to_the_kernel() -> None:
-    """A client that acknowledges sooner than others hides the stall of a server that waits for it between two writes."""
+    """A client that acknowledges sooner than others hides the stall of a server that waits for acknowledgements between
+    two writes."""
 
     async def ask(wire: Wire) -> tuple[RequestRecord, int]:
         pending = wire.start()
@@ -268,7 +270,7 @@ def test_when_to_acknowledge_is_left_to_the_kernel() -> None:
         return await pending, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
 
     reply: list[Step] = [SSE_HEAD, Pause(0.02)]
-    for event in (content("a"), content("b"), DONE):  # The reader has time, and reads each chunk by itself.
+    for event in (content("a"), content("b"), DONE):  # The reader has time, and reads each chunk separately.
         reply += [Send(chunk(frame(event))), Pause(0.02)]
     with LiteralServer(in_turn([*reply, Send(LAST_CHUNK)])) as server:
         record, as_by_default = on_wire(server.url, ask)
@@ -278,7 +280,7 @@ def test_when_to_acknowledge_is_left_to_the_kernel() -> None:
 
 def test_a_send_goes_before_what_is_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     n = 64
-    monkeypatch.setattr(WireTransport, "reads_plainly", False)  # The compiled core reads in a thread of its own.
+    monkeypatch.setattr(WireTransport, "reads_plainly", False)  # The compiled core reads in its own thread.
     may_begin, may_end = threading.Event(), threading.Event()
 
     async def order(wire: Wire) -> tuple[list[RequestRecord], list[int]]:
@@ -292,13 +294,13 @@ def test_a_send_goes_before_what_is_to_be_read(monkeypatch: pytest.MonkeyPatch) 
 
         await wire.until(lambda: len(server.received) == n)
         may_begin.set()
-        # All have answered meanwhile, and something is due.
+        # All replies have come meanwhile, and a call is due.
         wait_for(lambda: all(len(r.writes) == 2 for r in server.received) and server.all_is_acknowledged())
         transport._clock.call_at(now_ns(), lambda: None)
         seen, polled_ns = [read()], transport.last_poll_ns
         transport._pump()
         seen.append(read())
-        assert transport.last_poll_ns == polled_ns, "it bounds nothing that it has left out"
+        assert transport.last_poll_ns == polled_ns, "a poll must not bound connections that it left out"
         may_end.set()
         return list(await asyncio.gather(*pending)), seen
 

@@ -1,4 +1,4 @@
-"""Several worker processes are one load: records, secrets, the truth."""
+"""Several worker processes form one load: records, secrets, the truth."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_run_finds_the_end_of_its_warm_up_and_all_workers_measure_from_there(
     assert manifest["warmup"]["whole"]
     ends_ns = manifest["start_ns"] + round(manifest["warmup"]["lasted_s"] * 1e9)
     rows = records(tmp_path)
-    # A worker that gets no processor hears of it late, and measures from then on.
+    # A worker without a free processor hears of it late, and measures from then on.
     begun = {
         row.get("worker", 0): row["intended_ns"]
         for row in sorted(rows, key=lambda row: -row["intended_ns"])
@@ -96,13 +96,14 @@ def test_two_workers_leave_one_record_of_one_load(
     more = ("--requests", "40", "--warmup", str(warmup), "--quiet")
     assert cli.main(flags(mock, tmp_path, *words, *more)) == Exit.GOOD
     rows = records(tmp_path)
-    # A gap in the numbers would be a lost record, a number seen twice the same prompt sent twice.
+    # A gap in the numbers would be a lost record; a repeated number, the same prompt sent twice.
     assert sorted(row["index"] for row in rows) == list(range(40 + warmup))
     assert len({row["id"] for row in rows}) == 40 + warmup
     assert Counter(row["phase"] for row in rows) == Counter({"run": 40, "warmup": warmup} if warmup else {"run": 40})
     assert {row["worker"] for row in rows} == {0, 1}
     assert all(row["index"] % 2 == row["worker"] for row in rows)
-    # In order of time, not one after the other: each line at the latest end that its worker had written until then.
+    # The lines are merged by time, not worker by worker. Each line is placed by the latest end that its worker had
+    # written so far.
     latest = {0: 0, 1: 0}
     written = []
     for row in rows:
@@ -154,7 +155,7 @@ def test_a_duration_ends_both_workers_and_fewer_arrivals_than_workers_are_no_tro
 def test_no_secret_is_on_the_command_line_or_in_the_environment_of_a_worker(
     mock: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything that /proc shows of a process is given at its start."""
+    """/proc shows only what a process got at its start."""
     key, header = "sk-key-a1b2c3", "tenant-d4e5f6"
     shown: list[str] = []
 
@@ -178,7 +179,7 @@ def test_no_secret_is_on_the_command_line_or_in_the_environment_of_a_worker(
 def test_two_workers_agree_with_the_ledger(tmp_path: Path) -> None:
     words = ["calibrate", "--config", str(tmp_path / "calm.yaml"), "--out", str(tmp_path / "run"), *SMALL]
     words += ["--requests", "60", "--concurrency", "8", "--mock", "--ttft 30ms --tpot 5ms", "--quiet", "--no-store"]
-    assert cli.main(words) in (Exit.GOOD, Exit.INVALID)  # How exact it is on a busy machine is another test's matter.
+    assert cli.main(words) in (Exit.GOOD, Exit.INVALID)  # Other tests check the accuracy.
     certificate = summary(tmp_path)["calibration"]
     assert certificate["problems"] == []
     assert {row["worker"] for row in records(tmp_path)} == {0, 1}

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("work_folder")
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[str]:
-    # Loads that last until they are stopped: a fast server would have them send hundreds of requests a second.
+    # The loads last until they are stopped. A fast server would let them send hundreds of requests per second.
     with mock_process("--ttft", "100ms", "--tpot", "1ms") as running:
         yield running.url
 
@@ -54,7 +54,7 @@ def test_a_killed_worker_loses_nothing_that_had_ended_and_is_named_while_the_oth
         written = sorted((tmp_path / "run").glob("requests-*.jsonl"))
         first, *_ = worker_processes(running.pid)
         os.kill(first, signal.SIGKILL)
-        # What the kernel has of it then is what it had written.
+        # By then the kernel has everything that the worker wrote.
         wait_for(lambda: gone(first))
         killed_ns = time.monotonic_ns()
         had_ended = [path.read_bytes() for path in written]
@@ -131,7 +131,7 @@ def test_ctrl_c_while_workers_get_ready_ends_them_with_a_sentence(tmp_path: Path
         is_probed.set()
         return stream(*GOOD)
 
-    # The workers connect before they are ready, and the server takes no connection behind the probe's.
+    # Workers connect before they are ready, and the server accepts no connection after the probe's.
     more = ("--requests", "50", "--concurrency", "4", "--insecure", "--connect-timeout", "600s")
     with (
         LiteralServer(api(chat), tls=True, handshake_when=lambda: not is_probed.is_set()) as server,
@@ -153,7 +153,7 @@ def test_a_killed_parent_leaves_no_worker_behind_and_a_run_that_can_be_rendered(
         workers = worker_processes(running.pid)
         assert len(workers) == 2
         running.kill()
-        # The workers have its stderr, and this ends when the last one has closed it.
+        # The workers share its stderr, so this returns when the last one has closed it.
         _, err = running.communicate(timeout=PATIENCE_S)
         wait_for(lambda: all(gone(pid) for pid in workers), within_s=PATIENCE_S)
     assert "Traceback" not in err
@@ -188,9 +188,9 @@ def test_too_many_errors_end_the_run_on_all_workers(tmp_path: Path) -> None:
     succeeded: list[Received] = []
 
     def failing(request: Received) -> Sequence[Step]:
-        # All failures are those of one worker: the other one has to be told.
+        # All failures belong to one worker, so the other one must be told.
         if int(request.headers["x-request-id"].rpartition("-")[2]) % 2:
-            # Failures are far fewer than half, so that the run is not FAILED.
+            # Far fewer than half of the requests fail, so the run is not FAILED.
             return [Until(lambda: len(succeeded) >= 40), Pause(0.2), *whole("500 Oops", b"no")]
         succeeded.append(request)
         return [Pause(0.05), *stream(*GOOD)]
@@ -216,10 +216,10 @@ def test_a_load_that_a_stopped_worker_holds_up_is_abandoned_and_reported(mock: s
         stop(min(workers))
         assert running.stderr is not None
         running.send_signal(signal.SIGINT)
-        for line in running.stderr:  # Until it is told, a second one could count as the first.
+        for line in running.stderr:  # Until the first signal is reported, a second one could be merged with it.
             if line.startswith("stopping"):
                 break
-        for _ in range(2):  # If these count as one, the load is abandoned some seconds later.
+        for _ in range(2):  # If these are merged into one, the load is abandoned some seconds later.
             running.send_signal(signal.SIGINT)
             wait_for(lambda: not pending(running.pid, signal.SIGINT))
         _, err = running.communicate(timeout=PATIENCE_S)
@@ -241,8 +241,8 @@ def pending(pid: int, number: int) -> bool:
 
 
 def descendants(parent: int) -> dict[int, bytes]:
-    """Their commands. The copy that a process makes of itself, to be copied in turn (ready_made.py), has the same
-    command."""
+    """The commands of all descendants. The copy that a process makes of itself, to be copied in turn (ready_made.py),
+    has the same command."""
     found: dict[int, bytes] = {}
     own = (Path("/proc") / str(parent) / "cmdline").read_bytes()
     for path in Path("/proc").glob("[0-9]*"):

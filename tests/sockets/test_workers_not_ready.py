@@ -1,4 +1,4 @@
-"""Workers that never become ready, have a defect, never begin, or whose parent does not listen."""
+"""Workers that never become ready, have a defect, never begin, or have a parent that does not read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("work_folder")
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[str]:
-    # A fast server would have its users send a hundred requests a second.
+    # A fast server would let the users send a hundred requests per second.
     with mock_process("--ttft", "150ms", "--tpot", "1ms") as running:
         yield running.url
 
@@ -62,7 +62,7 @@ def assignments(tmp_path: Path, **config: Any) -> list[Assignment]:
 
 
 class Nobody:
-    """Follows a load and does nothing."""
+    """An observer that does nothing."""
 
     def arrive(self, arrived: Arrived) -> None: ...
 
@@ -72,7 +72,7 @@ class Nobody:
 
 
 def with_crew(given: Sequence[Assignment], work: Callable[[WorkerProcesses], Any]) -> WorkerProcesses:
-    """The crew, after `work` and closed."""
+    """The crew, closed after `work`."""
 
     async def run() -> WorkerProcesses:
         crew = WorkerProcesses(given)
@@ -122,7 +122,7 @@ def test_a_worker_with_a_defect_ends_before_the_load_with_its_traceback(
         with pytest.raises(BenchError, match="worker 0 ended with status 70 while it got ready: its error is above"):
             await crew.prepare()
 
-    # The directory has vanished: its files cannot be opened, which nobody foresaw.
+    # The directory has vanished, so its files cannot be opened, which no code expects.
     with_crew([replace(one, directory=tmp_path / "nowhere") for one in assignments(tmp_path)], broken)
     assert "FileNotFoundError" in capfd.readouterr().err
 
@@ -158,7 +158,7 @@ def test_a_worker_with_a_defect_during_the_load_ends_and_is_named_and_the_other_
 def test_a_crew_that_never_begins_lets_its_workers_go(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "ENDED_WITHIN_S", PATIENCE_S)  # Those that have not ended by then are killed.
+    monkeypatch.setattr(processes, "ENDED_WITHIN_S", PATIENCE_S)  # Workers that have not ended by then are killed.
 
     async def ready(crew: WorkerProcesses) -> None:
         await crew.prepare()
@@ -178,7 +178,8 @@ def test_a_worker_whose_parent_does_not_listen_goes_on_and_tells_it_all_later(
 
     def small() -> tuple[socket.socket, socket.socket]:
         ours, theirs = pair()
-        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # The kernel makes it the least: a message or two.
+        # The kernel raises this to its minimum: a message or two.
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         return ours, theirs
 
     monkeypatch.setattr("bench.process.child_process.socket.socketpair", small)
@@ -193,7 +194,7 @@ def test_a_worker_whose_parent_does_not_listen_goes_on_and_tells_it_all_later(
         await crew.prepare()
         clock = process_clock()
         crew.begin(clock.now_ns() + 10_000_000, Told())
-        time.sleep(2.5)  # The loop stands still, as that of a process that gets no processor.
+        time.sleep(2.5)  # The loop stands still, like that of a process without a free processor.
         reports.append(await crew.load())
         clock.close()
 

@@ -1,8 +1,8 @@
 """The error rates of `quality` in virtual time: the answers of the mock with its faults, compared by bench.
 
 `VirtualServer` has the mock's own answers, fault rules and random draws; only its tokens, connections and clock are
-missing. Users ask it as a closed loop does: one request ends, the next begins. `scripts/quality-reach` prints the
-results at length; a test tries it briefly, with the same seeds.
+missing. Its users form a closed loop: when a request ends, the next one begins. `scripts/quality-reach` runs long
+simulations and prints their results; a test runs short ones, with the same seeds.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class VirtualServer:
         self._answers = Answers(_words)
 
     def serve(self, requests: Iterable[int | None], solutions: Sequence[Solution], users: int) -> KeptAnswers:
-        """Answers to the requests of a run in this order: the index of a probe, or None for another request. Like
-        `bench`'s runs, each run starts at the same indexes and has its own ids."""
+        """The answers to the requests of a run in this order. A request is the index of a probe, or None for a
+        different request. Like `bench`'s runs, each run starts at the same indexes and has its own ids."""
         kept: list[KeptAnswer] = []
         ends: list[tuple[float, int]] = []
         now = 0.0
@@ -113,7 +113,7 @@ class Found:
 
 
 def tried(faults: Sequence[str], spec: str, seed: int, *, share: float = 0.5, users: int = USERS) -> Found:
-    """Each probe alone, then among other requests, then alone again."""
+    """Each probe without load, then among other requests, then without load again."""
     probes, solutions = probe_set(spec)
     server = VirtualServer(faults, seed)
     places = range(len(probes))
@@ -149,7 +149,7 @@ def _among_others(places: Iterable[int], share: float, seed: int) -> list[int | 
 
 
 def alarms(faults: Sequence[str], spec: str, seeds: Iterable[int]) -> tuple[int, int]:
-    """Of series under faults that do not depend on load: how many raise an alarm, and how many report worse answers."""
+    """For series with faults that do not depend on load: how many raise an alarm, and how many report worse answers."""
     results = [tried(faults, spec, seed) for seed in seeds]
     return sum(found.alarm for found in results), sum(bool(found.worse) or found.mixed_up for found in results)
 
@@ -169,6 +169,6 @@ def mixed_up(rate: float, spec: str, seeds: Iterable[int], *, share: float = 0.5
 
 
 def found_worse(fault: str, under_load: float, spec: str, seeds: Iterable[int]) -> int:
-    """How many series find a fault that hits this share of the answers under load, and none alone."""
+    """How many series find a fault that hits this share of the answers under load, and no answers without load."""
     crowd = under_load / (USERS - 1)
     return sum(bool(tried([f"{fault}:crowd={crowd}"], spec, seed).worse) for seed in seeds)

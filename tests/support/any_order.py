@@ -1,4 +1,4 @@
-"""Shuffled order of the tests (`scripts/test --shuffle SEED`): no test may depend on what another has left behind."""
+"""Shuffled order of the tests (`scripts/test --shuffle SEED`): no test may depend on what another test left behind."""
 
 from __future__ import annotations
 

@@ -14,8 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {"bench": ROOT / "bench", "mockserver": ROOT / "mockserver", "promptset": ROOT / "datasets" / "promptset"}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
-    # Our own modules outside its own folder. The closest entry counts: bench.transport applies to everything below it.
-    # Values, and modules that everything builds on:
+    # Values, and modules on which everything builds:
     "bench": frozenset(
         {"bench.answer_quality.measure", "bench.api", "bench.lazy_exports", "bench.load_search.search_result",
          "bench.load_sweep.measure", "bench.observer", "bench.tuning.measure"}
@@ -68,8 +67,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.workload.tracing": frozenset(),
     "bench.workload.turns": frozenset({"bench.rng", "bench.workload", "promptset"}),
     "bench.schedule": frozenset({"bench.rng"}),
-    # Stages: each knows its input and output values.
-    # A file that defines an API is read whole.
+    # Stages: each knows only its input and output values.
     "bench.endpoints.definition": frozenset({"bench.endpoints", "promptset.header_values", "promptset.whole_file"}),
     "bench.endpoints": frozenset(
         {"bench.native", "bench.records", "bench.workload", "promptset.answers", "promptset.audio", "promptset.samples"}
@@ -96,7 +94,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search": frozenset(
         {"bench.errors", "bench.loads", "bench.run_files.shape", "bench.series.lengths", "bench.statistics"}
     ),
-    # Around the decisions: results of visits, the files, and the output for users.
+    # Built on the decisions: results of visits, files, and the output for users.
     "bench.load_search.visit_result": frozenset(
         {"bench.clock", "bench.errors", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
     ),
@@ -182,7 +180,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_files.run_directory"}),
-    # How far chance may move a mean is not a truth about a number: both sides use the same code for intervals.
+    # The effect of chance on a mean is not a true value, so both sides use the same code for intervals.
     "bench.accuracy.closed_form": frozenset({"bench.accuracy.distribution", "bench.statistics"}),
     # Plain values decide which certificate covers which load.
     "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape", "bench.run_files.shape"}),
@@ -337,7 +335,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.statistics.paired_shares", "promptset.distributions", "promptset.errors", "promptset.loaders",
          "promptset.samples", "promptset.whole_file"}
     ),
-    # Runs in sequence. It does not know who decides which run comes next, or what the runs are for.
+    # Runs in sequence. This package does not know what chooses the next run, or what the runs are for.
     "bench.series": frozenset(),
     "bench.series.drive": frozenset({"bench.errors"}),
     "bench.series.files": frozenset({"bench.clock", "bench.machine.identity", "bench.run_files.run_directory"}),

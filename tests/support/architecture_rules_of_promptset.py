@@ -60,7 +60,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
         {"promptset.chat", "promptset.errors", "promptset.rng", "promptset.sentences",
          "promptset.tokenizer"}
     ),
-    # A way of sharing names segments of text and never sees their content.
+    # A way of sharing names segments of text, and never sees their content.
     "promptset.sharing": frozenset({"promptset.distributions.family", "promptset.errors", "promptset.rng"}),
     # Prompts, one by one:
     "promptset.outline": frozenset(

@@ -1,6 +1,6 @@
 """Runs commands of `python -m bench` in a process that has only what another system has: `python -m
-tests.support.as_platform PLATFORM [["run", "--url", ...], ...] ...`. The commands of a system that lacks more follow
-those of the one before. Prints the exit statuses of each system's commands at the end of stdout.
+tests.support.as_platform PLATFORM [["run", "--url", ...], ...] ...`. Further systems, each of which lacks more than the
+previous one, follow with their commands. Prints the exit statuses of each system's commands at the end of stdout.
 
 The standard library and third-party packages stay those of this system; only our own code sees the other platform.
 """

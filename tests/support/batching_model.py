@@ -1,8 +1,8 @@
-"""Continuous batching in virtual time, fast enough for thousands of runs: the test bed of the statistics.
+"""Continuous batching in virtual time, fast enough for thousands of runs: the server for tests of the statistics.
 
 It computes what the mock's `batching` engine computes (a test compares the two) as long as no KV block is short,
 nothing is cached, and b3 and b4 are 0. Between two steps every decode gains one token, so a step costs the same however
-many requests run: a request is examined only when it is admitted and when it ends.
+many requests run, and a request needs computing only when it is admitted and when it ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A run whose client is right, with its ledger, and its certificate after a change."""
+"""A run with a correct client, with its ledger, and its certificate after a change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ N = 100
 
 
 def one(i: int) -> RequestRecord:
-    """Role at 5 ms, 3 reasoning and 20 content chunks, two of several tokens; usage comes 30 and [DONE] 35 ms later."""
+    """Role at 5 ms, then 3 reasoning and 20 content chunks, two of them with several tokens. Usage comes 30 and [DONE]
+    35 ms later."""
     chance = stream(7, "made", i)
     times = [5.0, 50 + chance.uniform(-10, 10)]
     for _ in range(22):
@@ -69,7 +70,7 @@ def certified(
     **more: Any,
 ) -> dict[str, Any]:
     directory = RunDirectory.create(folder / "run")
-    # Stamps moved by a test are still no later than the end of their response.
+    # Stamps that a test moves must not be later than the end of their response.
     ended = [replace(r, end_ns=max(r.end_ns, *r.chunk_ns[-1:])) if r.chunk_ns else r for r in records]
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, ended)))
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))

@@ -12,5 +12,5 @@ ARGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--
 
 
 def browser_path() -> str | None:
-    """The first that is installed."""
+    """The path of the first installed one."""
     return next((path for name in BROWSERS if (path := shutil.which(name)) is not None), None)

@@ -1,4 +1,4 @@
-"""Several processes run the tests (pytest-xdist), and each imports only the files whose tests it runs.
+"""Several processes run the tests (pytest-xdist). Each imports only the files whose tests it runs.
 
 The process that distributes the tests collects them all before it starts the others, and sends them the list. Each of
 them has the folders with their conftest.py, and collects a file's tests when it is about to run the first. Otherwise
@@ -85,8 +85,8 @@ class Later(Sequence[Any]):
         path, node_id = self._told[at]
         if node_id not in self._items:
             if at != self._sender.item_index:
-                # It is requested as the next item, from which pytest decides what may stay set up: only the session.
-                # The fixtures of the current file are torn down before another is imported.
+                # Used as the next item, which tells pytest what may stay set up: only the session. So the fixtures of
+                # the current file are torn down before another file is imported.
                 return self._session
             self._collect(Path(path))
         return self._items[node_id]
@@ -104,5 +104,5 @@ class Later(Sequence[Any]):
         self._items.update((item.nodeid, item) for item in items)
         missing = self._ids[str(path)] - self._items.keys()
         assert not missing, (
-            f"other processes have found them: does a parameter change from process to process? {missing}"
+            f"only other processes have these tests: does a parameter change from process to process? {missing}"
         )

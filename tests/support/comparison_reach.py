@@ -1,6 +1,6 @@
 """The error rates of `compare` and `gate` in virtual time: runs of the batching model instead of runs on disk.
 
-`scripts/compare-reach` prints them at length; a test runs it briefly, with the same seeds.
+`scripts/compare-reach` runs long simulations and prints their results; a test runs short ones, with the same seeds.
 """
 
 from __future__ import annotations

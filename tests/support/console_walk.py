@@ -21,7 +21,7 @@ def opened(browser: Browser, url: str, **options: object) -> tuple[Page, list[st
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.context.set_default_timeout(PATIENCE_S * 1000)  # Also for pages that it opens.
+    page.context.set_default_timeout(PATIENCE_S * 1000)  # Also for pages that the page opens.
     page.goto(url)
     page.wait_for_url(re.compile("/$"))
     return page, complaints
@@ -45,17 +45,17 @@ def from_template_to_deletion(page: Page, runs: Path) -> None:
     # A run stopped in its warm-up has no charts.
     while not any(live.read_text().count('"running"') >= MEASURED_S for live in runs.glob("*/live.jsonl")):
         page.wait_for_timeout(200)
-    # On a busy machine it may just have ended by itself: then there is nothing to click.
+    # On a busy machine the test may have ended by itself, so there may be nothing to click.
     page.get_by_role("button", name="Stop").evaluate_all("buttons => buttons.forEach(button => button.click())")
     # The report appears by itself.
     page.frame_locator("iframe.report").get_by_role("heading", name=re.compile("Charts")).first.wait_for()
     assert page.locator("#live").count() == 0
-    # The same with another concurrency, and short.
+    # The same test with a different concurrency, and shorter.
     page.get_by_role("link", name="Clone and edit").click()
     page.wait_for_url(re.compile("/new"))
     submit(page, "Short", concurrency="2", duration="", warmup="", requests="12", output_tokens="4")
     page.locator("iframe.report").wait_for()
-    # Both side by side.
+    # Compare both.
     page.get_by_role("link", name="Tasks").click()
     page.wait_for_url(re.compile("/$"))
     assert page.locator("tbody tr").count() == 2
@@ -65,7 +65,8 @@ def from_template_to_deletion(page: Page, runs: Path) -> None:
     page.wait_for_url(re.compile("/compare"))
     assert page.locator("thead th").all_inner_texts()[1:] != []
     assert "concurrency" in page.locator("tbody th").all_inner_texts()
-    # Another load is another measurement, or this machine was too busy: a sentence explains why they are not compared.
+    # A different load is a different measurement, or this machine was too busy. A sentence explains why they are not
+    # compared.
     assert "cannot be compared" in page.get_by_role("alert").inner_text()
     # One of them is deleted, with its files.
     page.get_by_role("link", name="Short").first.click()

@@ -132,7 +132,7 @@ class NoPool(PaperTransport):
 
 
 class OtherRecord(PaperTransport):
-    """Records something other than what it saw."""
+    """Records something different from what it received."""
 
     @staticmethod
     def altered(record: RequestRecord) -> RequestRecord:
@@ -171,7 +171,7 @@ class ReasoningTwice(OtherRecord):
 
 
 class LineSplitter(SSEParser):
-    """Splits lines as str.splitlines does, also at U+2028."""
+    """Splits lines like str.splitlines, also at U+2028."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class LineSplitter(SSEParser):
 
 
 class Forgetful(SSEParser):
-    """Looks for events in each read alone: an event across a border is lost."""
+    """Looks for events in each read separately, so an event across two reads is lost."""
 
     def feed(self, piece: bytes) -> list[bytes]:
         return super().feed(piece) if piece.startswith(b"data: ") and piece.endswith(b"\n\n") else []
@@ -210,7 +210,7 @@ def parsing_with(parser: Callable[[], SSEParser]) -> type[PaperTransport]:
 
 
 class Relative(OpenLoop):
-    """Waits for the gap to the next arrival after sending, so that its own work is added to every gap."""
+    """After each send, waits for the gap to the next arrival, so its own work is added to every gap."""
 
     def _next_arrival(self) -> None:
         offset = next(self._offsets, None)

@@ -9,8 +9,8 @@ to.
     ```text ```json ```mermaid   no commands
 
 A command that starts a server runs until it reports ready, on a free port, and is stopped at the end of its page; the
-address used on the page leads to it from then on. A background command (`&`) is not waited for: a reader pastes a block
-whole, and the commands below it must wait by themselves.
+address used on the page leads to it from then on. A background command (`&`) is not waited for: readers paste whole
+blocks, so the commands below it must wait by themselves.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def commands_of(block: Block) -> list[Command]:
             found.append((line.removeprefix("$ "), []))
             open_ended = line.endswith("\\")
         else:
-            assert found, f"{block}: begins with {line!r}, and a command begins with '$ '"
+            assert found, f"{block}: begins with {line!r}, but a command begins with '$ '"
             found[-1][1].append(line)
     assert found, f"{block}: a console block without a command"
     return [Command(words, tuple(shown)) for words, shown in found]
@@ -123,13 +123,14 @@ def labels(lines: tuple[str, ...]) -> list[str]:
 
 
 def patient(text: str) -> str:
-    """A command, or its output, with objectives that no busy machine fails: a thousand times as long. 1 ms stays 1 ms."""
+    """A command, or its output, with objectives that no busy machine fails: limits are a thousand times as long, except
+    for 1 ms."""
     text = re.sub(r"(:p\d+<(?:\d{3,}(?=ms)|\d+(?=s)))", r"\g<1>000", text)
     return re.sub(r"(?<=inputs_per_s>)\d+", "0.001", text)
 
 
 def plain_words(words: str) -> list[str] | None:
-    """The words of a command that starts the interpreter and needs no shell; None otherwise."""
+    """The words of a command that starts the interpreter and needs no shell. Returns None for other commands."""
     if not words.startswith("python -m ") or re.search(r"[$`*?~#\n\\]", words):
         return None
     parts = shlex.shlex(words, posix=True, punctuation_chars=True)
@@ -162,7 +163,7 @@ class Workplace:
         (folder / "tests" / "unit" / "test_nothing.py").write_text("def test_nothing() -> None:\n    pass\n")
         # scripts/environment accepts this as a complete environment.
         (folder / ".venv" / "bin").mkdir(parents=True)
-        (folder / ".venv" / "bin" / "activate").write_text("")  # Its programs are on the path already.
+        (folder / ".venv" / "bin" / "activate").write_text("")  # The environment's programs are on the path already.
         for name in ("python", "pip", "ruff", "mypy", "trueload", "trueload-mock", "trueload-promptset"):
             program = folder / ".venv" / "bin" / name
             real = sys.executable if name == "python" else str(Path(sys.executable).parent / name)

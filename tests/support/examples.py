@@ -43,7 +43,7 @@ def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
     elif block.language == "python":
         (place.folder / "example.py").write_text(place.at_real_addresses(block.text))
         ran = place.run(f"{sys.executable} -W error example.py")
-        # A client that stood still leaves no runs to compare.
+        # If the client was stopped for a while, there are no runs to compare.
         assert ran.returncode == 0 or "INVALID" in ran.stderr, f"{block}: {ran.stderr}"
     elif block.language == "yaml":
         read_file(place, blocks, at)
@@ -59,7 +59,8 @@ def read_file(place: Workplace, blocks: list[Block], at: int) -> None:
     if for_mock:
         read_arguments(["--config", str(place.folder / name)])
     elif block.text.startswith("apiVersion:"):
-        assert yaml.safe_load(block.text)["kind"]  # For a cluster itself; tests/unit/bench/scale reads its content.
+        # A manifest for a cluster; tests/unit/bench/scale checks its content.
+        assert yaml.safe_load(block.text)["kind"]
     elif block.text.startswith("- uses:"):  # Steps of a workflow with our action.
         inputs = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"].keys()
         assert all(step["with"].keys() <= inputs for step in yaml.safe_load(block.text))
@@ -90,8 +91,8 @@ def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ..
     )
     is_search = re.search("python -m bench (search|report)", words)
     if short is not None and is_search and re.search(short, ran.stdout, re.MULTILINE):
-        return  # On a busy machine a search of seconds may not get far: an honest answer too.
-    # A client that stood still produces nothing VALID: status 3, from the run and from every report of it.
+        return  # On a busy machine a search of seconds may find nothing, which is a correct answer, too.
+    # If the client was stopped for a while, no run is VALID: status 3, from the run and from every report of it.
     honest = ran.returncode == 3 and re.search("(^|[ |])(trueload|python -m bench) ", words) is not None
     if ran.returncode == 2 and words.startswith("python -m bench compare") and "INVALID" in printed:
         return  # Too few runs are left to compare.

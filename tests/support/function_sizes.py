@@ -30,5 +30,5 @@ def sizes_in(node: ast.AST, within: str = "", *, of_class: bool = False) -> Iter
             lines = child.end_lineno - child.lineno + 1
             yield FunctionSize(inner, lines, parameters - (of_class and not static))
             yield from sizes_in(child, f"{inner}.")
-        elif not isinstance(child, ast.expr):  # Expressions contain no functions, and are most of the tree.
+        elif not isinstance(child, ast.expr):  # Expressions contain no functions, and make up most of the tree.
             yield from sizes_in(child, within, of_class=of_class)

@@ -51,7 +51,7 @@ def _record(i: int) -> RequestRecord:
 
 
 def golden_calibration(folder: Path, **manifest: Any) -> RunDirectory:
-    """The evaluated run directory. Both sides are the same in every test."""
+    """The evaluated run directory. Both sides are identical in every test."""
     directory = RunDirectory.create(folder)
     records, lines = [], []
     for i in range(60):

@@ -1,4 +1,4 @@
-"""A port for a server that a test starts, reserved on this machine meanwhile."""
+"""A port for a server that a test will start, reserved on this machine until then."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def held_port() -> Iterator[int]:
-    """A free port of 127.0.0.1, bound but not listening: the system assigns it to nobody else, and a server that sets
-    SO_REUSEADDR, as all do, may listen there."""
+    """A free port of 127.0.0.1, bound but not listening. The system assigns it to no other program, but a server with
+    SO_REUSEADDR, which all servers set, may listen there."""
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind(("127.0.0.1", 0))

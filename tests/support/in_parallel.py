@@ -1,10 +1,9 @@
 """How tests are distributed among parallel processes (pytest-xdist).
 
 Files are the units, so that a module's shared fixtures (a mock, a browser, a console) are started once. The browser
-tests form one unit, and so never run beside each other. Files that measure the same things of the same tokenizers form
-one unit too, because each process measures them once; so do the files that compare with scipy, which takes a second to
-import, and the files that use the clients of Anthropic and OpenAI and of the Model Context Protocol, whose packages
-take one to three.
+tests form one unit, so they never run in parallel. Files that measure the same tokenizers form one unit, too, because
+each process measures a tokenizer once. So do the files that compare with scipy, which takes a second to import, and the
+files that use the clients of Anthropic, OpenAI and the Model Context Protocol, whose packages take one to three.
 
 An idle process takes the next unit. Units that wait a lot come first, the longest in front; units that only compute
 come last: they are short, so that no process works alone for long. With three or more processes, one begins with
@@ -124,12 +123,12 @@ def place_of(node_id: str) -> int:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _rank(unit: str) -> int:
-    """Which units go first: long ones, then others that wait, then those that only compute, heavy ones first."""
+    """The order of units: long ones first, then others that wait, then those that only compute, heavy ones first."""
     if unit.startswith(COMPUTING):
         return len(LONG) + 1 + (HEAVY.index(unit) if unit in HEAVY else len(HEAVY))
     return next((place for place, start in enumerate(LONG) if unit.startswith(start)), len(LONG))
@@ -161,7 +160,7 @@ class Units:
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        self.config = config  # pytest-rerunfailures decides by it on a retry after a crash.
+        self.config = config  # pytest-rerunfailures uses this to decide about a retry after a crash.
         self._processes = len(parse_tx_spec_config(config))
         self._collected: dict[WorkerController, list[str]] = {}
         self._given: dict[WorkerController, list[int]] = {}
@@ -181,7 +180,7 @@ class Units:
 
     @property
     def tests_finished(self) -> bool:
-        """Whether nothing is left to hand out, and no process waits for a test after its current one."""
+        """Whether all tests are handed out, and no process waits for a test after its current one."""
         everything = self._tests is not None and not self._waiting
         return everything and all(len(given) < 2 for given in self._given.values())
 
@@ -194,7 +193,7 @@ class Units:
         """A process has started."""
         self._given[node] = []
         if self._processes > 2 and self._tests is None:
-            self._computes_first = node  # The last to start.
+            self._computes_first = node  # The last process to start.
 
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
         """The tests that a process has found; raises RuntimeError unless they match the others'."""

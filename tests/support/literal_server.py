@@ -3,8 +3,8 @@
     with LiteralServer(in_turn(reply_a, reply_b)) as server: ...
 
 A script is a function from the request to the steps of its reply. It runs in threads of the test's own process, one per
-connection, and records what it received and the instants around every write (CLOCK_MONOTONIC, ns): the truth to compare
-stamps with. Nothing here parses or makes HTTP bodies; `literal_replies` has the bytes.
+connection, and records what it received and the instants around every write (CLOCK_MONOTONIC, ns), to compare stamps
+with. Nothing here parses or makes HTTP bodies; `literal_replies` has the bytes.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Stay silent this long, as a slow server does."""
+    """Send nothing for this long, like a slow server."""
 
     s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Stay silent until this is true: an event is set."""
+    """Send nothing until this is true (until an event is set, for example)."""
 
     what: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class UntilRead:
-    """Stay silent until the client has read what was sent."""
+    """Send nothing until the client has read everything sent so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close cleanly (FIN), whatever was promised."""
+    """Close cleanly (FIN), whatever the head announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Send nothing more until the client goes away."""
+    """Send nothing more until the client closes the connection."""
 
 
 Step = Send | Pause | Until | UntilRead | Close | Reset | Hang
@@ -153,20 +153,20 @@ class LiteralServer:
         self.die()
         self._acceptor.join()
         self._listening.close()
-        self.die()  # One may have been accepted meanwhile.
+        self.die()  # A connection may have been accepted meanwhile.
         for thread in self._threads:
             thread.join()
 
     def die(self) -> None:
-        """Stop listening and close every connection, as a killed process does. For a script: at a certain request."""
+        """Stop listening and close every connection, like a killed process. A script can call this at a certain
+        request."""
         self._stopping.set()
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         with self._lock:
             for connection in self._sockets:
                 with contextlib.suppress(OSError):
-                    # SSLSocket.shutdown would also end its TLS: encrypted bytes that arrive later would be taken for a
-                    # request.
+                    # SSLSocket.shutdown would also end TLS, and later encrypted bytes would look like a request.
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def all_are_closed(self) -> bool:
@@ -234,7 +234,7 @@ class LiteralServer:
                     request.client_gone.set()
                     raise
         except OSError:
-            pass  # The client has gone, as it may.
+            pass  # The client may close its connection at any time.
         finally:
             with self._lock:
                 self._sockets.discard(connection)
@@ -300,20 +300,20 @@ def _requests(connection: socket.socket, number: int) -> Iterator[Received]:
 
 @contextlib.contextmanager
 def full_backlog() -> Iterator[str]:
-    """The URL of a loopback port that answers no SYN: its connection queue is full, and nobody accepts."""
+    """The URL of a loopback port that answers no SYN, because its connection queue is full and no program accepts."""
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         address = listening.getsockname()
         for _ in range(8):
             waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)  # Most of them never get an answer.
+            waiting.setblocking(False)  # Most of these connections never get an answer.
             waiting.connect_ex(address)
         yield f"http://127.0.0.1:{address[1]}"
 
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[str]:
-    """The URL of a loopback port where nothing listens, reserved meanwhile."""
+    """The URL of a loopback port where nothing listens, which stays reserved."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"

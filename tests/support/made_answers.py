@@ -1,4 +1,4 @@
-"""Answers to probes, generated: correct ones, except for texts that a test substitutes."""
+"""Generated answers to probes: correct, except for texts that a test substitutes."""
 
 from __future__ import annotations
 

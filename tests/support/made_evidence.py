@@ -20,7 +20,7 @@ CALIBRATION = {"metric": "ttft_ms", "unit": "ms", "measured": 50.0, "true": 50.0
 
 
 def class_of(**by_outcome: int) -> ClassNumbers:
-    """A class of traffic whose requests ended this way."""
+    """A class of traffic whose requests ended in this way."""
     failed = sum(n for outcome, n in by_outcome.items() if Outcome(outcome) not in NO_FAILURE)
     return filled(ClassNumbers, succeeded=by_outcome.get("ok", 0), failed=failed, by_outcome=by_outcome)
 
@@ -163,7 +163,7 @@ def evidence(changes: dict[str, object] | None = None, *, calibration: Any = Non
         facts["server"] = filled(Server, facts["server"])
     if isinstance(calibration, dict):
         kind: Any = KnownCalibration if calibration.get("from") == "certificate" else LedgerCalibration
-        if kind is KnownCalibration:  # It has the known errors, and not the truth of this run.
+        if kind is KnownCalibration:  # It has only the known errors, not the truth of this run.
             known = KnownErrorRow.__struct_fields__
             rows = [{key: value for key, value in row.items() if key in known} for row in calibration["metrics"]]
             calibration = calibration | {"metrics": rows}

@@ -18,7 +18,7 @@ SETTINGS: Mapping[str, Any] = resolve({}, {"url": "http://127.0.0.1:8000", "rate
 
 
 def row(n: int, ci95: Mapping[str, tuple[float, float]] | None = None, **stats: float | None) -> dict[str, Any]:
-    """The statistics of a latency; unnamed ones do not exist."""
+    """The statistics of a latency. Statistics that are not given do not exist."""
     names = ("mean", "min", "max", "p50", "p75", "p90", "p95", "p99", "p999")
     return {**dict.fromkeys(names), **stats, "n": n, "ci95": dict(ci95 or {})}
 

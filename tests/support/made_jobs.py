@@ -1,4 +1,4 @@
-"""Steps of jobs made by hand: times in ms from the start; every step is answered by default."""
+"""Steps of jobs made by hand, with times in ms from the start. By default every step is answered."""
 
 from __future__ import annotations
 
@@ -61,5 +61,5 @@ def two_agents(first: int = 0, at_ms: float = 0.0, **fields: Any) -> list[Reques
 
 
 def step_of(record: RequestRecord) -> Step | None:
-    """What its job needs from a request; None if it is not a step of a job."""
+    """What a job needs from a request. None if the request is not a step of a job."""
     return next((step for _, step in steps_of(table_of(record))), None)

@@ -1,4 +1,4 @@
-"""Ledger lines that agree with records made by hand: the server wrote each chunk a moment before the client saw it."""
+"""Ledger lines that agree with hand-made records: the server wrote each chunk a moment before the client received it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def made_line(record: RequestRecord, **changes: Any) -> dict[str, Any]:
     assert record.sent_ns is not None
     written = [at - LAG_NS for at in record.chunk_ns]
     tokens = list(record.chunk_tokens) if record.chunk_tokens is not None else [0] * len(written)
-    # The instant of each token; tokens of a chunk share it. (A record cut by hand may have tokens left over.)
+    # The instant of each token. Tokens of a chunk share it. (A shortened record may have more tokens than chunks.)
     texts = zip(written, tokens, record.chunk_kind, strict=False)
     token_writes = [at for at, share, kind in texts if kind in "ctf" for _ in range(max(1, share))]
     received_ns = record.sent_ns + WAY_IN_NS

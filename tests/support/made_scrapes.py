@@ -56,7 +56,7 @@ def made_server(start_ns: int, seconds: int) -> ServerSeries:
 
 
 def made_gpu(start_ns: int, seconds: int) -> ServerSeries:
-    """One scrape per second of two GPUs, whose power rises by 10 W a second."""
+    """One scrape per second of two GPUs. Their power rises by 10 W per second."""
     found = ServerSeries(GPUS)
     for second in range(-1, seconds + 2):
         at = start_ns + second * NS_PER_S

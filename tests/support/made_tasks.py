@@ -33,7 +33,7 @@ def made_run(
     runs: Path, name: str, *, state: str = "ended", ttft: float = 50.0, held: bool | None = None,
     shown: str | None = None, **manifest: Any,
 ) -> Path:  # fmt: skip
-    """A run directory in this state. `shown`: of the objective that is held; by default as the value says."""
+    """A run directory in this state. `shown`: what the objective's interval shows; by default the same as its value."""
     path = runs / name
     path.mkdir(parents=True)
     stored = {"config": CONFIG, "manifest": {**MANIFEST, "state": state, "stop_reason": "requests", **manifest}}

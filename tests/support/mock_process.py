@@ -74,7 +74,7 @@ class MockProcess:
 
     @contextlib.contextmanager
     def held_still(self) -> Iterator[None]:
-        """Stop the mock, which then does not even read: the kernel takes what comes (one worker)."""
+        """Stop the mock, so that it does not even read: the kernel accepts the data (with one worker)."""
         stop(self.process.pid)
         try:
             yield
@@ -97,7 +97,7 @@ def mock_process(*flags: str) -> Iterator[MockProcess]:
         assert process.stdout is not None
         assert process.stderr is not None
         stderr: list[str] = []
-        # A virtual machine's wall clock may be set at any time.
+        # The wall clock of a virtual machine may be set at any time.
         said = (line for line in process.stderr if "the wall clock was stepped" not in line)
         reader = threading.Thread(target=stderr.extend, args=(said,), daemon=True)
         reader.start()

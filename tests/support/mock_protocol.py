@@ -75,7 +75,7 @@ class Mock:
         protocol, transport = self.connect()
         protocol.feed(request(path, body, headers), now_ns(), "kernel")
         plain = protocol.exchange is not None and protocol.exchange.is_plain
-        # It is None until the head has been read, which its type leaves out.
+        # It is None until the head has been read, although its type excludes None.
         while (cycle := cast(Any, protocol.exchange)) is None or not (cycle.complete or transport.closed):
             await asyncio.sleep(0)
         assert not any(isinstance(task, Exchange) for task in self.state.tasks)

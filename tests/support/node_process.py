@@ -72,7 +72,7 @@ class NodeProcess:
 
     def _call(self, method: str, arguments: tuple[Any, ...]) -> Future[Any]:
         future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()  # Its answer arrives whether or not anybody still waits for it.
+        future.set_running_or_notify_cancel()  # The answer arrives even if no caller waits for it any more.
         with self._lock:
             self._calls += 1
             self._answers[self._calls] = future
@@ -92,7 +92,7 @@ class NodeProcess:
         self._call(method, arguments).exception  # noqa: B018
 
     def kill(self) -> None:
-        """Like a power loss of its machine, except for its worker's program, whose parent is then gone."""
+        """Like a power loss of its machine, except that the worker's program survives without its parent."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

@@ -22,7 +22,7 @@ WAYS = (*TRANSPORTS, IN_PYTHON)
 
 
 def transport_of(way: str, target: Target, reading: Reading, clock: Clock) -> Transport:
-    """The transport, not open yet. The compiled core, if built, is used or not for its whole life."""
+    """The transport, not open yet. Whether it uses the compiled core (if built) is fixed for its whole life."""
     if way != IN_PYTHON:
         return TRANSPORTS[way](target, reading, clock)
     made = wire.WireTransport(target, reading, clock)

@@ -2,7 +2,7 @@
 tests.support.overtaking_peer
 
 It needs its own network namespace (unshare -rn), and speaks just enough TCP over a TUN device to answer one request
-with two packets, the second first. Prints the instant before which nothing of the reply could be read, and the
+with two packets, the second first. Prints the instant before which no part of the reply could be read, and the
 request's record.
 """
 

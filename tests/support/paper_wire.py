@@ -1,4 +1,4 @@
-"""A wire for replies that only records what it is given."""
+"""A wire for replies that only records its writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means of requests among which a few take very much longer: how often an interval contains the overall mean."""
+"""Means over requests of which a few take much longer: how often an interval contains the overall mean."""
 
 from __future__ import annotations
 

@@ -50,10 +50,10 @@ class RayNodes:
         return int(self._ask(ADD))
 
     def kill(self, raylet: int) -> None:
-        """End a node as a power loss does: its raylet, and its child processes."""
+        """End a node as in a power loss: its raylet, and its child processes."""
         children = []
         for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):  # It has ended meanwhile.
+            with contextlib.suppress(OSError):  # The process has ended meanwhile.
                 if path.read_text().rpartition(")")[2].split()[1] == str(raylet):
                     children.append(int(path.parent.name))
         for pid in [raylet, *children]:
@@ -74,7 +74,8 @@ class RayNodes:
 def ray_nodes(nodes: int, processors: int, **variables: str) -> Iterator[RayNodes]:
     """A cluster that ends with the block. `variables`: added to the environment of its nodes and drivers."""
     command = [sys.executable, __file__, str(nodes), str(processors)]
-    # Not in a test's own folder: Ray's sockets are in it, and their paths may have 107 characters.
+    # Not in a test's own folder, whose path may be too long: the paths of Ray's sockets may have at most 107
+    # characters.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as temporary:
         quiet = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": temporary}
         with _running(command, quiet, Path(temporary), variables) as told:

@@ -224,7 +224,7 @@ class _Original:
         return int(answer)
 
     def end(self) -> None:
-        """Let it end, and wait for it."""
+        """Let the original end, and wait for it."""
         self._ours.close()
         self._wait()
 
@@ -247,8 +247,8 @@ def _original() -> _Original:
 
 
 def main(descriptor: int) -> None:
-    """Import everything, and make a copy on each request."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The terminal signals the requesting process too.
+    """Import everything, then make a copy on each request."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The terminal signals the requesting process, too.
     for name in IMPORTED:
         importlib.import_module(name)
     _make_what_all_write()
@@ -286,8 +286,8 @@ def _copy_when_asked(asked: socket.socket) -> NoReturn:
 
 
 def _make_what_all_write() -> None:
-    """Make what every default mock and run makes first: the package's tokenizer, its words, and the cost of prompts
-    made of them; and pydantic's result of reading a run's declaration for the first time."""
+    """Make what every default mock and run makes first: the package's tokenizer, its words, and the cost of prompts of
+    them; and pydantic's first parse of the declaration of a run."""
     from bench.config import resolve
     from promptset.exact import exact_messages, exact_prompt
     from promptset.rng import stream
@@ -302,7 +302,7 @@ def _make_what_all_write() -> None:
 
 
 def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
-    """Become the requested program in this copy, and end as it ends."""
+    """Become the requested program in this copy, and end like it."""
     if told["session"]:
         os.setsid()
     _place(streams, told["descriptors"])
@@ -327,7 +327,7 @@ def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
             exec(what, {"__name__": "__main__"})
     except SystemExit as e:
         status = e.code
-    except BaseException as e:  # As the interpreter prints it.
+    except BaseException as e:  # Print it like the interpreter.
         traceback.print_exc()
         status = 1 if not isinstance(e, KeyboardInterrupt) else 130
     _end(status)

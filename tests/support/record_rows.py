@@ -17,7 +17,7 @@ def record_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def written_rows(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a file that a run is still writing, as they are."""
+    """The complete lines of a file that a run is still writing, unchanged."""
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith(b"\n")]
 

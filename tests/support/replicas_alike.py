@@ -1,4 +1,4 @@
-"""Runs over identical replicas in virtual time: how often the tests of bench/statistics/skew.py call one different."""
+"""Runs over identical replicas in virtual time: how often the tests of bench/statistics/skew.py report a difference."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def one_run(fleet: Fleet, seed: int, limits: Limits | None = None) -> Called:
     rows = skew.slower(series)
     faster = [(series[0][0], 1.3 * series[0][1]), *series[1:]]
     counts = rng.multinomial(len(sent), [1 / fleet.replicas] * fleet.replicas)
-    # Failures come alone, and in an outage of all replicas.
+    # Failures come singly, and in an outage of all replicas.
     outage = rng.uniform(0, sent[-1])
     failed = (rng.random(len(sent)) < 0.02) | (abs(sent - outage) < 0.01 * sent[-1])
     return Called(

@@ -1,4 +1,4 @@
-"""Results with some values set, for tests that look at no others."""
+"""Results with some values set, for tests that use only these."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def records(tmp_path: Path, out: str = "run") -> list[dict[str, Any]]:
 def wait_for(what: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + within_s
     while not what():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, "this did not happen in time"
         time.sleep(0.01)
 
 
@@ -75,11 +75,11 @@ def load_of(server: LiteralServer) -> list[Received]:
 
 
 def all_hang(server: LiteralServer, requests: int) -> bool:
-    """Whether this many requests of the load have received the beginning from `hanging`, and have read it."""
+    """Whether this many requests of the load have got the beginning of a reply from `hanging`, and have read it."""
     load = load_of(server)
     return len(load) == requests and all(len(request.writes) == 3 for request in load) and server.all_is_read()
 
 
 def hanging(request: Received) -> Sequence[Step]:
-    """The head, the role and one token, and nothing more."""
+    """A reply that stops after the head, the role and one token."""
     return [*stream(*GOOD)[:3], Hang()]

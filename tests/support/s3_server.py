@@ -22,13 +22,13 @@ SECRET = "a-secret-that-is-shown-nowhere"
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """A running server, with the bucket `results`, which anybody may read and write."""
+    """A running server, with the bucket `results`, which every client may read and write."""
 
     url: str
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables that point clients at it."""
+        """Environment variables that make clients use this server."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "an-id",
@@ -56,7 +56,7 @@ class S3Server:
 def s3_server(log: Path) -> Iterator[S3Server]:
     """A server on a free port, with an empty bucket."""
     with log.open("w") as err:
-        # Its first line names the port; request lines follow, which nobody would read from a pipe.
+        # The first line names the port. Request lines follow, and a pipe without a reader would fill up.
         running = subprocess.Popen(
             [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
             stdout=subprocess.DEVNULL,

@@ -19,11 +19,11 @@ def messages_of(sample: Sample) -> tuple[dict[str, Any], ...]:
 
 
 def tokens_of(sample: Sample) -> int:
-    """The planned tokens of its input."""
+    """The planned tokens of a sample's input."""
     assert sample.input_tokens is not None
     return sample.input_tokens
 
 
 def counted(tokenizer: Tokenizer, sample: Sample) -> int:
-    """The tokens of its input, counted as text or as a chat."""
+    """The tokens of a sample's input, counted as text or as a chat."""
     return tokenizer.count(prompt_of(sample)) if sample.messages is None else tokenizer.count_chat(sample.messages)

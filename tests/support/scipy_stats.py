@@ -27,6 +27,6 @@ class Law:
         return getattr(import_module("scipy.stats"), law)(*parameters, **named)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # pytest looks for its own marks.
+        if name.startswith("_"):  # pytest looks for its marks here.
             raise AttributeError(name)
         return getattr(self.frozen, name)

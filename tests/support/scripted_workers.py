@@ -41,8 +41,8 @@ class Counted:
 
 
 class Scripted:
-    """A `Handle` of a worker that returns what its script yields. `doubt`: its answer about the limits of its node,
-    whose facts are `facts`; `asked` counts the calls."""
+    """A `Handle` of a worker that returns what its script yields. `doubt`: its answer about the limits of its node.
+    `facts`: the facts about its node. `asked`: the number of calls."""
 
     def __init__(
         self, number: int, script: Iterator[Delivery], doubt: str | None = None, facts: NodeFacts = FACTS

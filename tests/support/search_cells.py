@@ -63,7 +63,7 @@ class Outcomes:
 
     @property
     def answers(self) -> int:
-        """How many named a capacity with an interval."""
+        """How many searches gave a capacity with an interval."""
         return self.kinds[Kind.UP_TO]
 
 
@@ -132,7 +132,8 @@ def try_trouble(name: str, n: int, first_seed: int = 0) -> Counter[str]:
 
 
 def conclusions(name: str, n: int, first_seed: int = 0) -> list[Conclusion]:
-    """The conclusions of `n` searches about a troubled server: each of a quarter of an hour, from 1/s, unless changed."""
+    """The conclusions of `n` searches of a troubled server. By default each takes a quarter of an hour and starts at
+    1/s."""
     server, limit, trouble, changes = (TROUBLES | SHORT_STALLS | HARD_EDGES)[name]
     settings = Settings("rate", (limit.goal,), **changes)
     searches = (run_search(server, (limit,), settings, seed, trouble) for seed in range(first_seed, first_seed + n))

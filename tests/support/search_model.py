@@ -21,7 +21,7 @@ from tests.support.batching_model import Array, Served, Server, closed_loop, ope
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """An objective with what it limits: `value` of each request, in ms."""
+    """An objective, and the value that it limits: `value` of each request, in ms."""
 
     goal: Goal
     value: Callable[[Served], Array]
@@ -49,8 +49,8 @@ def goodput(ttft_ms: float, tpot_ms: float, share: float) -> Limit:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A server's trouble: a share of its requests fails, at any load or above one; it stops for a while at intervals;
-    or it gets slower with time: by this factor over this many seconds of the search."""
+    """The trouble of a server: a share of its requests fails, at any load or above one; or it stops for a while at
+    intervals; or it gets slower over time, by this factor over this many seconds of the search."""
 
     fails: float = 0.0
     fails_above: float = 0.0
@@ -60,7 +60,7 @@ class Trouble:
     slower_over_s: float = 900.0
 
     def server(self, server: Server, elapsed_s: float) -> Server:
-        """The server after this much of the search."""
+        """The server at this time of the search."""
         if self.slower == 1.0:
             return server
         factor = self.slower ** min(1.0, elapsed_s / self.slower_over_s)

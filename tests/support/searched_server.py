@@ -1,4 +1,4 @@
-"""A search over a server that is a formula: nothing is sent, and a quarter of an hour takes no time."""
+"""A search of a server that is a formula: nothing is sent, and a quarter of an hour takes no time."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def random_session(seed: int, *, most_turns: int = 12, most_pause_ms: int = 40) 
     for number in range(chance.randint(1, most_turns)):
         parents = sorted(chance.sample(range(number), min(number, chance.choice([1, 1, 1, 2, 3])))) if number else []
         if number and chance.random() < 0.05:
-            parents = []  # Due when the session begins.
+            parents = []  # Such a turn is due when the session begins.
         behind = set(parents).union(*(ended_before[parent] for parent in parents))
         ended_before.append(behind)
         pause_s = chance.choice([0.0, chance.uniform(0, most_pause_ms / 1000)])
@@ -63,7 +63,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How long the server takes for a turn, and whether it fails."""
+    """The time that the server takes for a turn, and whether the turn fails."""
 
     lasts_ns: int
     fails: bool = False
@@ -100,8 +100,8 @@ def expected(
 def _of_session(
     number: int, session: Session, at_ns: int, reply: Callable[[int, int], Reply], real: bool, read_ns: int
 ) -> dict[tuple[int, int], Sent]:
-    """First compute the turns as if no failure ended the session, without those that depend on a failed turn. Then
-    remove the turns that would be sent after the first failure is read."""
+    """The turns of a session. First computes them as if no failure ended the session, without those that depend on a
+    failed turn. Then removes the turns that would be sent after the first failure is read."""
     whole: dict[int, Sent] = {}
     for turn, said in enumerate(session.turns):
         before = parents_of(session, turn)
@@ -116,6 +116,6 @@ def _of_session(
         whole[turn] = Sent(due_ns, sent_ns, sent_ns + reply(number, turn).lasts_ns)
     failures = [sent.end_ns + read_ns for turn, sent in whole.items() if reply(number, turn).fails]
     if failures:
-        # Only failures that are sent themselves count: the first one always is.
+        # A failed turn counts only if it was sent itself. The first one always is.
         whole = {turn: sent for turn, sent in whole.items() if sent.sent_ns < min(failures)}
     return {(number, turn): sent for turn, sent in whole.items()}

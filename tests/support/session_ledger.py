@@ -17,7 +17,7 @@ def after_of(record: Mapping[str, Any]) -> Sequence[int]:
 
 
 def wrong_joins(records: Iterable[Mapping[str, Any]], ledger: Iterable[Mapping[str, Any]]) -> tuple[int, list[str]]:
-    """The number of pairs of a turn and one it depends on, and a sentence for each pair that the ledger contradicts."""
+    """The number of pairs (a turn, a turn it depends on), and a sentence for each pair that the ledger contradicts."""
     lines = {line["id"]: line for line in ledger}
     rows = {(record["session_number"], record["turn"]): record for record in records}
     pairs, wrong = 0, []

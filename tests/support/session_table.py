@@ -73,6 +73,6 @@ def table_of(plans: Iterable[SessionPlan]) -> PlanTable:
 
 
 def _quantiles(values: Sequence[float]) -> tuple[float, ...]:
-    """The least value that at least this share of all values do not exceed."""
+    """The smallest value that at least this share of all values does not exceed."""
     ordered = sorted(values)
     return tuple(ordered[max(0, -int(-share * len(ordered) // 1) - 1)] if ordered else 0.0 for share in SHARES)

@@ -172,7 +172,8 @@ class SlowBatching:
                 newest = max(running, key=self._rank) if self.by_priority else running[-1]
                 running.remove(newest)
                 for entry in [entry for entry in work if entry[0] is newest]:
-                    # It was in this step already: its tokens go to another request, and its blocks are not filled.
+                    # The request was in this step already. Its tokens go to another request, and its blocks are not
+                    # filled.
                     work.remove(entry)
                     left += entry[1]
                     counts["decode" if newest.in_decode else "prefill"] -= entry[1]
@@ -202,7 +203,7 @@ class SlowBatching:
                 block.holders.append(live.name)
             live.blocks = list(hits)
             if not self._ensure(live, len(hits) * self.size + tokens):
-                # Nothing happened: blocks that were idle before keep their place among the free ones.
+                # Nothing happened, so blocks that were idle before keep their place among the free ones.
                 for block in hits:
                     block.holders.remove(live.name)
                 live.blocks = []
@@ -214,7 +215,7 @@ class SlowBatching:
             left -= tokens
             counts["prefill"] += tokens
         if not work and running:
-            # The first one yielded to later ones: an empty step takes no time, and the next step serves them.
+            # The first request yielded to later ones. An empty step takes no time, and the next step serves them.
             return self._plan(queue, running, now)
         self.most_running = max(self.most_running, len(running))
         self.most_tokens = max(self.most_tokens, self.budget - left)

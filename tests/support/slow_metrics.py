@@ -185,13 +185,13 @@ def playback(record: RequestRecord) -> list[float] | None:
 
 
 def playback_stall_ms(record: RequestRecord) -> float | None:
-    """The player's total waiting time."""
+    """The total waiting time of the player."""
     pauses = playback(record)
     return None if pauses is None else sum(pauses) / NS_PER_MS
 
 
 def playback_stalls(record: RequestRecord) -> float | None:
-    """How often it waits."""
+    """How often the player waits."""
     pauses = playback(record)
     return None if pauses is None else float(len(pauses))
 

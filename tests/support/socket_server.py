@@ -2,9 +2,8 @@
 
     with SocketServer(script) as server: ...
 
-A script is given a message (`Said`) and returns what to write: bytes as they are, one write each, or `CLOSE`, after
-which the connection is closed. `frame` and `text` make frames. Written independently of the code under test and of
-wsproto.
+A script gets a message (`Said`) and returns what to write: bytes, each in one write, or `CLOSE`, which closes the
+connection. `frame` and `text` make frames. The code is independent of the code under test and of wsproto.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class SocketServer:
     the instants before and after each write of a script."""
 
     def __init__(self, script: Script, *, refuses: bytes | None = None, tls: bool = False, behind: bytes = b"") -> None:
-        """`refuses`: answers each handshake with these bytes. `behind`: is written with the answer to a handshake."""
+        """`refuses`: the answer to each handshake. `behind`: bytes written together with the answer to a handshake."""
         self._script = script
         self._refuses = refuses
         self._behind = behind
@@ -98,7 +97,7 @@ class SocketServer:
         self._listening.close()
         for one in list(self._sockets):
             with contextlib.suppress(OSError):
-                # SSLSocket.shutdown would also end its TLS: its thread would take encrypted bytes that arrive later for
+                # SSLSocket.shutdown would also end TLS, and the connection's thread would read later encrypted bytes as
                 # plain ones.
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
         for thread in self._threads:
@@ -148,7 +147,7 @@ class SocketServer:
                     one.sendall(data)
                     self.writes.append((before, time.monotonic_ns()))
         except OSError:
-            pass  # The client has gone, as it may.
+            pass  # The client may close its connection at any time.
         finally:
             self._sockets.discard(one)
             one.close()
@@ -168,8 +167,8 @@ def accepting(head: bytes) -> bytes:
 
 
 def _end(one: socket.socket) -> None:
-    """End this side, and read until the client has ended its own: to close with something unread (an answer to a ping,
-    say) would reset the connection."""
+    """End this side, and read until the client has ended its side: closing with unread data (an answer to a ping, say)
+    would reset the connection."""
     socket.socket.shutdown(one, socket.SHUT_WR)
     while one.recv(65_536):
         pass

@@ -1,7 +1,8 @@
 """Each claim behind the statistics, tested in virtual time: one function per claim, with the number of tries as its
 argument.
 
-`scripts/simulate-statistics` prints them at length; the tests run them briefly, with the same seeds.
+`scripts/simulate-statistics` runs long simulations and prints their results; the tests run short ones, with the same
+seeds.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def _record(index: int, sent_ms: float, gaps_ms: Any) -> RequestRecord:
 
 
 def coverage(load: Load, seconds: float, runs: int, truth_runs: int = 24) -> dict[str, tuple[int, int]]:
-    """By metric and statistic: how many intervals of a report held the truth, and how many runs had one."""
+    """By metric and statistic: how many intervals of a report contained the truth, and how many runs had one."""
     known = truth(load, truth_runs)
     result = dict.fromkeys(known, (0, 0))
     for seed in range(runs):
@@ -154,7 +155,7 @@ def coverage(load: Load, seconds: float, runs: int, truth_runs: int = 24) -> dic
 
 
 def uncorrected_coverage(load: Load, seconds: float, runs: int, truth_runs: int = 24) -> dict[str, tuple[int, int]]:
-    """The same for TTFT, by order statistics that treat every request as independent."""
+    """The same for TTFT, with order statistics that treat every request as independent."""
     known = truth(load, truth_runs)
     result = {}
     for name, p in QUANTILES.items():
@@ -239,7 +240,7 @@ def seek_tpot() -> SearchObjective:
 
 
 def seek_own() -> SearchObjective:
-    """On our own server: a queue behind a cap on sequences."""
+    """A search of our own server: a queue behind a cap on sequences."""
     limit = ttft("p99", 800, 0.01)
     return SearchObjective("S3 ttft:p99<800ms", S3, (limit,), 13.45)
 
@@ -250,7 +251,7 @@ def seek_goodput() -> SearchObjective:
 
 
 def seek_both() -> SearchObjective:
-    """Two objectives, of which TPOT binds."""
+    """Two objectives. TPOT is the binding one."""
     return SearchObjective(
         "S2 ttft:p99<900ms, tpot:p99<50ms", S2, (ttft("p99", 900, 0.01), tpot("p99", 50, 0.01)), 29.6
     )
@@ -275,7 +276,7 @@ def seek_mean(server: Server, load: float, metric: str, truth_runs: int = 24) ->
 
 
 def seek_users(server: Server, users: int) -> SearchObjective:
-    """A closed loop: the limit on TPOT p90 set to where this many users reach it."""
+    """A closed loop. The limit on TPOT p90 is the value at this many users."""
     served = closed_loop(server, users, 660, np.random.default_rng(5), ramp_s=5.0).between(60, 660)
     limit = Limit(Goal("tpot:p90", 0.1), lambda served: served.tpot_ms, float(np.quantile(served.tpot_ms, 0.9)) * 1.002)
     return SearchObjective(f"closed loop, {users} users", server, (limit,), users, load_kind="concurrency")
@@ -290,7 +291,7 @@ def flooded(server: Server) -> float:
 
 
 def flags(server: Server, share: float, settle_s: float, measure_s: float, n: int) -> float:
-    """The share of visits, at a share of the flooded rate, that flag requests in flight as growing."""
+    """The share of visits, at a share of the flooded rate, that report growing requests in flight."""
     flagged = 0
     for seed in range(n):
         rng = np.random.default_rng([seed, int(share * 1_000)])
@@ -301,8 +302,8 @@ def flags(server: Server, share: float, settle_s: float, measure_s: float, n: in
 
 
 def backlogs(server: Server, share: float, seconds: float, n: int, *, rises: bool = False) -> float:
-    """The share of runs of an idle server, at a share of the flooded rate, that are flagged as piling up. `rises`: for
-    recordings whose rate rises to it from a third."""
+    """The share of runs on an initially idle server, at a share of the flooded rate, that are flagged as piling up.
+    `rises`: for recordings whose rate rises from a third to its full value."""
     said = 0
     for seed in range(n):
         rng = np.random.default_rng([seed, int(share * 1_000), 7])

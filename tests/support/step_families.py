@@ -1,4 +1,4 @@
-"""How server steps vary around their cost, in shapes that a fit does not know: by name."""
+"""How the steps of servers vary around their cost, by name: shapes that a fit does not know."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _every_30th(chance: random.Random) -> Callable[[float, int, float], float]:
 
 
 def _collector(chance: random.Random) -> Callable[[float, int, float], float]:
-    """A pause of 60 ms about once a second, independent of the steps."""
+    """A pause of 60 ms about once per second, independent of the steps."""
     due = chance.expovariate(1) * 1e6
 
     def took(us: float, decodes: int, now: float) -> float:

@@ -19,7 +19,7 @@ Varied = Callable[[random.Random], Callable[[float, int, float], float]]
 
 @dataclass(frozen=True)
 class StepServer:
-    """The server's truth (us), and how well its client sees it."""
+    """The true values of the server (us), and the accuracy of its client."""
 
     b0: float = 6100.0
     b1: float = 21.0
@@ -69,8 +69,8 @@ def closed_loop(
     rate: float | None = None,
     seed: int = 0,
 ) -> list[Stream]:
-    """What users see who send their next request when the last one is answered. Lengths are uniform. With a `rate` (per
-    second) requests arrive independently, and nobody waits."""
+    """What a closed loop of users sees. Lengths are uniform. With a `rate` (per second) requests arrive independently
+    instead."""
     chance = random.Random(seed)
 
     def request(at: float) -> _Live:

@@ -15,7 +15,7 @@ alone."""
 
 
 def state(pid: int) -> str:
-    """The kernel's letter for the state of a process: `T` if it is stopped (Linux)."""
+    """The kernel's letter for the state of a process: `T` means stopped (Linux)."""
     return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
 
 

@@ -1,4 +1,4 @@
-"""Everything written to a terminal: the kernel delivers it in parts, in its own time."""
+"""Everything written to a terminal, which the kernel delivers in parts."""
 
 from __future__ import annotations
 

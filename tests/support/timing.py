@@ -1,7 +1,7 @@
 """Tests that compare measured times on this machine: how they are marked, retried, and reported.
 
-`scripts/test` runs them one after another with nothing beside them, after the others. pytest-rerunfailures retries
-them: the function's fixtures are set up again for each try.
+`scripts/test` runs them after all other tests, one at a time. pytest-rerunfailures retries them: the function's
+fixtures are set up again for each try.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def timing(*, tries: int, why: str) -> Callable[[Test], Test]:
     `why` states what is measured, and the noise that it is compared with. A defect fails every try. Anything that can
     be decided in virtual time, or by waiting for an event, does not belong here.
     """
-    assert tries > 1, "what is right at each try is no test of times"
+    assert tries > 1, "a test that must pass at the first try is not a timing test"
     assert why.strip()
 
     def marked(test: Test) -> Test:
@@ -35,7 +35,7 @@ def timing(*, tries: int, why: str) -> Callable[[Test], Test]:
 
 
 def forget_the_last_try(item: pytest.Item) -> None:
-    """Release what a failed try has left open: a later warning about it would fail an unrelated test."""
+    """Release what a failed try left open. A later warning about it would fail an unrelated test."""
     if getattr(item, "execution_count", 1) < 2:
         return
     for name in ("last_exc", "last_type", "last_value", "last_traceback"):

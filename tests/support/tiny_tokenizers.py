@@ -1,4 +1,4 @@
-"""Three kinds of tokenizers, trained on the spot, which have nothing in common with the embedded one."""
+"""Three kinds of tokenizers, trained on demand, that have nothing in common with the embedded one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def byte_level_bpe() -> Tokenizer:
 
 
 def sentencepiece_bpe() -> Tokenizer:
-    """Like Llama 2's: a space is a letter, one precedes the text, and there is a BOS."""
+    """Like Llama 2's: a space is a character of the vocabulary, one precedes the text, and there is a BOS."""
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
@@ -69,7 +69,7 @@ def joins_two_words() -> Tokenizer:
 
 
 def letters() -> Tokenizer:
-    """Knows no words: every byte is a token."""
+    """A tokenizer without words: every byte is a token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -79,7 +79,7 @@ def letters() -> Tokenizer:
 
 
 def nothing() -> Tokenizer:
-    """Has no token for any text."""
+    """A tokenizer without a token for any text."""
     return Tokenizer(models.WordLevel({UNKNOWN: 0}, unk_token=UNKNOWN))
 
 

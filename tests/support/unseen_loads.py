@@ -1,4 +1,4 @@
-"""Fitted servers with steps of many shapes, and how far the mock is from them at unseen loads."""
+"""Fitted servers with steps of many shapes, and the mock's errors at unseen loads."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def replayed(profile: Path, streams: Sequence[Stream], users: int | None, seed: 
 
 
 def compared(case: Case, folder: Path) -> dict[str, dict[str, float]]:
-    """By load and number: how far the fitted mock is off, as a share."""
+    """By load and number: the relative error of the fitted mock."""
     runs = _fitted_runs(case)
     file = folder / f"{case.seed}.json"
     file.write_bytes(orjson.dumps(to_plain(profile_of(case, runs))))
@@ -135,7 +135,7 @@ def _most(case: Case, runs: Sequence[Sequence[Stream]]) -> float:
 
 
 def _unseen(case: Case, most: float, seed: int) -> dict[str, tuple[int | None, list[Stream]]]:
-    """The unseen loads: their users, and what they saw."""
+    """The unseen loads: their users, and the users' latencies."""
     server, seconds = case.server, case.compare_s
     return {
         f"{USERS} users": (USERS, closed_loop(server, USERS, seconds, seed=seed + 77_000)),
@@ -148,5 +148,5 @@ def _numbers_of(streams: Iterable[Stream]) -> dict[str, float]:
 
 
 def off(found: dict[str, float], true: dict[str, float]) -> dict[str, float]:
-    """By number, as a share of the true one."""
+    """The relative error of each number."""
     return {number: found[number] / value - 1 for number, value in true.items()}

@@ -51,7 +51,7 @@ Shape = Callable[[float, int, int, int, int], float]
 
 @dataclass(frozen=True)
 class World:
-    """A server. `shape` begins a cost shape, which may remember its steps."""
+    """A server. `shape` makes a cost shape, which may have state."""
 
     b0: float = 8_000.0
     b1: float = 20.0
@@ -113,7 +113,7 @@ def _own_steps() -> Shape:
 
 
 def _warms_up(factor: float, seconds: float) -> Callable[[], Shape]:
-    """Steps take `factor` times as long at first. Its clock is that of its steps."""
+    """Steps take `factor` times as long at first. Time is the sum of the steps."""
 
     def begin() -> Shape:
         busy_us = 0.0
@@ -212,7 +212,7 @@ def served(
     replicas: int = 1,
     seed: int = 0,
 ) -> list[Stream]:
-    """What clients of the server see, behind a round-robin router. With `users`, each sends the next request after a
+    """What clients see of the server behind a round-robin router. With `users`, each sends the next request after a
     reply."""
     chance = random.Random(seed)
     engines = [_engine(world) for _ in range(replicas)]
@@ -370,7 +370,7 @@ def holding(world: World, day: Day, replicas: int, slo: Sequence[str], stretches
 
 
 def judged(name: str, folder: Path, draws: int = 10, stretches: int = 4) -> str:
-    """A row: the largest error at the held-out load, the plan, and how often the server then holds."""
+    """A row: the largest error at the held-out load, the plan, and how often the server then meets the objectives."""
     world = WORLDS[name]
     found = fitted(world, folder)
     slo = [f"{number[:4]}:p99<{room * np.quantile(found.at_8[number], 0.99):.1f}ms"

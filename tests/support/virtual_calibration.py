@@ -95,9 +95,9 @@ def delta(tokens_so_far: int, **fields: str) -> bytes:
 
 
 def varied(index: int, seed: int) -> Answer:
-    """Everything needed to expose a planted defect: an early role chunk, three of reasoning, chunks of several tokens,
-    usage 30 and [DONE] 35 ms after the last token; odd requests, which go to worker 1, are slower. Request 77 is
-    refused, 155 ends with an error, some have U+2028 in their text and some events come in two reads."""
+    """Everything needed to expose a planted defect: an early role chunk, three chunks of reasoning, chunks of several
+    tokens, usage 30 and [DONE] 35 ms after the last token. Odd requests, which go to worker 1, are slower. Request 77
+    is refused, 155 ends with an error, some have U+2028 in their text, and some events come in two reads."""
     chance = stream(seed, "answer", index)
     ttft_ns = round(30 * MS + 25 * MS * chance.lognormvariate(0, 0.6) * (2 if index % 2 else 1))
     if index == 77:
@@ -210,7 +210,7 @@ class PaperTransport:
         """Connections are made when they are needed."""
 
     def read_replies(self, then: Callable[[Iterable[ReplyInFlight]], None]) -> None:
-        """Nobody watches."""
+        """Nothing watches for replies."""
 
     def cut(self) -> None:
         """Nothing is ever cut."""
@@ -379,7 +379,7 @@ def calibrated(
 ) -> Calibrated:
     """Run the load, and judge it."""
     length = RunLength(requests=requests, duration_ns=None, warmup_requests=warmup)
-    # mypy would look for the hash of the instance's class.
+    # mypy would look up the hash of the instance's class.
     transport: Any = client.transport
     ran = _ran(transport, client.dispatcher, client.offsets, seed, answer, length)
     numbers = client.numbers(ran.summary, ran.records)

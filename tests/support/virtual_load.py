@@ -95,7 +95,7 @@ class Load:
     def open(
         self, offsets: Iterable[int], *, cap: int | None = None, drop_late: bool = False, then_daily: bool = True
     ) -> Load:
-        """Arrivals at these offsets, and after them one every virtual day or none."""
+        """Arrivals at these offsets, then one every virtual day, or none."""
         days = itertools.count(86_400 * 10**9, 86_400 * 10**9)
         due = itertools.chain(offsets, days) if then_daily else iter(offsets)
         self._run(lambda supply, sending: OpenLoop(supply, sending, offsets=due, cap=cap, drop_late=drop_late))
@@ -121,8 +121,9 @@ class Load:
         changes: Iterable[tuple[int, int]] | None = None,
         in_middle: tuple[int, int] | None = None,
     ) -> Load:
-        """Users who hold these conversations, one after the other; bodies are the messages as JSON. `in_middle`: the
-        seed of where the first ones begin, and the number of sessions they are drawn from."""
+        """Users who hold these conversations, one after the other. Bodies are the messages as JSON. `in_middle`: the
+        seed for the middle of sessions in which the first ones begin, and the number of sessions from which they are
+        drawn."""
 
         def make(_supply: Supply, sending: Sending) -> SessionsLoop:
             conversations = self._conversations(sessions, real)

@@ -1,4 +1,4 @@
-"""Whether the wall clock was set. Some virtual machines set theirs by 0.5 ms ten times a second, for minutes."""
+"""Whether the wall clock was set. Some virtual machines set theirs by 0.5 ms ten times per second, for minutes."""
 
 from __future__ import annotations
 

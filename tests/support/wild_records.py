@@ -1,4 +1,4 @@
-"""Random records as any server may produce them: every kind of chunk, outcome and count beside every other."""
+"""Random records, as any server may produce them: every kind of chunk, outcome and count, in any combination."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--shuffle`: another order of files and tests, the same for each process, with the cases of a test together."""
+"""`--shuffle`: a different order of files and tests, the same in each process. The cases of a test stay together."""
 
 from __future__ import annotations
 

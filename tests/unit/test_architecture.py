@@ -1,4 +1,4 @@
-"""Who may import whom. The rules of docs/dev/architecture.md, "Who may import whom", read from the syntax of every module."""
+"""The rules of docs/dev/architecture.md, "Who may import whom", checked on the syntax of every module."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_room_of_bench_has_one_layer() -> None:
     assert sum(map(len, LAYERS)) == len(LAYER_OF)
     rooms = {module.split(".")[1] for module in sources() if module.startswith("bench.")}
     assert rooms == set(LAYER_OF), (
-        "LAYERS of tests/support/architecture_rules.py has each folder of bench, and each file beside them, in one layer"
+        "LAYERS of tests/support/architecture_rules.py must have each folder and file of bench in one layer"
     )
 
 
@@ -115,13 +115,13 @@ def test_the_rooms_of_the_mock_stand_above_each_other() -> None:
     for name, allowed in rules.items():
         own = ".".join(name.split(".")[:2])
         rooms.setdefault(own, set()).update(".".join(other.split(".")[:2]) for other in allowed if "." in other)
-    # Only for the type checker: these two name the class whose fields they read.
+    # Only for the type checker: these two modules name the class whose fields they read.
     rooms["mockserver.combinations"].discard("mockserver.config")
     assert circles({room: others - {room} for room, others in rooms.items()}) == []
 
 
 def test_names_say_what_a_value_is() -> None:
-    assert empty_names(sources()) == [], "give it the noun for what it holds: problems, record, sentence"
+    assert empty_names(sources()) == [], "name it after its content: problems, record, sentence"
     planted = {"m": "def f(one: int) -> None:\n    found = [told for told in (one,)]\n    x.said = found_too = 1"}
     assert [where.partition(" ")[2] for where in empty_names(planted)] == ["one", "found", "told", "told", "one"]
 
@@ -134,9 +134,9 @@ def test_functions_are_short() -> None:
 def test_functions_take_few_parameters() -> None:
     many = {size.name: size.parameters for size in function_sizes(sources()) if size.parameters > MOST_PARAMETERS}
     assert {name: n for name, n in many.items() if name not in MORE_PARAMETERS} == {}, (
-        f"a function has at most {MOST_PARAMETERS} parameters: make a frozen value of those that belong together"
+        f"a function has at most {MOST_PARAMETERS} parameters: combine those that belong together in a frozen value"
     )
-    assert MORE_PARAMETERS.keys() - many.keys() == set(), "these need no exception any more"
+    assert MORE_PARAMETERS.keys() - many.keys() == set(), "these no longer need an exception"
 
 
 @pytest.mark.parametrize("package", ["bench", "mockserver"])

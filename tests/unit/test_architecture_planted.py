@@ -1,4 +1,4 @@
-"""Each rule of tests/support/architecture_rules.py can be broken, and the violation is detected."""
+"""Planted violations of each rule of tests/support/architecture_rules.py are detected."""
 
 from __future__ import annotations
 

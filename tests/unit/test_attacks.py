@@ -1,4 +1,4 @@
-"""The table of attacks: its rows, its output, and a cell's text about a run."""
+"""The table of attacks: its rows, its output, and the text of a cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fast model of continuous batching behind the tests of the statistics, against the mock's engine."""
+"""The fast model of continuous batching, which the tests of the statistics use, against the mock's engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.batching_model import S1, S2, S3, Served, Server, closed_loop
 
 
 def engine_stamps(server: Server, sent_s: list[float], lengths: list[tuple[int, int]]) -> list[list[int]]:
-    """The ns at which each request's tokens come out of the mock's engine."""
+    """The instants (ns) at which the mock's engine gives each request's tokens."""
     engine = BatchingEngine(server.cost, prefix_caching=False)
     for key, (at, (prompt, reply)) in enumerate(zip(sent_s, lengths, strict=True)):
         engine.admit(key, EngineRequest(round(at * 1e9), Plan(0, (0,) * (reply - 1), reply), prompt, ()))
@@ -32,7 +32,7 @@ def test_the_model_gives_tokens_when_the_engine_does(server: Server, rate: float
     stamps = engine_stamps(server, arrivals, lengths)
     served = open_loop(server, arrivals, np.random.default_rng(2))
     assert [len(of_one) for of_one in stamps] == served.output_tokens.astype(int).tolist()
-    # The engine counts whole ns, and rounds the cost of each step to one.
+    # The engine counts in whole ns, and rounds the cost of each step.
     assert served.first_s == pytest.approx([of_one[0] / 1e9 for of_one in stamps], abs=2e-6)
     assert served.last_s == pytest.approx([of_one[-1] / 1e9 for of_one in stamps], abs=2e-6)
     gaps = np.diff(np.array(stamps[7])) / 1e6

@@ -1,4 +1,4 @@
-"""scripts/compare-tools, without the other tools: how it reads the ledger and the tools' files, and its output."""
+"""scripts/compare-tools, without the other tools: how it reads the ledger and the tools' files, and what it prints."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def script() -> Iterator[ModuleType]:
 
 
 def _lines(n: int) -> list[dict[str, Any]]:
-    """A ledger as a tool leaves it: a request before the load, a refusal, and then n replies, last ones first."""
+    """A tool's ledger: a request before the load, a refusal, and then n replies in reverse order."""
     before = made_line(made_record(99, sent_ms=-500.0, chunks_ms=(5,), kinds="c"))
     probe = made_line(made_record(98, sent_ms=-400.0, chunks_ms=(5,), kinds="c"), id="probe-1")
     refused = made_line(made_record(97, sent_ms=-300.0, chunks_ms=(), kinds=""), status=400)
@@ -65,7 +65,7 @@ def test_a_reply_that_was_cut_is_in_no_latency(script: ModuleType) -> None:
 
 
 def test_what_a_tool_began_beyond_its_count_and_cut_is_none_of_its_load(script: ModuleType) -> None:
-    lines = _lines(6)  # The latest come first, after what was asked before.
+    lines = _lines(6)  # After the request before the load, the latest replies come first.
     for line in lines[3:5]:
         line["engine"] = {"cut": "client_closed"}
     assert [record.id for record in script._records(lines, 4)] == [f"made-{i}" for i in range(4)]
@@ -76,7 +76,7 @@ def test_the_truth_is_told_by_the_tool_s_definitions_and_by_ours(script: ModuleT
     truth = script._truth(script._records(_lines(40), 40), script.LOADS["4"])
     ours, rust = (script._own(script.TOOLS[name], truth) for name in ("trueload", "vllm_rust"))
     assert ours["itl_ms"]["mean"] == pytest.approx(20)
-    assert rust["itl_ms"]["mean"] == pytest.approx(40 / 3)  # The gap behind the role chunk is one of its three.
+    assert rust["itl_ms"]["mean"] == pytest.approx(40 / 3)  # The gap after the role chunk is one of the three.
     assert rust["ttft_ms"] == ours["ttft_ms"]
 
 
@@ -221,7 +221,7 @@ def test_what_a_tool_really_wrote_is_read(script: ModuleType, name: str, tmp_pat
         key: pytest.approx(list(values)) for key, values in CAPTURED[name].items()
     }
     assert all(list(values) == ["mean", "p50", "p99"] for values in printed.numbers.values())
-    # The mock had a TTFT of 50 ms and a token every 20 ms: what is read is in ms, and each number is the right one.
+    # The mock had a TTFT of 50 ms and a token every 20 ms, so this checks the unit and the meaning of each number.
     assert 50 <= printed.numbers["ttft_ms"]["p50"] < 75
     assert 19 < printed.numbers["tpot_ms"]["p50"] < 23
     assert 2580 < printed.numbers["e2el_ms"]["p50"] < 2900
@@ -276,7 +276,7 @@ def test_memory_is_of_a_command_and_all_that_it_started(script: ModuleType) -> N
         assert shell.stdout is not None
         shell.stdin.write(b"x")
         shell.stdin.flush()
-        assert shell.stdout.read(1) == b"x"  # Now `cat` is there.
+        assert shell.stdout.read(1) == b"x"  # By now `cat` is running.
         both, one = script.resident_bytes(shell.pid), Path(f"/proc/{shell.pid}/statm").read_text().split()[1]
         assert both > int(one) * os.sysconf("SC_PAGE_SIZE")
         shell.stdin.close()
@@ -320,7 +320,8 @@ def test_several_runs_are_shown_as_medians_of_their_errors(
     assert script.show({"date": "today", "machine": "here", "runs": runs}) == 0
     said = capsys.readouterr().out
     assert "medians of 3 runs" in said
-    assert "| aiperf 1.2 | 50.0 / 50.0 | +1.0 / +1.0 | – / – | – / – | – / – |" in said  # Of the medians: 53 - 50.
+    # The difference of the medians: 53 - 50.
+    assert "| aiperf 1.2 | 50.0 / 50.0 | +1.0 / +1.0 | – / – | – / – | – / – |" in said
     assert "| aiperf 1.2 | 20 | 64 |" in said
 
 
@@ -363,7 +364,7 @@ def test_the_size_of_what_is_installed_counts_files_and_no_link_twice(script: Mo
     (tmp_path / "in" / "file").write_bytes(b"x" * 1000)
     (tmp_path / "link").symlink_to(tmp_path / "in" / "file")
     size = script.TOOLS["aiperf"].size(tmp_path)
-    assert 1000 < size < 1500  # A link takes as much as its name.
+    assert 1000 < size < 1500  # A link takes as much space as its name.
 
 
 def test_a_tool_that_failed_is_named_and_shows_in_the_exit_status(

@@ -14,12 +14,12 @@ from promptset.compiled import is_stale
 
 def test_a_binary_of_another_source_is_stale(tmp_path: Path) -> None:
     source = tmp_path / "part.c"
-    assert not is_stale(source, 7)  # Of a wheel, which has no source.
+    assert not is_stale(source, 7)  # A wheel has no source.
     source.write_bytes(b"int part;\n")
     made_of = zlib.crc32(b"int part;\n")
     assert not is_stale(source, made_of)
     assert is_stale(source, made_of ^ 1)
-    assert not is_stale(source, 0)  # Of a build that does not say.
+    assert not is_stale(source, 0)  # The build did not record its source.
 
 
 def test_the_parts_that_are_here_know_their_source() -> None:

@@ -1,5 +1,5 @@
-"""Dockerfile and compose.yaml, as far as they can be checked without an engine; scripts/check-container follows the
-steps."""
+"""Dockerfile and compose.yaml, as far as they can be checked without a container engine. scripts/check-container runs
+the steps."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def test_the_compose_file_starts_a_mock_and_a_console_that_can_reach_it() -> Non
     config = read_arguments(flags)
     assert config.host == "0.0.0.0"
     assert str(config.port) in mock["healthcheck"]["test"]
-    # The name by which the console knows it.
+    # The name under which the console contacts the mock.
     assert "mock" in config.allowed_host
     assert console["depends_on"] == {"mock": {"condition": "service_healthy"}}
-    # Only this machine reaches the console, and nobody without a token.
+    # The console is reachable only from this machine, and only with a token.
     (port,) = console["ports"]
     assert port.startswith("127.0.0.1:")
     assert console["environment"]["TRUELOAD_TOKEN"].startswith("${TRUELOAD_TOKEN:?")
     assert console["read_only"] is mock["read_only"] is True
     for service in services.values():
         assert service["cap_drop"] == ["ALL"]
-        # A capability that is added reaches only root, and the image's user is none.
+        # Added capabilities reach only root, and the image has another user.
         assert "cap_add" not in service
 
 
@@ -76,7 +76,7 @@ def test_prometheus_reads_the_mock_and_a_load_and_grafana_has_the_dashboard_of_t
     targets = [
         job["static_configs"][0]["targets"][0] for job in yaml.safe_load(contents["prometheus"])["scrape_configs"]
     ]
-    # Grafana makes its windows of rates from it: by default they would be longer than a load.
+    # Grafana derives its rate windows from this. The default windows would be longer than a load.
     assert source["jsonData"]["timeInterval"] == yaml.safe_load(contents["prometheus"])["global"]["scrape_interval"]
     named = [address.removeprefix("http://").partition(":")[0] for address in (source["url"], *targets)]
     assert [name for name in named if name not in services] == []

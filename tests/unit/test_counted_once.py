@@ -1,4 +1,4 @@
-"""Recalled counts of a tokenizer in tests equal the real counts."""
+"""The cached token counts of the tests equal real counts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXTS = ["the time the " + "house " * (number % 7) for number in range(MANY)]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
-    """The batches that were really counted."""
+    """The batches that were not in the cache, and were counted."""
     batches: list[Sequence[str]] = []
     count = Library.count
 

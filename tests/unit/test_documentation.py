@@ -1,4 +1,4 @@
-"""The pages of the documentation: their blocks are marked, tables and links are complete, and all outcomes are listed."""
+"""The documentation: its blocks have a language, tables and links are complete, and all outcomes are listed."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_the_pages_know_every_endpoint_and_exit_status() -> None:
     usage, endpoints = ((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("usage", "endpoints"))
     rows = "\n".join(line for line in endpoints.splitlines() if line.startswith("| `"))
     assert [name for name in (*ENDPOINTS, *shipped()) if f"`{name}`" not in rows] == [], (
-        "docs/endpoints.md has a row for each"
+        "docs/endpoints.md needs a row for each"
     )
     assert [int(status) for status in re.findall(r"^\| (\d+) \|", usage, re.MULTILINE)] == sorted(Exit)
 
@@ -143,7 +143,7 @@ APART = re.compile(r"[0-9}] %(?![\w(}])")
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """(where, text) of everything a person reads: pages, templates, golden reports, and every string of the programs
+    """(place, text) of all text that people read: pages, templates, golden reports, and every string of the programs
     with a separate percent sign."""
     pages = [ROOT / page for page in (*PAGES, *OF_THE_PROJECT)]
     for path in [*pages, *(ROOT / "bench").rglob("*.j2"), *(ROOT / "tests" / "golden").iterdir()]:
@@ -174,7 +174,7 @@ def test_the_figures_of_the_comparison_are_those_that_were_measured() -> None:
         figures = {row[at].strip().replace(",", "") for row in rows if re.match(r" [+-]?\d", row[at])}
         assert len(figures) > 8
         assert sorted(figures - known) == [], (
-            f"docs/dev/other-tools.md has been measured anew: take its figures of {tool}"
+            f"docs/dev/other-tools.md has new measurements: copy its figures for {tool}"
         )
 
 
@@ -186,7 +186,7 @@ def test_the_figures_of_the_page_of_accuracy_are_rows_of_the_measurements() -> N
     assert page.count("\n") <= 150
     rows = [line for line in page.splitlines() if re.match(r"\| .*\d", line)]
     assert len(rows) > 15
-    assert [row for row in rows if row not in measured] == [], "docs/dev/ has been measured anew: take its rows"
+    assert [row for row in rows if row not in measured] == [], "docs/dev/ has new measurements: copy its rows"
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:

@@ -29,7 +29,7 @@ MUTATIONS = {"run": 3, "other": 40}
 
 
 class Hang(Exception):
-    """An input keeps a reader busy."""
+    """An input that keeps a reader busy for too long."""
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def test_every_value_is_changed_to_every_odd_one_and_taken_away() -> None:
     target = Target(lambda _: None, "json")
     data = b'{"a": 1, "b": [2, {"c": 3}]}\n{"a": 4, "d": 5}\nno JSON'
     found = [*mutate.every_value(target, [data, data])]
-    places = ["a", "b", "b *", "b * c", "d"]  # What is alike is changed once: `a` of the second line is not.
+    places = ["a", "b", "b *", "b * c", "d"]  # Equal places are changed once, so `a` of the second line is not.
     assert len(found) == len(places) * (len(mutate.ODD_VALUES) + 1)
     assert b'{"a":"nan","b":[2,{"c":3}]}\n{"a": 4, "d": 5}\nno JSON' in found
     assert b'{"a":1,"b":[{"c":3}]}\n{"a": 4, "d": 5}\nno JSON' in found

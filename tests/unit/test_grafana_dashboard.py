@@ -20,7 +20,7 @@ QUERIES += [variable["query"] for variable in CONTENT["templating"]["list"] if v
 
 
 def lost(given: object, kept: object, place: str = "") -> list[str]:
-    """The parts of a document missing from another one, which may have more."""
+    """The parts of a document that another document lacks. The other may have more."""
     if isinstance(given, dict):
         if not isinstance(kept, dict):
             return [place]
@@ -37,7 +37,7 @@ def lost(given: object, kept: object, place: str = "") -> list[str]:
 
 
 def read_by_grafanas_types(content: dict[str, Any]) -> object:
-    """The dashboard as those types keep it. They drop what they do not know."""
+    """The dashboard as Grafana's types read it. They drop unknown fields."""
     return json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(content)))
 
 

@@ -1,4 +1,4 @@
-"""The list of heavy tests matches the files, and one measurement changes only clear cases."""
+"""The list of heavy tests matches the files. A single measurement changes only clear cases."""
 
 from __future__ import annotations
 

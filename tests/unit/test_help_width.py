@@ -79,7 +79,7 @@ def test_the_file_of_a_race_in_its_help_is_yaml() -> None:
     [
         ("It is short.\nSo is this.", "It is short.\nSo is this."),
         (
-            # The first line is as long as a source allows, so its sentence goes on.
+            # The first line has the maximum length of a source line, so its sentence continues on the next.
             "A sentence " * 10 + "that goes on\nin the next line.\n\nAnother one.",
             "A sentence A sentence A sentence A sentence\nA sentence A sentence A sentence A sentence\n"
             "A sentence A sentence that goes on in the\nnext line.\n\nAnother one.",

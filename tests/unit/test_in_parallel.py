@@ -78,7 +78,8 @@ def test_a_process_that_a_mark_announces_is_started() -> None:
 
 
 class Node:
-    """A process that runs tests, as the scheduler sees it: a test runs once there is a next one, or none will come."""
+    """A process that runs tests, as the scheduler sees it: a test runs once the process has the next one, or knows that
+    there is none."""
 
     def __init__(self, name: str) -> None:
         self.gateway = SimpleNamespace(id=name)
@@ -93,7 +94,7 @@ class Node:
         self.shutting_down = True
 
     def runs_one(self) -> int | None:
-        """Its next test, if it can run one."""
+        """Run its next test, if it can."""
         if len(self.given) < 1 + (not self.shutting_down):
             return None
         self.ran.append(self.given.pop(0))
@@ -114,7 +115,7 @@ def shared_out(tests: list[str], processes: int) -> tuple[Units, list[Node]]:
 
 
 def join(units: Units, node: Node, tests: list[str]) -> None:
-    """A process starts and reports its tests; the controller continues when all have."""
+    """A process starts and reports its tests. The controller continues when all processes have."""
     units.add_node(node)
     units.add_node_collection(node, tests)
     if units.collection_is_completed:
@@ -122,7 +123,7 @@ def join(units: Units, node: Node, tests: list[str]) -> None:
 
 
 def run_to_the_end(units: Units, nodes: list[Node], chance: random.Random) -> None:
-    """The processes run what they can, in any order, until none can continue."""
+    """Let the processes run tests in any order, until none can continue."""
     while able := [node for node in nodes if len(node.given) > (not node.shutting_down)]:
         node = chance.choice(able)
         index = node.runs_one()
@@ -172,7 +173,7 @@ def crash_at_times_of(seed: int, each: int) -> None:
         crashed.append(tests.index(units.remove_node(lost) or ""))
         assert crashed[-1] == lost.given[0]
         alive.remove(lost)
-        # Those that have been told that nothing is left have ended by the time another has started.
+        # Processes that know that no tests are left end before another one starts.
         for node in [node for node in alive if node.shutting_down]:
             run_to_the_end(units, [node], chance)
             assert units.remove_node(node) is None
@@ -243,7 +244,8 @@ def test_a_process_imports_the_files_that_it_runs_and_each_once_the_one_before_i
     words = ["-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-n", "2", str(tmp_path)]
     ended = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.stdout.splitlines()[-1] == "8 passed", ended.stdout
-    # The one that hands out the tests imports all four files, and one of the others each of them once more.
+    # The process that hands out the tests imports all four files, and each file is imported once more by one of the
+    # others.
     assert len((tmp_path / "imported").read_text().split()) == 8
 
 

@@ -72,7 +72,7 @@ def test_the_pods_of_ray_have_no_rights_either() -> None:
         spec = group["template"]["spec"]
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
         kubernetes_validate.validate(pod, KUBERNETES[0], strict=True)
-        # The image is the user's, with a user of its own, and Ray writes where it likes.
+        # The image is the user's and has its own user; Ray writes to other places.
         expected = {key: value for key, value in of_a_run["securityContext"].items() if key != "runAsUser"}
         assert (spec["securityContext"], spec["automountServiceAccountToken"]) == (expected, False)
         (container,) = spec["containers"]
@@ -95,10 +95,11 @@ def test_the_flags_of_the_job_are_flags_of_a_run(capsys: pytest.CaptureFixture[s
     (job,) = [each for each in PLAIN if each["kind"] == "Job"]
     command, *flags = job["spec"]["template"]["spec"]["containers"][0]["args"]
     assert command == "run"
-    # With a fixed --out, a second load is refused: the directory holds a run. Without it, each has its own in runs/.
+    # With a fixed --out a second load is refused, because the directory holds a run. Without it, each load has its own
+    # in runs/.
     assert not any(flag.startswith("--out") for flag in flags)
     assert "WORKDIR /srv/trueload\n" in (ROOT / "Dockerfile").read_text()
-    with pytest.raises(SystemExit, match="0"):  # With a flag that is unknown it would be 2.
+    with pytest.raises(SystemExit, match="0"):  # With an unknown flag it would be 2.
         run([*flags, "--help"])
     capsys.readouterr()
 

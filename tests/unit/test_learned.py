@@ -1,4 +1,4 @@
-"""Learned files of one test file's processes reach those of the next, and nothing else does."""
+"""Learned files of one test file's processes reach those of the next file. Nothing else does."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_what_a_later_file_learns_is_added_and_changes_no_cache_before_it(tmp_pa
     first = kept(tmp_path / "first", templates__a="a page", templates__b="another")
     take(tmp_path / "learned", first)
     second = give(tmp_path / "learned", tmp_path / "second")
-    # As bench replaces them: a new file takes the old one's name.
+    # Replace the file as bench does: a new file takes the old one's name.
     kept(tmp_path / "draft", templates__b="changed")
     (tmp_path / "draft" / "trueload" / "templates" / "b").replace(second / "trueload" / "templates" / "b")
     kept(second, templates__c="a third")

@@ -37,14 +37,14 @@ def test_a_manual_page_explains_each_flag_once_and_can_be_copied_from(manual: di
     assert "\\fB\\-\\-input\\-tokens\\fR \\fIDIST\\fR\ntokens in each prompt: a number or a distribution" in of_run
     assert manual["trueload.1"].count("tokens in each prompt: a number") == 1
     assert "Of \\fBrun\\fR it also takes" in manual["trueload.1"].partition(".SS trueload search")[2]
-    # A dash that is not escaped becomes a hyphen, which no shell takes.
+    # An unescaped dash becomes a hyphen, which no shell accepts as a dash.
     assert not [line for page in manual.values() for line in page.splitlines() if re.search(r"(?<!\\)--", line)]
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="no groff here, which reads manual pages")
 @pytest.mark.parametrize("name", ["trueload.1", "trueload-mock.1", "trueload-promptset.1"])
 def test_a_manual_page_is_read_without_a_warning(name: str, manual: dict[str, str]) -> None:
-    # Without the category `break`: whether a line can be filled is decided by groff's version, not by the page.
+    # Without the category `break`: whether a line can be filled depends on the version of groff, not on the page.
     words = ["groff", "-ww", "-Wbreak", "-man", "-Tutf8", "-K", "utf8"]
     ran = subprocess.run(words, input=manual[name], capture_output=True, text=True, check=True)
     assert ran.stderr == ""

@@ -88,11 +88,11 @@ def test_tests_of_the_same_name_come_first_and_dear_ones_are_left_out(script: Mo
     covered = Covered({"bench/a.py": tests}, seconds)
     assert covered.of(replace(mutant, first=6, line=8)) == ["tests/test_a.py::test_z", "tests/test_a.py::test_y"]
     assert covered.of(replace(mutant, first=1, line=6)) == []
-    # What runs when the module is imported may be noticed by each test that uses the module, or has its name.
+    # Code that runs on import may be noticed by every test that uses the module, or has its name.
     assert len(covered.of(replace(mutant, first=9, line=9))) == 2
     named = Covered({"bench/facts.py": {9: {""}}}, seconds | {"tests/test_facts.py::test_v": 1.0})
     assert named.of(replace(mutant, path="bench/facts.py", first=9, line=9)) == ["tests/test_facts.py::test_v"]
-    # A file that only declares is tried with the tests of the files beside it.
+    # A file with only declarations is tried with the tests of the files next to it.
     declares = Covered(
         {"bench/words.py": {9: {""}}, "bench/a.py": tests, "bench/b/c.py": {7: {"tests/test_c.py::test_w"}}}, seconds
     )
@@ -105,13 +105,13 @@ def test_a_fork_that_waits_for_a_processor_keeps_its_time_and_one_that_hangs_doe
     for now_s, waited, late in (
         (100.0, {1: 0.0, 2: 5.0}, []),
         (101.0, {1: 0.0, 2: 6.0}, []),
-        (101.2, {1: 9.0, 2: 9.0}, []),  # No tick has passed: nobody is asked.
+        (101.2, {1: 9.0, 2: 9.0}, []),  # No tick has passed, so no process is checked.
         (102.0, {1: 0.0, 2: 6.75}, []),
         (
             202.0,
             {1: 0.0, 2: 1.0},
             [1],
-        ),  # All were suspended for 99 s; a process of the second ended.
+        ),  # All processes were suspended for 99 s. A process of the second ended.
     ):
         assert left.spend(now_s, lambda pids, of=waited: {pid: of[pid] for pid in pids}) == late, now_s
     assert left.of == {1: 0.0, 2: 1.75}
@@ -142,7 +142,7 @@ def test_every_file_is_in_a_group_and_every_group_has_files_and_tests(script: Mo
 def test_every_equivalent_mutant_is_one_of_its_file_and_has_a_reason(script: ModuleType) -> None:
     text = script.EQUIVALENT.read_text(encoding="utf-8")
     listed = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    # YAML takes the last of two sections with one name, without a word.
+    # If two sections have the same name, YAML silently takes the last.
     assert sorted(re.findall(r"^([^\s#].*):$", text, re.MULTILINE)) == sorted(listed)
     for file, ones in listed.items():
         known = {(mutant.statement, mutant.change) for mutant in script.mutants_of(file, (ROOT / file).read_text())}
@@ -273,6 +273,6 @@ def test_each_kind_of_change_is_noticed_where_a_test_looks_and_only_there(script
         assert missing == measured
         assert {(name, line) for name, line, _ in outcomes} == {place for place in words if place[0] in files}
         assert [one for one in outcomes if one[2] != words[one[0], one[1]]] == []
-    # A test that fails with the code as it is notices nothing.
+    # A test that fails with the unchanged code notices nothing.
     (tmp_path / "six").write_text("8")
     assert "a test that noticed changes fails with the code as it is, too" in tries("late.py").stderr

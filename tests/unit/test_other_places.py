@@ -29,7 +29,7 @@ def said(*lines: str) -> str:
 @pytest.mark.parametrize(
     ("status", "output", "good", "sentence"),
     [
-        # Asked at 1000 s; the environment was there at 1040 s, and all ended at 1100 s.
+        # Started at 1000 s; the environment was ready at 1040 s, and everything ended at 1100 s.
         (0, said("1000001040", "== tests", "=== 8 passed, 2 skipped in 58.10s ==="), True,
          "8 passed, 2 skipped in 60 s; environment 40 s"),
         (0, said("1000001040", "= 8 passed, 1 skipped in 98.10s (0:01:38) =", "skipped: 1 (needs chromium): run it"), True,

@@ -25,7 +25,7 @@ HEAVY = {"numpy", *NOT_INSTALLED}
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
     uv = [sys.executable, "-m", "uv", "build", "--wheel", "-q", "-o", str(folder), str(ROOT)]
-    # uv needs a third of the time. It does not read pip's settings: where these name the registry, pip builds.
+    # uv needs a third of the time, but does not read pip's settings. If those name the registry, pip builds.
     pip = [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "-q", "-w", str(folder)]
     built = subprocess.run(uv, timeout=PATIENCE_S, capture_output=True, check=False).returncode == 0
     if not built:
@@ -36,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_has_our_three_packages_and_no_other(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
-    # A package `datasets` would overwrite Hugging Face's in the environments that our users have.
+    # A package `datasets` would overwrite Hugging Face's in users' environments.
     assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {"bench", "mockserver", "promptset"}
 
 
@@ -128,7 +128,7 @@ def test_a_plain_install_of_the_mock_makes_documents_for_a_schema(wheel: zipfile
     lines = wheel.read(metadata).decode().splitlines()
     needed = [line for line in lines if line.startswith(("Requires-Dist: jsonschema", "Requires-Dist: llguidance"))]
     assert len([line for line in needed if "extra ==" not in line]) == 2
-    assert "Provides-Extra: json" in lines, "what names the extra in its requirements can still be installed"
+    assert "Provides-Extra: json" in lines, "packages that require the extra must still be installable"
 
 
 def imported_by(code: str) -> set[str]:
@@ -147,7 +147,7 @@ IMPORTS: dict[str, tuple[str, Iterable[str]]] = {
         "from bench.cli import main; main(['--help'])", {*HEAVY, *MAKING_PROMPTS, "pydantic", "asyncio", "httpx"}
     ),
     "the version": ("from bench.cli import main; main(['--version'])", {*HEAVY, *MAKING_PROMPTS, "pydantic"}),
-    # Each module costs every run some of the time before its first request, or stops its requests while it goes on.
+    # Each module costs every run time before its first request, or delays its requests.
     "a run before its load, with what it asks of certificates": (
         "from bench.cli import main; import bench.commands.run, bench.load_test, bench.transport.wire, bench.terminal, "
         "bench.accuracy.load_shape, bench.accuracy.coverage",

@@ -1,4 +1,4 @@
-"""Other systems than Linux, as far as Linux can tell: names are removed from a process to imitate what they lack."""
+"""Systems other than Linux, as far as Linux can test them: names are removed from a process to imitate what they lack."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def without_what(program: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_module_can_be_imported_on_other_systems() -> None:
-    # Each file is a module, but those that run when they are imported.
+    # Each file is a module, except for those that run on import.
     folders = [ROOT / ("datasets" if package == "promptset" else "") / package for package in OURS]
     files = [path for folder in folders for ending in ("*.py", "*.so") for path in folder.rglob(ending)]
     files = [path for path in files if not path.stem.endswith(("__main__", "_program"))]
@@ -64,7 +64,7 @@ def test_without_epoll_httpx_sends_the_load(mock_llm: MockServer, tmp_path: Path
         ["run", *url, "--websocket", "--endpoint", "responses"],
         ["limits"],
     ]
-    # A system that cannot send renders what was measured elsewhere.
+    # A system that cannot send loads still renders runs from elsewhere.
     later = [["report", out], ["run", *url, "--requests", "3", "--out", f"{out}-2"]]
     ran = without_what("as_platform", "darwin", json.dumps([run, *refused]), "win32", json.dumps(later))
     (status, *others), (report, load) = json.loads(ran.stdout.splitlines()[-1])

@@ -64,4 +64,4 @@ def test_no_message_or_page_names_a_package_that_is_not_published() -> None:
     ]
     files += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
     found = [path for path in files if re.search(r"pip install [^\n]*trueload\[", path.read_text(encoding="utf-8"))]
-    assert found == [], "say `pip install PACKAGE`, or `pip install '.[extra]'` in a clone"
+    assert found == [], "write `pip install PACKAGE`, or `pip install '.[extra]'` in a clone"

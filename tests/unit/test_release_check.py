@@ -1,5 +1,4 @@
-"""scripts/release-check: its report about versions, changelogs, tags and schemas; and that this checkout keeps its
-schemas."""
+"""scripts/release-check: its report about versions, changelogs, tags and schemas. This checkout keeps its schemas."""
 
 from __future__ import annotations
 

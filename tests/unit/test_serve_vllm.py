@@ -31,7 +31,7 @@ def test_a_gpu_that_is_not_understood_is_quoted(line: str) -> None:
     assert line in str(caught.value)
 
 
-# (GPUs, tensor parallel, share of memory, tokens a step, sequences a step)
+# (GPUs, tensor parallelism, share of memory, tokens per step, sequences per step)
 SUITABLE = [
     ([H100], "1", "0.90", "8192", "1024"),
     ([Gpu(0, "NVIDIA H200", 143771)] * 8, "8", "0.90", "8192", "1024"),
@@ -97,7 +97,7 @@ def _named(name: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make every engine available: its command line begins with its name."""
+    """Make every engine available. Its command line begins with its name."""
     for name, engine in ENGINES.items():
         monkeypatch.setitem(ENGINES, name, dataclasses.replace(engine, program=partial(_named, name)))
 

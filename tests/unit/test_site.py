@@ -1,4 +1,4 @@
-"""The documentation site: its reference pages cover all declarations, its links work, it contacts no other host."""
+"""The documentation site: its reference pages cover all declarations, its links work, and it contacts no other host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The skill for agents: the format of Agent Skills, and commands that exist."""
+"""The skill for agents has the format of Agent Skills, and names only existing commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/test-steadiness: which runs count, which are missing, and that it stops only the tests' processes."""
+"""scripts/test-steadiness: which runs count and which are missing. It stops only the tests' processes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_the_processes_of_the_tests_are_stopped_and_go_on_and_others_are_left_al
     def signalled(pid: int, number: signal.Signals) -> bool:
         os.kill(pid, number)
         sent.append((pid, number.name))
-        if number.name == "SIGSTOP":  # Until it is done, it may still be seen running.
+        if number.name == "SIGSTOP":  # The signal takes effect with a delay, so the process may still appear to run.
             os.waitid(os.P_PID, pid, os.WSTOPPED)
             assert pid not in script.processes()
         elif len(sent) >= 4:
@@ -132,7 +132,7 @@ def test_what_a_test_has_stopped_is_not_woken(
 
         def signalled(pid: int, number: signal.Signals) -> bool:
             os.kill(pid, number)
-            stopped.stop(pid)  # A test does so while it is stopped already.
+            stopped.stop(pid)  # A test may do this while it is already stopped.
             over.set()
             return True
 

@@ -1,4 +1,4 @@
-"""scripts/terminal-recording: a terminal's content becomes rows of an SVG; the one in docs/ is drawn from its cast."""
+"""scripts/terminal-recording: a terminal's content becomes rows of an SVG. The SVG in docs/ matches its cast."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_skipped():
 
 
 def run(folder: Path, *flags: str) -> tuple[int, str]:
-    """Run the tests of OF_TIMES; returns the status and the output."""
+    """Run the tests of OF_TIMES. Returns the status and the output."""
     (folder / "test_of_times.py").write_text(OF_TIMES)
     words = [*PYTEST, "-n", "0", *flags, str(folder)]
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)

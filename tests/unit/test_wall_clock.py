@@ -1,4 +1,4 @@
-"""A test of the kernel's stamps that fails while the wall clock is set is skipped, and no other test is."""
+"""A test of kernel stamps that fails while the wall clock is set is skipped. No other test is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The error rates of `quality`, tried briefly; `scripts/quality-reach` tries it at length (docs/dev/simulations.md)."""
+"""The error rates of `quality`, in a short simulation. `scripts/quality-reach` runs a long one
+(docs/dev/simulations.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Little's law over short runs: two accounts that agree to the ns if the bookkeeping is right, and only then."""
+"""Little's law over short runs: two counts that agree to the ns if, and only if, the bookkeeping is right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dispatchers at their borders: turns of the event loop, changes at odd moments, and what an ended load leaves behind."""
+"""Dispatchers at their borders: turns of the event loop, changes at unusual instants, and the remains of an ended load."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def talks(*pauses_s: float) -> Iterator[Session]:
 
 
 def test_late_arrivals_are_sent_for_20_ms_before_anything_else_has_its_turn() -> None:
-    # 4 ms for each send: five at a stretch. What is said meanwhile is heard behind the next stretch, which was due earlier.
+    # Sends take 4 ms each, so five are made in a row. An interrupt in between takes effect after the next five, which
+    # were due earlier.
     stop: Meanwhile = [(18 * MS, lambda load: load.stop.interrupt())]
     assert len(Load(TEN, work_ns=4 * MS, meanwhile=stop).open([0] * 50).sent_at) == 10
 
@@ -59,7 +60,7 @@ def test_a_rate_that_is_set_while_a_prompt_is_waited_for_holds_from_then_on() ->
         *((at * MS, lambda load: load.backlog.add(draft)) for at in (100, 101, 102)),
     ]
     load = Load(TEN, requests=3, meanwhile=meanwhile).open(ChangingArrivals(every(100), 10.0), then_daily=False)
-    # The first was due at 0; half of a gap is left at 50 ms, a twentieth of it at the new rate.
+    # The first was due at 0. At 50 ms half of a gap is left, which the new rate shortens to a twentieth.
     assert [load.of(n).intended_ns - START for n in range(3)] == [0, 55 * MS, 65 * MS]
     assert load.sent_at == [100 * MS, 101 * MS, 102 * MS]
 
@@ -84,7 +85,7 @@ def test_arrivals_that_are_data_cannot_be_changed() -> None:
 
 
 class Noting(LoopClock):
-    """Records every wait."""
+    """A clock that records every wait."""
 
     timers: list[Timer]
 
@@ -102,8 +103,8 @@ class Noting(LoopClock):
     [
         (lambda load: load.open(ChangingArrivals(every(10_000), 0.1), then_daily=False), set()),
         (lambda load: load.open([0]), set()),
-        # The arrival that was waited for begins nothing when its time comes: of 10 s there were 9.99 left at 10 ms, which
-        # 20 times the rate makes 499.5 ms.
+        # The awaited arrival begins no session any more. At 10 ms, 9.99 of 10 s were left, which 20 times the rate
+        # turns into 499.5 ms.
         (lambda load: load.session_arrivals(ChangingArrivals(every(10_000), 0.1), talks()), {509_500_000}),
         (lambda load: load.changing([(0, 2)]), set()),
         (lambda load: load.sessions(2, talks()), set()),
@@ -122,7 +123,7 @@ def test_a_load_that_has_ended_waits_for_nothing_more_also_when_it_is_changed_th
         if load.stop.stopped:
             waits.extend(timer.deadline_ns - START for timer in Noting.timers if timer.call is not None)
 
-    # The record of what was in flight is late, so that the load is still there.
+    # The record of the request in flight is late, so the load has not ended yet.
     slow = ScriptedReply(ttft_ns=50 * MS)
     meanwhile: Meanwhile = [(20 * MS, lambda load: load.stop.interrupt()), *((at * MS, tell) for at in (10, 30, 35))]
     load = run(Load(slow, meanwhile=meanwhile))
@@ -147,7 +148,7 @@ def test_sessions_whose_schedule_has_an_end_end_with_a_reason_of_their_own() -> 
 def test_a_turn_that_fails_keeps_what_waits_for_a_turn_beside_it_from_being_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The failed turn ends first; the other ends completely, and its successors are neither sent nor waited for."""
+    """The failed turn ends first. The other ends normally, and its successors are neither sent nor waited for."""
     monkeypatch.setattr(virtual_load, "LoopClock", Noting)
     turns = (
         Turn(content="fails", continues=None),
@@ -175,7 +176,7 @@ def test_an_arrival_that_waited_at_the_cap_is_eligible_when_the_slot_came_free_a
     found = [(load.of(n).eligible_ns or 0) - START for n in range(3)]
     assert found == [0, 25 * MS, 50 * MS]
     late = Load(TEN, requests=3, records_late_ns=5 * MS, work_ns=12 * MS).open([0, 5 * MS, 20 * MS], cap=1)
-    # The third was due after the answer to the second had ended: it waited for nobody, only for us.
+    # The third request was due after the second reply had ended, so it only waited for the dispatcher.
     assert all((r.eligible_ns or 0) >= r.intended_ns for r in late.records)
 
 
@@ -188,7 +189,7 @@ def test_what_is_dropped_says_all_of_its_request() -> None:
 
 
 def good_at_last(record: RequestRecord) -> RequestRecord:
-    """Reading finds that a reply which looked incomplete is complete."""
+    """A reply that looked incomplete turns out to be complete when it is read."""
     return replace(record, outcome=Outcome.OK)
 
 
@@ -197,13 +198,13 @@ def test_a_session_whose_reply_did_not_look_whole_goes_on_when_it_is_read_and_fo
     load = Load(torn, requests=4, records_late_ns=5 * MS, read_as=good_at_last).sessions(1, talks(0.02))
     found = sorted(load.records, key=lambda r: r.index)
     assert [(r.session_number, r.turn) for r in found] == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    # The pause of 20 ms begins with the end of the reply, and the next session with the end of the last one.
+    # The pause of 20 ms begins at the end of the reply, and the next session at the end of the last reply.
     assert [r.intended_ns - START for r in found] == [0, 30 * MS, 40 * MS, 70 * MS]
     assert load.sent_at == [0, 30 * MS, 40 * MS, 70 * MS]
 
 
 class FailsAtOnce(virtual_load.LateRecords):
-    """Delivers the record of a request that fails at once while it is being started."""
+    """Delivers the record of a request that fails while it is being started."""
 
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
@@ -215,7 +216,7 @@ class FailsAtOnce(virtual_load.LateRecords):
 
 
 def branches(*, held: bool) -> Iterator[Session]:
-    """Two turns due at one instant: with the session, or, `held`, with the record of the previous turn."""
+    """Two turns due at the same instant: the start of the session or, with `held`, the record of the previous turn."""
     first = (Turn(content="a", answer="x"),) if held else ()
     after, goes_on = ((0,), 0) if held else ((), None)
     turns = (*first, *(Turn(content=text, after=after, continues=goes_on) for text in "bc"))
@@ -252,6 +253,6 @@ def test_the_bodies_of_all_turns_that_come_next_are_made_while_they_wait(monkeyp
     others = (Turn(content=text, after=(0,), continues=None, think_time_s=1.0) for text in "bcd")
     session = Session(id="s", turns=(first, *others))
     Load(TEN, requests=4).sessions(1, itertools.repeat(session), real=False)
-    # With the first one's send, and again when their pauses have begun: long before they are due.
+    # Made at the send of the first turn, and again when their pauses begin, long before they are due.
     assert {turn for at, turn in made if at == 0} == {0, 1, 2, 3}
     assert sorted(turn for at, turn in made if 0 < at < 1000 * MS) == [1, 1, 2, 2, 3, 3]

@@ -1,4 +1,4 @@
-"""A server that is busy for a moment: the probe retries, a second apart, and not for ever."""
+"""A server that is busy for a moment: the probe retries once per second, but not forever."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 
 class Server:
-    """Answers with these statuses in turn, and records when it was asked."""
+    """Answers with these statuses in turn, and records the times of the requests."""
 
     def __init__(self, *statuses: int) -> None:
         self._statuses = iter(statuses)

@@ -1,5 +1,4 @@
-"""Users who give up, in virtual time: at the instant of their deadline, while the load continues as it would without
-them."""
+"""Users who cancel, in virtual time: exactly at their deadline, while the rest of the load is unchanged."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ def test_who_leaves_ends_at_the_deadline_with_what_came_until_then() -> None:
     assert [record.end_ns - (record.sent_ns or 0) for record in records] == [50 * MS, 25 * MS, 50 * MS]
     assert records[1].chunk_kind == "cc"
     assert records[1].error is None
-    # The user of the closed loop is free at once.
+    # In a closed loop the user is free at once.
     assert records[2].sent_ns == records[1].end_ns
 
 

@@ -1,4 +1,4 @@
-"""Closed loop: N users, each of whom sends again when answered."""
+"""Closed loop: N users, each of whom sends again after its reply."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_user_sends_again_at_the_instant_of_the_answer() -> None:
 
 def test_work_of_ours_between_two_requests_is_lateness_and_not_a_later_plan() -> None:
     load = Load(ScriptedReply(ttft_ns=30 * MS), requests=3, work_ns=4 * MS).closed(2)
-    # Both users are due at the start; the second one waits until the first one's send is done.
+    # Both users are due at the start. The second one waits until the first send is done.
     assert [load.of(i).intended_ns - START for i in (0, 1)] == [0, 0]
     assert load.sent_at[:2] == [0, 4 * MS]
     assert load.of(2).intended_ns == load.of(0).end_ns

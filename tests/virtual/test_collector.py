@@ -41,7 +41,7 @@ def test_a_quiet_second_after_many_new_objects_ends_with_a_look(
 
 
 def test_what_was_made_and_is_gone_does_not_count() -> None:
-    """The basis of `collector_at_rest`."""
+    """`collector_at_rest` depends on this."""
     gc.disable()
     try:
         before = gc.get_count()[0]

@@ -1,4 +1,4 @@
-"""The error rates of `compare` and `gate`, tried briefly; `scripts/compare-reach` tries it at length
+"""The error rates of `compare` and `gate`, in a short simulation. `scripts/compare-reach` runs a long one
 (docs/dev/simulations.md)."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The console's guard in virtual time: how long wrong tokens wait, and who gets in meanwhile."""
+"""The console's guard in virtual time: how long wrong tokens wait, and which requests are served meanwhile."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def test_ten_wrong_tokens_lock_their_sender_out_of_the_url_the_api_and_the_page_
             assert (status, after_s()) == (401, max(0, number - 2))
         for right in (asked(query=f"token={TOKEN}"), asked(bearer=TOKEN), asked(body=f"token={TOKEN}".encode())):
             status, answered = await right
-            # The last wrong one was counted, and answered a second later.
+            # The last wrong token was counted, and answered a second later.
             assert (status, answered[b"retry-after"]) == (429, b"59")
         assert (await asked(cookie=f"c={keys.session}"))[0] == 200
         assert (await asked(sender="10.0.0.8", bearer=TOKEN))[0] == 200
         loop.charge(60 * NS_PER_S)
         assert (await asked(bearer=TOKEN))[0] == 200
-        # Requests that come with no token at all, or with a cookie of an earlier life, are no guesses.
+        # Requests without a token, or with a cookie from before a restart, are no guesses.
         for _ in range(20):
             assert (await asked(cookie="c=old"))[0] == 401
         assert (await asked(bearer=TOKEN))[0] == 200

@@ -31,7 +31,7 @@ def told(changes: list[RateChange], lead_ns: int = 0) -> list[tuple[int, object]
 
 
 def planned(rate: Rate, until_ns: int) -> list[int]:
-    """The result of the settings and the changes, drawn again."""
+    """The expected offsets from the settings and the changes, drawn again."""
     found: list[int] = []
     for at_ns in rate.planned_arrivals(CHANGES):
         if at_ns >= until_ns:
@@ -84,7 +84,8 @@ def test_a_change_lost_in_one_worker_is_seen_in_the_merged_arrivals() -> None:
 def test_users_come_at_once_and_go_when_their_request_has_ended() -> None:
     changes = [RateChange(100 * MS, 3), RateChange(170 * MS, 1)]
     load = Load(REPLY, ends_ns=300 * MS, meanwhile=told(changes)).closed(1)  # type: ignore[arg-type]
-    # One user at 0, 40 and 80 ms, two more at 100 ms. At 170 ms one may stay: those whose answers come at 180 ms go.
+    # One user sends at 0, 40 and 80 ms, two more join at 100 ms. At 170 ms only one may stay: those with replies at 180
+    # ms leave.
     assert load.sent_at == [at * MS for at in (0, 40, 80, 100, 100, 120, 140, 140, 160, 200, 240, 280)]
     in_flight = [sum(r.intended_ns <= START + at * MS < r.end_ns for r in load.records) for at in (50, 150, 230)]
     assert in_flight == [1, 3, 1]

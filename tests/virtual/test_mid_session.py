@@ -1,4 +1,4 @@
-"""A load that begins in the middle of sessions continues as planned, if the server is as fast as the plan."""
+"""A load that begins in the middle of sessions follows the plan, if the server is as fast as planned."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_turns_that_are_left_are_due_when_the_plan_says() -> None:
         assert records[0].session is not None
         starts, _ = planned_times(GRAPHS[records[0].session])
         offsets = {record.intended_ns - starts[record.turn or 0] for record in records}
-        assert len(offsets) == 1, "all turns are as far from the plan"
+        assert len(offsets) == 1, "all turns have the same offset from the plan"
         (began_ns,) = offsets
         before = [turn for turn, start in enumerate(starts) if began_ns + start <= START]
         assert records[0].session_turns_before == len(before)
@@ -69,7 +69,7 @@ def test_planned_answers_stand_for_what_was_before_also_with_real_histories() ->
         texts = [message["content"] for message in orjson.loads(request.body)]
         assert texts[-1] == session.turns[place.turn].content
         if said is not None:
-            assert texts[-2] in (f"planned {said}", "x")  # The scripted server says x.
+            assert texts[-2] in (f"planned {said}", "x")  # The scripted server answers x.
 
 
 def test_a_job_of_which_turns_were_before_is_marked() -> None:

@@ -1,4 +1,4 @@
-"""A mix of classes in virtual time: each is sent by its share or its rate, with any number of workers, in every mode."""
+"""A mix of classes in virtual time: each class is sent by its share or rate, with any number of workers, in every mode."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def sent(config: RunConfig, workers: int) -> list[tuple[RequestRecord, str]]:
         ) -> None:
             def reply(request: Request) -> ScriptedReply:
                 prompts[request.id] = request.body.decode()
-                # Batch takes eight times as long: what is in flight is mostly of it, and what is sent is not.
+                # Batch requests take eight times as long, so most requests in flight are of that class, although most
+                # sends are not.
                 return ScriptedReply(ttft_ns=(40 if prompts[request.id] == "batch" else 5) * MS)
 
             clock = LoopClock()

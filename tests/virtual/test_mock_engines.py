@@ -1,4 +1,4 @@
-"""Engines behind the pacer in virtual time: what is sent, when, and that the reported plan is what was done."""
+"""Engines behind the pacer in virtual time: what is sent and when, and whether the reported plan is what happened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mockserver.step_cost import StepCost
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 MS = 1_000_000
-# Instants of the loop are floats: at its start of a million seconds their grain is 0.12 us.
+# Times of the loop are floats. At its start of a million seconds their resolution is 0.12 us.
 GRAIN_NS = 250
 COST = StepCost(b0=5000, b1=10, b2=100, a0=1000, max_num_seqs=8, max_num_batched_tokens=64, kv_blocks=64)
 
@@ -23,7 +23,7 @@ COST = StepCost(b0=5000, b1=10, b2=100, a0=1000, max_num_seqs=8, max_num_batched
 def served(
     engine: Engine, works: list[tuple[int, Plan, int]], interval: int = 1, charge_ns: int = 0
 ) -> list[tuple[list[tuple[int, int]], Plan]]:
-    """For each request (arrival in ns from the start, plan, input tokens): what was taken and when, and the reported
+    """For each request (arrival in ns from the start, plan, input tokens): the tokens taken and when, and the reported
     plan."""
 
     async def main(loop: VirtualTimeLoop) -> list[tuple[list[tuple[int, int]], Plan]]:
@@ -69,7 +69,7 @@ def test_work_between_the_tokens_makes_no_step_of_the_model_later() -> None:
     works = [(0, Plan(0, (0,) * 99, 100), 20) for _ in range(4)]
     idle, busy = served(BatchingEngine(COST), works), served(BatchingEngine(COST), works, charge_ns=MS // 2)
     assert [plan for _, plan in idle] == [plan for _, plan in busy]
-    # Four tokens of 0.5 ms of work each: the last waits for the three before it, and nothing adds up.
+    # Four tokens take 0.5 ms of work each. The last waits for the three before it, and delays do not add up.
     assert all(
         0 <= at - due <= 2 * MS for at, due in zip((at for at, _ in busy[3][0]), instants(0, busy[3][1]), strict=True)
     )

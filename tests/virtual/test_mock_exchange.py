@@ -1,4 +1,4 @@
-"""The mock's HTTP around the test's own application: what is written, and when the connection is closed."""
+"""The mock's HTTP layer with the test's own application: what is written, and when the connection is closed."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def get(path: str, *headers: str, method: str = "GET", version: str = "1.1") -> 
 
 SIZE = get("/size", "content-length: 7", method="POST") + b"1234567"
 CASES: dict[str, tuple[list[bytes], bytes, bool]] = {
-    # What is read, what is written, and whether the connection is closed.
+    # Reads, writes, and whether the connection is closed.
     "a body": ([SIZE], SEVEN, False),
     "a body in pieces": ([SIZE[at : at + 1] for at in range(len(SIZE))], SEVEN, False),
     "a chunked body": (

@@ -12,7 +12,7 @@ from mockserver.plans.plan import Plan
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 MS = 1_000_000
-# Instants of the loop are floats: at its start of a million seconds their grain is 0.12 us.
+# Times of the loop are floats. At its start of a million seconds their resolution is 0.12 us.
 GRAIN_NS = 250
 
 

@@ -47,17 +47,17 @@ def with_mock(call: Callable[[Mock], Awaitable[None]], *flags: str) -> None:
 
 
 def told(answer: bytes) -> bytes:
-    """An answer without the parts that differ between two seconds."""
+    """An answer without the parts that depend on the time."""
     return re.sub(rb'"created":\d+', b'"created":0', answer)
 
 
 def kept(line: dict[str, Any]) -> dict[str, Any]:
-    """A line without its times and the number of the attempt."""
+    """A ledger line without its times and the number of its attempt."""
     return {**line, "received_ns": 0, "handled_ns": 0, "end_ns": 0, "attempt": 0, "write_ns": len(line["write_ns"])}
 
 
 async def both_ways(mock: Mock, path: str, body: bytes, headers: dict[str, str]) -> bool:
-    """Whether the request took the short path; both paths answered alike."""
+    """Whether the request took the short path. Checks that both paths answer alike."""
     answer, plain = await mock.ask(path, body, headers)
     line = await mock.line()
     again, through_application = await mock.ask(path, body, {**headers, **TO_THE_APPLICATION})
@@ -127,7 +127,7 @@ def test_both_ways_answer_any_body_alike(path: str) -> None:
         async def one(body: dict[str, Any]) -> None:
             nonlocal number, short
             number += 1
-            text = json.dumps(body).encode()  # NaN and lone surrogates too
+            text = json.dumps(body).encode()  # including NaN and lone surrogates
             short += await both_ways(mock, path, text, {"X-Request-Id": f"r-{number}"})
 
         loop = asyncio.get_running_loop()
@@ -141,7 +141,7 @@ def test_both_ways_answer_any_body_alike(path: str) -> None:
         await asyncio.to_thread(examples)
 
     with_mock(call)
-    assert short, "not even the plainest body went the short way"
+    assert short, "not even the simplest body took the short path"
 
 
 BODY = json.dumps({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5, "stream": True}).encode()
@@ -197,7 +197,7 @@ def test_requests_without_an_id_take_the_next_number_whichever_way_they_come() -
 
 
 def test_a_connection_changes_between_the_ways_and_keeps_its_order() -> None:
-    """Requests one after another, and three in one read, which the parser handles."""
+    """Requests one after another, and three in one read, which go to the parser."""
 
     async def call(mock: Mock) -> None:
         protocol, transport = mock.connect()
@@ -240,7 +240,7 @@ def test_a_client_that_leaves_cuts_all_that_it_has_asked_for_ahead() -> None:
         protocol, _ = mock.connect()
         for _ in range(2):
             protocol.feed(request(CHAT, BODY, {"X-Request-Id": "a-1"}), now_ns(), "kernel")
-        assert is_plain(protocol) is False  # The second waits, parsed, behind the first.
+        assert is_plain(protocol) is False  # The second request is parsed and waits for the first.
         await asyncio.sleep(0)
         protocol.connection_lost(None)
         line = await mock.line()
@@ -280,7 +280,7 @@ def test_an_idle_connection_is_closed_after_its_last_response_and_not_after_an_e
             ended_s = loop.time()
             await asyncio.sleep(9.9)
             assert not transport.closed
-            # A response that is under way is none that is idle.
+            # A connection with an unfinished response is not idle.
             protocol.feed(request(CHAT, BODY, {**TO_THE_APPLICATION}), now_ns(), "kernel")
             while not is_complete(protocol):
                 await asyncio.sleep(0)

@@ -30,7 +30,7 @@ def with_mock(call: Call, *flags: str) -> None:
         )
         async with app.router.lifespan_context(app):
             await call(Mock(app, RequestLimits(HEAD_BYTES, HEAD_S, BODY_S)), loop)
-            busy = asyncio.create_task(let_time_pass())  # The end waits for threads, which have no virtual time.
+            busy = asyncio.create_task(let_time_pass())  # Closing waits for threads, which have no virtual time.
         busy.cancel()
 
     run_virtual(main)
@@ -166,7 +166,7 @@ def head(path: str, length: int, *lines: str) -> bytes:
 
 
 async def feed_body(protocol: MockProtocol, transport: Transport, size: int, pause_s: float = 0.0) -> None:
-    """A part of a body in reads of 50 KB, as the connection is read."""
+    """Feed a part of a body in reads of 50 KB, like a connection."""
     for _ in range(size // 50_000):
         await until(lambda: not transport.paused)
         feed(protocol, b" " * 50_000)
@@ -216,7 +216,7 @@ def test_a_large_body_that_comes_slowly_is_served() -> None:
         await feed_body(protocol, transport, size, pause_s=(BODY_S + 1.5) / (size // 50_000))
         feed(protocol, BODY)
         await until(lambda: b"[DONE]" in transport.written)
-        # The connection serves on, and what is left of the time for the body does not matter to the next request.
+        # The connection continues to serve, and the time left for the body does not affect the next request.
         await asyncio.sleep(BODY_S)
         feed(protocol, request(COMPLETIONS, BODY, {}))
         await until(lambda: transport.written.count(b"[DONE]") == 2)
@@ -287,7 +287,7 @@ def test_time_in_which_the_mock_does_not_read_does_not_count() -> None:
         assert not transport.half_closed
         assert not transport.closed
         assert protocol.exchange is not None
-        assert protocol.exchange.keep_alive, "it is not refused either, once it is its turn"
+        assert protocol.exchange.keep_alive, "it is not refused when its turn comes, either"
         protocol.connection_lost(None)
 
     with_mock(call)
@@ -372,7 +372,7 @@ def test_messages_that_wait_are_not_more_than_one_may_be() -> None:
         while not transport.paused:
             feed(protocol, frame(message))
             read += 1
-        assert read == 4  # One is served, and three wait, which are more than 3 MB.
+        assert read == 4  # One is served, and the three that wait exceed 3 MB.
         protocol.connection_lost(None)
 
     with_mock(call, "--ttft", "1000s")

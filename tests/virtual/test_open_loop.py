@@ -32,9 +32,9 @@ def test_a_pause_of_ours_gives_a_burst_and_not_a_stretched_schedule() -> None:
     pause = [(1_000 * MS, lambda load: load.loop.charge(2_000 * MS))]
     load = Load(requests=500, meanwhile=pause).open(EVERY_10_MS)
     late = [at for at, due in zip(load.sent_at, EVERY_10_MS, strict=False) if at != due]
-    assert set(late) == {3_000 * MS}  # All that came due in the pause leaves at its end,
+    assert set(late) == {3_000 * MS}  # Everything due during the pause is sent at its end,
     assert 199 <= len(late) <= 200
-    assert load.sent_at[-1] == EVERY_10_MS[499]  # and what comes after is where it always was.
+    assert load.sent_at[-1] == EVERY_10_MS[499]  # and later sends are at their usual times.
     assert [load.of(i).intended_ns - START for i in range(500)] == EVERY_10_MS[:500]
 
 
@@ -42,7 +42,8 @@ def test_a_rate_that_cannot_be_sent_is_still_told_to_stop() -> None:
     interrupted = [(30 * MS, lambda load: load.stop.interrupt())]
     every_quarter_ms = [i * MS // 4 for i in range(10_000)]
     load = Load(requests=10_000, work_ns=3 * MS, meanwhile=interrupted).open(every_quarter_ms)
-    assert 10 <= len(load.sent_at) <= 21  # Ten are sent by then; what is said is heard within two stretches of 20 ms.
+    # Ten are sent by then. The interrupt takes effect within two stretches of 20 ms.
+    assert 10 <= len(load.sent_at) <= 21
 
 
 def test_arrivals_at_one_instant_all_leave_at_it() -> None:
@@ -96,7 +97,7 @@ def test_arrivals_that_still_wait_when_the_duration_ends_are_dropped_and_recorde
     dropped = [r for r in load.records if r.outcome is Outcome.DROPPED]
     assert [r.index for r in dropped] == [2, 3, 4]
     assert {r.end_ns - START for r in dropped} == {50 * MS}
-    assert load.ended_ns == 90 * MS  # What was in flight ended.
+    assert load.ended_ns == 90 * MS  # The requests in flight ended normally.
 
 
 def test_all_requests_of_the_plan_are_sent_though_the_last_ones_wait() -> None:

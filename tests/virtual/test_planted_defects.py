@@ -1,4 +1,4 @@
-"""Planted defects: the certificate catches each, and names the metric, the size and the likely cause; and nothing else.
+"""Planted defects: the certificate catches each, and names the metric, the size and the likely cause, and nothing else.
 
 Conversely, correct clients pass, and chance alone raises alarms as often as promised.
 """
@@ -25,7 +25,7 @@ def test_a_client_that_is_right_passes_where_each_defect_is_caught(tmp_path: Pat
     assert (found.verdict.status, found.verdict.reasons, found.exit) == (Status.VALID, [], Exit.GOOD)
     assert found.certificate["problems"] == []
     assert found.certificate["causes"] == []
-    # What the defects need to show is in it: failures, warm-up, two workers, connections that were waited for.
+    # The run has everything that the defects need to show: failures, warm-up, two workers, and waits for connections.
     assert found.summary["counts"]["by_outcome"] == {"ok": 278, "http_error": 1, "stream_error": 1}
     assert found.summary["counts"]["warmup"]["requests"] == 20
     assert found.certificate["counts"]["requests"] == 300
@@ -51,7 +51,7 @@ FIRST_SEED = 1_000
 
 
 def alarms(folder: Path, runs: int, client: Client, factor: float = 1.0) -> Counter[str]:
-    """How many runs of 80 requests raise each alarm, when the server's first token takes `factor` times as long."""
+    """How many runs of 80 requests raise each alarm, if the server's first token takes `factor` times as long."""
 
     def answer(index: int, seed: int) -> Answer:
         right = plain(index, seed)
@@ -67,7 +67,7 @@ def alarms(folder: Path, runs: int, client: Client, factor: float = 1.0) -> Coun
                 found[f"{row['metric']} {row['stat']}"] += abs(row["difference"]) > row["noise"]
         for metric in ("ttft_ms", "tpot_ms"):
             interval = one.summary["latency"][metric].get("ci95")
-            if interval is not None:  # A planted defect leaves none.
+            if interval is not None:  # A planted defect leaves no interval.
                 assert interval["p50"] is not None
                 low, high = interval["p50"]
                 found[f"{metric} interval of p50"] += not low <= PLAIN_TRUTH["expected"][metric]["p50"] <= high
@@ -82,7 +82,8 @@ def _later(written: Written, more_ns: int) -> Written:
 def test_perfect_runs_raise_no_more_alarms_than_was_promised(tmp_path: Path) -> None:
     found = alarms(tmp_path, RUNS, Client())
     assert found["not VALID"] <= RUNS // 20
-    # At most 5% of the means are further off than chance explains, and of the medians outside their intervals.
+    # At most 5% of the means are off by more than chance explains, and at most 5% of the medians are outside their
+    # intervals.
     assert {name: n for name, n in found.items() if n > MOST_ALARMS} == {}
 
 
@@ -91,7 +92,7 @@ def test_a_server_that_is_slower_than_it_says_raises_many_alarms(tmp_path: Path)
     assert found["ttft_ms mean"] >= 6
     assert found["ttft_ms interval of p50"] >= 6
     assert found["tpot_ms mean"] <= 3
-    assert found["not VALID"] == 0  # The server's own accuracy is no error of the client.
+    assert found["not VALID"] == 0  # The server's inaccuracy is no error of the client.
 
 
 def test_a_client_whose_numbers_are_wrong_is_valid_in_no_run(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which priority the sending process takes, and when it gives it back, in virtual time and from the real scheduler."""
+"""Which priority the sending process uses, and when it gives it up, in virtual time and from the real scheduler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The probe: its requests to a server that refuses options or has no text, and its messages about them."""
+"""The probe: its requests to a server that refuses options or sends no text, and its messages."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def refused(option: str, code: int = 400) -> str:
          ["0", "1", "2"]),
         (refusing("stream_options", "ignore_eos"), {"ignore_eos": True}, (False, False),
          (refused("stream_options and ignore_eos"),), ["0", "1", "2", "3"]),
-        # A reply that is not a stream brings its usage unasked, so there is only one option to leave out.
+        # A reply that is not a stream has usage by default, so there is only one option to leave out.
         (refusing("ignore_eos"), {"ignore_eos": True, "stream": False}, (True, False), (refused("ignore_eos"),), ["0", "1"]),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Equal replicas are hardly ever called different; scripts/simulate-statistics replicas tries many more runs."""
+"""Equal replicas are hardly ever reported as different. scripts/simulate-statistics replicas tries many more runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def test_equal_replicas_are_hardly_ever_called_different() -> None:
 
 
 def test_among_many_replicas_with_long_queues_none_looks_independent_by_chance() -> None:
-    # With the correlation of each replica alone, 13 of 500 such runs called one slower, and 69 were compared.
+    # With a correlation computed per replica, 13 of 500 such runs reported a slower replica, and only 69 were compared.
     assert not any(one_run(Fleet(8, 100, 1.05, "in turn"), 1000 + seed).slower for seed in range(200))
 
 

@@ -1,4 +1,4 @@
-"""Conclusions of searches in virtual time, from wrong starts and about troubled servers; the seeds are fixed."""
+"""Conclusions of searches in virtual time, from wrong starts and with troubled servers. The seeds are fixed."""
 
 from __future__ import annotations
 

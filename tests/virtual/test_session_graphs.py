@@ -1,5 +1,5 @@
-"""Sessions as graphs in virtual time: 200 random ones, checked to the nanosecond against an oracle built from the
-definition alone; and defects, each of which it catches."""
+"""Sessions as graphs in virtual time: 200 random graphs, checked to the ns against an oracle built only from the
+definition; and planted defects, each of which the oracle catches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FEW = GRAPHS[:67]
 
 
 def replies(seed: int, fails: float) -> Callable[[int, int], Reply]:
-    """Odd numbers of ns, so that no two ends coincide."""
+    """Replies of odd numbers of ns, so that no two ends coincide."""
 
     def reply(number: int, turn: int) -> Reply:
         chance = random.Random(f"reply {seed} {number} {turn}")
@@ -48,13 +48,13 @@ def script(reply: Callable[[int, int], Reply]) -> Callable[[Request], ScriptedRe
 
 
 def then_none(sessions: Sequence[Session]) -> Iterator[Session]:
-    """And then sessions whose first turn is due after the load."""
+    """These sessions, then sessions whose first turn is due after the load."""
     never = Session(id="never", turns=(Turn(content="never", think_time_s=1e6),))
     return itertools.chain(sessions, itertools.repeat(never))
 
 
 def lasts_ns(oracle: dict[tuple[int, int], Sent]) -> int:
-    """A while longer than it takes: nothing should be sent then."""
+    """Somewhat longer than the graphs take: nothing should be sent after that."""
     return max(sent.end_ns for sent in oracle.values()) + 100 * MS
 
 
@@ -80,7 +80,8 @@ def run(
     return load, oracle
 
 
-# With failures that are read late, who is free when depends on more than the definition: arrivals, below, have no such users.
+# If failures are read late, the definition alone does not say when a user is free. The arrivals below have no such
+# users.
 @pytest.mark.parametrize("real", [False, True], ids=["planned", "real"])
 @pytest.mark.parametrize(("third", "fails", "read_ns"), [(0, 0.0, 0), (1, 0.0, 3 * MS), (2, 0.05, 0)])
 def test_200_random_graphs_are_sent_to_the_nanosecond(third: int, fails: float, read_ns: int, real: bool) -> None:
@@ -106,7 +107,7 @@ def test_sessions_that_arrive_begin_when_they_arrive(read_ns: int) -> None:
 
 
 def not_sent(load: Load, oracle: dict[tuple[int, int], Sent], fails: float) -> tuple[int, int]:
-    """Unsent turns, as the summary counts them and by the definition."""
+    """Unsent turns, by the summary and by the definition."""
     reply, counts = replies(2, fails), SessionCounts()
     counts.add(table_of(*load.records))
     found = counts.describe(None)

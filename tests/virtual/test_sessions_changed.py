@@ -1,4 +1,4 @@
-"""The number of sessions, or the rate of new ones, changed during the load: the records follow it, or the deviation is
+"""The number of sessions, or the rate of new ones, changes during the load: the records follow it, or the deviation is
 detected."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sessions: N users who converse; a turn is due when its think time has ended, and carries the previous answers."""
+"""Sessions: N users who converse. A turn is due when its think time has ended, and carries the previous answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEN = ScriptedReply(ttft_ns=6 * MS, gaps_ns=(4 * MS,))
 
 
 def talks(*think_s: float, first_s: float = 0.0) -> Iterator[Session]:
-    """Endless sessions of one turn, and one more for each think time."""
+    """Endless sessions: one turn, and one more per think time."""
     for number in itertools.count():
         turns = [Turn(content=f"{number}.0", think_time_s=first_s, answer="planned", input_tokens=10)]
         turns += [
@@ -80,7 +80,8 @@ def test_a_duration_ends_the_load_though_users_are_still_thinking() -> None:
 
 def test_work_of_ours_before_a_turn_is_lateness_and_not_a_later_plan() -> None:
     load = Load(TEN, requests=4, records_late_ns=30 * MS).sessions(1, talks(0.01))
-    # The record comes 30 ms after the end, the think time is 10 ms: 20 ms late. A new session waits for no record.
+    # The record comes 30 ms after the end and the think time is 10 ms, so the turn is 20 ms late. A new session waits
+    # for no record.
     assert [load.of(i).intended_ns - START for i in range(4)] == [0, 20 * MS, 50 * MS, 70 * MS]
     assert load.sent_at == [0, 40 * MS, 50 * MS, 90 * MS]
 
@@ -146,7 +147,7 @@ def test_sub_agents_run_beside_each_other_and_the_last_end_begins_the_pause() ->
         "plan",
         "x",
         "join",
-    ]  # Nothing of the sub-agents: what they found is in the join's content.
+    ]  # No messages of the sub-agents: their results are in the content of the join.
     assert [(r.after, r.agent) for r in sorted(load.records, key=lambda r: r.index)] == [
         (None, None), (None, "one"), ((0,), "two"), ((1, 2), None),
     ]  # fmt: skip
@@ -154,7 +155,7 @@ def test_sub_agents_run_beside_each_other_and_the_last_end_begins_the_pause() ->
 
 def test_a_join_without_a_pause_waits_for_the_end_and_not_for_the_record() -> None:
     load = Load(by_turn([10, 50, 20, 5]), requests=4, records_late_ns=15 * MS).sessions(1, itertools.repeat(agents()))
-    # Its history is the plan's answer, which has been read long since.
+    # The history of the join is the plan's answer, which was read long before.
     assert load.sent_at == [0, 10 * MS, 10 * MS, 60 * MS]
 
 
@@ -175,7 +176,7 @@ def test_a_reply_that_looked_whole_and_is_wrong_ends_its_session_when_it_is_read
 
     load = Load(by_turn([10, 50, 20, 5]), requests=4, records_late_ns=15 * MS, read_as=malformed)
     load.sessions(1, itertools.repeat(agents()))
-    # The sub-agents waited for the end of the plan alone, and were sent. What joins them is not.
+    # The sub-agents waited only for the end of the plan, and were sent. Their join is not sent.
     assert turns_of(load) == [(0, 0), (0, 1), (0, 2), (1, 0)]
     assert load.sent_at == [0, 10 * MS, 10 * MS, 60 * MS]
 
@@ -189,7 +190,7 @@ def test_a_cancelled_turn_ends_its_session_too() -> None:
         (0, 2),
         (1, 0),
     ]
-    assert load.of(3).intended_ns - START == 20 * MS  # When the other sub-agent has ended.
+    assert load.of(3).intended_ns - START == 20 * MS  # At the end of the other sub-agent.
 
 
 def test_a_pause_is_given_up_when_another_branch_fails() -> None:

@@ -1,4 +1,5 @@
-"""A load over several addresses in virtual time: who gets which request, sticky sessions, an address that dies."""
+"""A load over several addresses in virtual time: which address gets which request, sticky sessions, and an address that
+dies."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ class Fleet:
         self.records: list[RequestRecord] = []
 
     async def send(self, sent: Request, after_ns: int = 0) -> None:
-        """Send it, and continue this much later."""
+        """Send the request, and continue after this time."""
         now = self.clock.now_ns()
         self.transport.start(sent, now, now, self.records.append)
         await asyncio.sleep(after_ns / S)
@@ -100,7 +101,7 @@ def test_a_session_keeps_its_address_unless_it_need_not(keeps: bool) -> None:
                 await fleet.send(request(10 * session + number, turn(session, number, 3)), 10 * MS)
         homes = [{index // 10 for index in indexes} for indexes in fleet.got]
         assert (homes == [{0, 3}, {1}, {2}]) is keeps
-        assert not fleet.transport._of_session  # Nothing is kept of sessions that have ended.
+        assert not fleet.transport._of_session  # Ended sessions are forgotten.
 
     run_virtual(load)
 
@@ -129,7 +130,7 @@ def test_an_address_that_dies_fails_its_requests_and_the_others_go_on() -> None:
         await asyncio.sleep(1)
         failed = [record for record in fleet.records if record.outcome is Outcome.CONNECT_ERROR]
         assert len(fleet.records) == 320
-        # Three before it is out; then one after 1 s and one 2 s later.
+        # Three before the address is out, then one after 1 s and one 2 s later.
         assert len(failed) == LOST_IN_A_ROW + 2
         assert Counter(record.outcome for record in fleet.records)[Outcome.OK] == 320 - len(failed)
 

@@ -1,5 +1,5 @@
-"""The claims of docs/dev/simulations.md, briefly and with fixed seeds; `scripts/simulate-statistics` tries each at
-length."""
+"""The claims of docs/dev/simulations.md, in short simulations with fixed seeds. `scripts/simulate-statistics` runs long
+ones."""
 
 from __future__ import annotations
 

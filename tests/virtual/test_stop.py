@@ -1,4 +1,4 @@
-"""When sending ends, and what the warm-up is."""
+"""When sending ends, and which requests are warm-up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_number_of_requests_ends_it() -> None:
 
 def test_a_duration_ends_the_sending_and_leaves_alone_what_is_in_flight() -> None:
     load = Load(ScriptedReply(ttft_ns=500 * MS), duration_ns=100 * MS).open(EVERY_10_MS)
-    assert load.sent_at == EVERY_10_MS[:10]  # The arrival at the very end of it is none of it.
+    assert load.sent_at == EVERY_10_MS[:10]  # The arrival exactly at the end is not sent.
     assert {r.outcome for r in load.records} == {Outcome.OK}
     assert (load.stop.reason, load.ended_ns) == ("duration", 590 * MS)
 
@@ -82,9 +82,11 @@ def test_workers_that_find_the_end_of_their_warm_up_end_together() -> None:
 @pytest.mark.parametrize(
     ("reply_ms", "warmup", "sent_ms"),
     [
-        (30, {"warmup_ns": 50 * MS}, [0, 30, 60, 90, 120]),  # From the end of the warm-up on, not from 60 ms.
-        (160, {"warmup_ns": 50 * MS}, [0, 160]),  # Its first one comes behind the end of the others.
-        (30, {"warmup_requests": 2}, [0, 30, 60, 90, 120, 150]),  # Such a warm-up ends at another time in each worker.
+        # The duration counts from the end of the warm-up, not from 60 ms.
+        (30, {"warmup_ns": 50 * MS}, [0, 30, 60, 90, 120]),
+        (160, {"warmup_ns": 50 * MS}, [0, 160]),  # The first request of the run comes after the end of the warm-up's.
+        # Each worker ends this kind of warm-up at a different time.
+        (30, {"warmup_requests": 2}, [0, 30, 60, 90, 120, 150]),
     ],
 )
 def test_a_user_of_one_of_several_workers_ends_with_the_others(

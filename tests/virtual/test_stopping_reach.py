@@ -1,4 +1,4 @@
-"""Intervals of runs ended by `--until` hold the truth as often as others: briefly, and with fixed seeds."""
+"""Intervals of runs that `--until` ended contain the truth as often as others, in short simulations with fixed seeds."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def test_nine_of_ten_intervals_hold_the_truth_where_a_run_stops(load: Load, goal
     found = stopping(load, goal, 600, runs, truth_runs=5)
     assert found.ended >= 0.9 * runs
     assert found.held / found.ended >= 0.9
-    # They were ended well before the cap, and after two looks at least.
+    # The runs ended well before the cap, and after at least two checks.
     assert 80 / 600 <= found.share_of_cap < 0.7

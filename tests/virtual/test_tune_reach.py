@@ -1,4 +1,5 @@
-"""How well races of `tune` do, tried briefly; `scripts/tune-reach` tries it at length (docs/dev/simulations.md)."""
+"""How well races of `tune` decide, in a short simulation. `scripts/tune-reach` runs a long one
+(docs/dev/simulations.md)."""
 
 from __future__ import annotations
 

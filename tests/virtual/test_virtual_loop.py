@@ -1,4 +1,4 @@
-"""The loop behind the other virtual tests, and the clock that waits with a loop's own timers."""
+"""The event loop of the other virtual tests, and the clock that waits with a loop's own timers."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_loop_that_wakes_early_makes_no_call_early() -> None:
         return clock.now_ns()
 
     loop = _EarlyLoop()
-    # Between the early wake-up and the deadline the time must go on by itself: each look at it takes 0.1 ms.
+    # Between the early wake-up and the deadline the time must pass by itself: each reading of the clock takes 0.1 ms.
     plain = loop.time
 
     def slow_time() -> float:

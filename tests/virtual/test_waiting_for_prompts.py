@@ -1,4 +1,4 @@
-"""A load whose prompts are made elsewhere, and not in time: due requests wait for them, and everything else continues."""
+"""A load whose prompts come too late from another process: due requests wait for them, and everything else continues."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEN = ScriptedReply(ttft_ns=10 * MS)
 
 
 class SlowFeed:
-    """Makes nothing by itself. Nothing may block for it."""
+    """A feed that makes nothing by itself. Nothing may block on it."""
 
     def __init__(self) -> None:
         self.needs = 0
@@ -87,7 +87,8 @@ def test_a_user_who_waits_for_a_prompt_when_the_time_is_over_sends_nothing() -> 
 
 @pytest.mark.parametrize("kind", ["closed", "open", "sessions", "session arrivals"])
 def test_what_is_due_and_not_made_at_the_end_is_known(kind: str) -> None:
-    """It has no record: without this a run whose prompts never came would look like a shorter one."""
+    """A request without a prompt has no record. Without this count, a run whose prompts never came would look like a
+    shorter run."""
     unmade: list[list[int]] = []
     half = 29 * MS + MS // 2
     look = (half, lambda load: unmade.append([at - START for at in load.dispatcher.unmade(START + half)]))

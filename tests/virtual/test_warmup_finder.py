@@ -1,4 +1,4 @@
-"""The warm-up that a run detects itself: over when the first round of replies has come, whatever the server does."""
+"""The warm-up that a run detects itself ends when the first round of replies has come, whatever the server does."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Crew:
 
 
 class _Warmed:
-    """A load whose warm-up is detected; `told` are the reported instants, in ns from the start."""
+    """A load whose warm-up is detected. `told`: the reported instants, in ns from the start."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ def _cold(first: int, cold_ns: int) -> Callable[[Request], ScriptedReply]:
 def test_the_first_round_of_users_is_warm_up() -> None:
     warmed = _Warmed(_cold(3, 700 * MS))
     warmed.load.closed(3)
-    assert warmed.told == [750 * MS]  # The first look at which the round is over.
+    assert warmed.told == [750 * MS]  # The first check after the end of the round.
     assert {0, 1, 2} <= warmed.phases["warmup"]
     assert {ttft_ms(record) for record in warmed.load.records if record.phase == "run"} == {20.0}
     assert warmed.load.stop.reason == "duration"
@@ -89,14 +89,15 @@ def test_the_first_round_of_users_is_warm_up() -> None:
         True,
         True,
     )
-    # The measured part has its whole length, from its own first request on.
+    # The measured part has its full length, counted from its own first request.
     run_start_ns = warmed.load.stop.run_start_ns
     assert run_start_ns is not None
     assert max(warmed.load.sent_at) + START < run_start_ns + S <= max(warmed.load.sent_at) + START + 20 * MS
 
 
 def test_what_queued_up_behind_the_first_request_of_an_open_loop_is_warm_up() -> None:
-    # All that arrive in the first second are answered when it is over: one request is answered first, with 10 sent.
+    # Everything that arrives in the first second is answered at its end. At the first reply, 10 requests have been
+    # sent.
     def script(request: Request) -> ScriptedReply:
         return ScriptedReply(ttft_ns=S - request.index * 100 * MS) if request.index < 10 else QUICK
 
@@ -120,7 +121,7 @@ def test_a_server_that_answers_nothing_is_warm_after_the_longest_time() -> None:
     assert warmed.told == [MOST]
     assert warmed.finder.found is not None
     assert not warmed.finder.found.whole
-    # The users are measured when they are free: their length begins there.
+    # The measurement of the users begins when they are free, and so does its duration.
     assert len(warmed.phases["run"]) == 2
 
 
@@ -164,7 +165,7 @@ def test_workers_have_arrivals_for_as_long_as_the_warm_up_may_take_and_end_the_r
         sent += load.sent_at
     first = next(at for at in RATE.offsets() if at >= 1500 * MS)
     planned = [at for at, _ in zip(RATE.offsets(), range(200), strict=False) if at < first + 2 * S]
-    # The workers begin with arrivals that follow each other, so that they end as close together.
+    # The first arrivals of the workers follow each other closely, so the workers also end close together.
     assert planned == sorted(sent)[: len(planned)]
     assert len(sent) - len(planned) < workers
 

@@ -1,4 +1,4 @@
-"""Work that can wait until sockets have been checked, in virtual time: a due send precedes the record of a reply."""
+"""Work that can wait until sockets have been checked, in virtual time. A due send precedes the record of a reply."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 class Clock(LoopClock):
-    """Knows its next deadline, as a process clock does."""
+    """A clock that knows its next deadline, like a process clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,12 +71,12 @@ def test_a_record_waits_once() -> None:
 
 def test_a_queue_that_grows_is_worked_off_whatever_is_due() -> None:
     def work(queue: WorkQueue, clock: Clock, happens: Callable[[str], Callable[[], None]]) -> None:
-        queue.takes_ns = 1000 * MS  # Falls by an eighth with each that takes no time: to 103 ms after 17.
+        queue.takes_ns = 1000 * MS  # Falls by an eighth for each task that takes no time: to 103 ms after 17.
         clock.due(30, happens("due in 30 ms"))
         for _ in range(80):
             queue.later(happens("record"))
 
-    # 63 are few enough to wait.
+    # 63 tasks are few enough to wait.
     assert order(work) == ["record"] * (80 - 63) + ["due in 30 ms"] + ["record"] * 63
 
 

@@ -36,7 +36,7 @@ class Followed:
         self.records: list[RequestRecord] = []
 
     def arrive(self, arrived: Arrived) -> None:
-        """Other tests count tokens."""
+        """Ignored: other tests count tokens."""
 
     def add(self, record: RequestRecord, counted: Counted) -> None:
         self.records.append(record)
@@ -54,7 +54,8 @@ class Worked:
         **share: Any,
     ) -> None:
         """`at`: actions this many ms after the start. `mode`: flags of another mode than concurrency."""
-        (folder / "rows.jsonl").write_text('{"prompt": "a"}\n' * 100)  # They are at hand: no process makes others.
+        # The prompts come from a file, so no process makes them.
+        (folder / "rows.jsonl").write_text('{"prompt": "a"}\n' * 100)
         data = {"dataset": str(folder / "rows.jsonl"), "cpu_priority": "normal"}
         config = resolve({"url": "http://127.0.0.1:1", **data, **(mode or {})})
         usual = {"requests": None, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, "users": 2}

@@ -94,7 +94,7 @@ def test_every_address_gets_its_own_credentials_and_the_key_of_the_run() -> None
     config = resolve({"url": ["http://me:one@a", "http://b"], "api_key": "the-key"})
     first, second = (dict(target_of(config.at_address(one)).headers) for one in config.addresses)
     assert second == {"authorization": "Bearer the-key"}
-    assert first == {"authorization": "Bearer the-key"}  # A header that is given wins over a URL's credentials.
+    assert first == {"authorization": "Bearer the-key"}  # A given header wins over the credentials of a URL.
     own = resolve({"url": ["http://me:one@a", "http://b"]})
     assert [target_of(own.at_address(one)).headers for one in own.addresses][1] == ()
 
@@ -121,7 +121,7 @@ def test_a_name_gives_one_address_for_each_ip(monkeypatch: pytest.MonkeyPatch) -
     found = resolved([given])
     assert [one.name for one in found] == ["https://10.0.0.3:8443", "https://10.0.0.20:8443", "https://[fd00::1]:8443"]
     assert {(one.url, one.weight) for one in found} == {(given.url, 2)}
-    assert resolved(found) == found  # As a stored run is started again.
+    assert resolved(found) == found  # As when a stored run is repeated.
     assert places_of(found) == "https://10.0.0.3:8443 and 2 more addresses"
     with pytest.raises(TargetError, match="the name gone is not known"):
         resolved([given, TargetAddress(url="http://gone")])

@@ -1,4 +1,4 @@
-"""The numbers of AMD GPUs, from a driver played by the test: units by hand, and what a GPU does not support."""
+"""The numbers of AMD GPUs, from a driver played by the test: units by hand, and unsupported values."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CALM = dict.fromkeys(
 
 
 def driver(gpus: int = 1, begins: bool = True, **says: Any) -> SimpleNamespace:
-    """Like the package amdsmi, in its units: watts, MiB, percent, MHz and degrees. An exception in `says` means not
-    supported."""
+    """A stub of the package amdsmi, in its units: watts, MiB, percent, MHz and degrees. An exception in `says` means
+    not supported."""
     says = {
         "power": {"socket_power": 312, "average_socket_power": 300}, "memory": {"vram_used": 7 * 1024},
         "activity": {"gfx_activity": 93}, "clock": {"clk": 1755}, "temperature": 61, "violations": CALM, **says,

@@ -1,4 +1,4 @@
-"""Audio clips of requests: generated ones, rows of a file, and invalid combinations."""
+"""Audio clips of requests: generated, from a file, and in invalid combinations."""
 
 from __future__ import annotations
 

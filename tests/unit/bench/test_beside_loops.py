@@ -1,5 +1,5 @@
-"""bench.run and the others called from a program: with and without an event loop, with Ctrl-C, with settings in each
-form."""
+"""bench.run and the other functions, called from a program: with and without an event loop, with Ctrl-C, and with
+settings in each form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.observer import SILENT, Cadence, LoadOnly, Observer, PassingOn
 
 def test_work_moves_to_another_thread_only_beside_a_running_loop() -> None:
     def where(observer: Observer) -> int:
-        asyncio.run(asyncio.sleep(0))  # It runs a loop of its own.
+        asyncio.run(asyncio.sleep(0))  # This runs its own loop.
         return threading.get_ident()
 
     async def beside() -> int:
@@ -45,7 +45,7 @@ def test_an_error_of_the_work_is_raised_in_the_thread_of_the_caller() -> None:
 
 @dataclass
 class Control:
-    """What a load is told."""
+    """The messages to a load."""
 
     interrupts: list[str] = field(default_factory=list)
 
@@ -62,10 +62,10 @@ BEGINS, ENDS, OVER, CTRL_C = "load_begins", "load_ended", "run_ended", "interrup
         # Before the load, and after the run, Ctrl-C ends the work at once.
         ([CTRL_C], 0, 0),
         ([BEGINS, ENDS, OVER, CTRL_C], 0, 3),
-        # The first two are for the load.
+        # The load gets the first two.
         ([BEGINS, CTRL_C, CTRL_C, ENDS, OVER], 2, None),
         ([BEGINS, CTRL_C, CTRL_C, CTRL_C], 2, 3),
-        # One spares the report, and the next gives it up.
+        # One lets the report finish, the next abandons it.
         ([BEGINS, ENDS, CTRL_C, OVER], 0, None),
         ([BEGINS, ENDS, CTRL_C, CTRL_C], 0, 3),
         ([BEGINS, CTRL_C, ENDS, CTRL_C, CTRL_C], 1, 4),
@@ -120,7 +120,7 @@ def test_a_complete_configuration_stays_what_it_is_but_for_what_overrides_it(giv
     made = configuration(whole, name="other")
     assert made.with_values(name=whole.name) == whole
     assert made.name == "other"
-    # A load of a default length, with a warm-up that the run finds, may be given a number of requests.
+    # A load of the default length, whose warm-up the run detects, may get a number of requests.
     assert configuration(resolve({"url": "http://h"}), requests=5).requests == 5
 
 
@@ -168,7 +168,7 @@ def test_an_observer_that_passes_on_passes_everything_on() -> None:
         ("say", "a line"), ("waiting", "a wait"), ("load_begins", anything), ("progress", anything), ("load_ended",),
         ("run_ended",),
     ]  # fmt: skip
-    # No method of an observer is left out above.
+    # The list above has every method of an observer.
     assert {name for name in vars(Observer) if name[0] != "_"} == {str(what) for what, *_ in noted.told} | {"cadence"}
 
 

@@ -96,7 +96,7 @@ def test_two_processes_that_store_at_once_both_succeed(tmp_path: Path, monkeypat
 
     def late(draft: Path, target: Path) -> Path:
         monkeypatch.setattr(Path, "replace", replace_with)
-        with monkeypatch.context() as other:  # Another process writes its own from begin to end in between.
+        with monkeypatch.context() as other:  # Another process writes its own file completely in between.
             other.setattr(os, "getpid", lambda: 1)
             write(path, {**RESULT, "host": there})
         return replace_with(draft, target)
@@ -114,12 +114,12 @@ PROBE = made_record(chunks_ms=(100.0, 120.0, 140.0))
 @pytest.mark.parametrize(
     ("flags", "chunks", "requests", "streams"),
     [
-        # R requests a second of n tokens, each in flight for 0.1 + (n - 1) 0.02 s.
+        # R requests/s of n tokens, each in flight for 0.1 + (n - 1) 0.02 s.
         ({"rate": 10, "output_tokens": "101"}, 1010, 10, 21),
         ({"rate": 10, "output_tokens": "uniform:51..151"}, 1010, 10, 21),
         ({"rate": 10, "output_tokens": "101", "max_concurrency": 5}, 1010, 10, 5),
         ({"rate": 10, "output_tokens": "101", "stream": False}, None, 10, 21),
-        # C users: a chunk every 20 ms each, and a request every 2.1 s each.
+        # C users, each with a chunk every 20 ms and a request every 2.1 s.
         ({"concurrency": 21, "output_tokens": "101"}, 1050, 10, 21),
         ({"concurrency": 21, "output_tokens": "101", "requests": 5}, 250, 5 / 2.1, 5),
         ({"mode": "throughput", "requests": 42, "output_tokens": "101"}, 2100, 20, 42),

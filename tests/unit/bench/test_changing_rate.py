@@ -1,4 +1,4 @@
-"""A rate changed while arrivals come: they follow one seeded process, without a burst or a gap."""
+"""A rate that changes during the load: arrivals follow one seeded process, without a burst or a gap."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def process(name: str, rate: float, burstiness: float = 0.5) -> object:
 
 
 def test_a_metronome_goes_on_at_the_new_rate_from_where_the_plan_had_come() -> None:
-    # 10 a second until 0.95 s, half a gap behind the tenth; then 2 a second: half of a new gap is left.
+    # 10 per second until 0.95 s, half a gap after the tenth arrival; then 2 per second, with half of a new gap left.
     changed = arrivals(iter(range(0, 10 * S, S // 10)), 10.0, [RateChange(950_000_000, 2.0)])
     assert list(islice(changed, 12)) == [*range(0, S, S // 10), 1_200_000_000, 1_700_000_000]
 
@@ -28,7 +28,7 @@ def test_a_metronome_goes_on_at_the_new_rate_from_where_the_plan_had_come() -> N
 def test_the_arrival_that_is_waited_for_moves_with_the_change() -> None:
     changing = ChangingArrivals(iter([0, S, 2 * S]), 1.0)
     assert [next(changing), next(changing)] == [0, S]
-    changing.change(S // 2, 10.0)  # Half a gap is left, which now takes a tenth of it.
+    changing.change(S // 2, 10.0)  # Half a gap is left, which now takes a tenth of the time.
     assert changing.again() == S // 2 + S // 20
     assert next(changing) == S // 2 + S // 20 + S // 10
 
@@ -55,7 +55,7 @@ def test_between_changes_the_gaps_are_those_of_the_process_in_another_time(
     base = list(islice(process(name, first), 300))  # type: ignore[call-overload]
     changed = list(arrivals(iter(base), first, changes))
     assert changed == sorted(changed)
-    # An independent account: the expected arrivals until each one, by the integral of the rate.
+    # An independent computation: the expected arrivals up to each arrival, by the integral of the rate.
     pieces = [RateChange(0, first), *changes]
     for base_ns, at in zip(base, changed, strict=True):
         expected = sum(

@@ -1,4 +1,4 @@
-"""The first word of a command line, and the exit status for everything a command meets."""
+"""The first word of a command line, and the exit status of every possible end."""
 
 from __future__ import annotations
 

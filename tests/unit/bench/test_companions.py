@@ -1,4 +1,4 @@
-"""The processes beside a load: which a run has, their messages, and when they end."""
+"""The companion processes of a load: which a run has, their messages, and when they end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAR, HERE = "http://far:1", "http://127.0.0.1:8000"
 
 
 class Companion:
-    """Any of the three: records its calls."""
+    """Any of the three companions. Records its calls."""
 
     def __init__(self, lingers: bool = False) -> None:
         self.done: list[str] = []
@@ -88,7 +88,7 @@ def pages_of(url: str) -> list[str]:
         ({"gpu_metrics": "off"}, pages_of(HERE)),
         ({"server_metrics": ["off"], "gpu_metrics": "off"}, None),
         ({"url": FAR, "server_metrics": ["http://m/metrics"]}, ["http://m/metrics"]),
-        # A service that counts no tokens is not asked for a page unless one is named.
+        # The metrics page of a service without tokens is read only if it is named.
         ({"url": FAR, "endpoint": "http"}, None),
         ({"url": FAR, "endpoint": "http", "server_metrics": ["http://m/metrics"]}, ["http://m/metrics"]),
     ],

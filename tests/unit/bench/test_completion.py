@@ -32,7 +32,7 @@ def printed() -> dict[tuple[str, str], str]:
 
 @pytest.fixture
 def script(request: pytest.FixtureRequest, printed: dict[tuple[str, str], str], tmp_path: Path) -> Path:
-    """The completions of both programs for the shell that is the test's parameter; the load tester's is returned."""
+    """The completions of both programs for the shell in the test's parameter. Returns the load tester's."""
     shell = request.param
     if shutil.which(shell) is None:
         pytest.skip(f"no {shell} here: apt-get install {shell}")
@@ -96,13 +96,13 @@ def test_zsh_completes_what_is_typed(script: Path, tmp_path: Path) -> None:
         os.chdir(tmp_path)
         os.execvp("zsh", ["zsh", "-f", "-i"])
     try:
-        # A program that prints its words stands for the real one: what it prints is what was completed.
+        # A program that prints its words replaces the real one, so its output shows what was completed.
         setup = f'autoload -U compinit; compinit -u -d {tmp_path}/dump; eval "$(<{script})"; zle_bracketed_paste=()'
         os.write(terminal, f"{setup}; trueload() {{ print -r -- \"<$*>\" }}; PS1='ready'\n".encode())
         read_until(terminal, b"\nready|\rready|\x1b\\[.?ready")
         for typed, (word, *others) in ASKED:
             if others or typed.startswith("trueload-mock") or "the-" in typed:
-                continue  # Several words are offered as a list.
+                continue  # The shell offers several words as a list.
             os.write(terminal, f"{typed}\t\n".encode())
             arguments = " ".join([*typed.split(" ")[1:-1], word])
             read_until(terminal, re.escape(f"<{arguments}>".encode()))

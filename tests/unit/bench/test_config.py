@@ -1,4 +1,4 @@
-"""Configuration: settings, and what follows from them. test_refused_config.py covers refusals."""
+"""Configuration: settings and their consequences. test_refused_config.py covers refusals."""
 
 from __future__ import annotations
 

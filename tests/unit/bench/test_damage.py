@@ -1,4 +1,4 @@
-"""A damaged file of a run directory is named, with its line and the fault; anything else remains our defect."""
+"""A damaged file of a run directory is named, with its line and its problem. Other errors remain defects of ours."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_whoever_reads_records_says_which_line_is_damaged(tmp_path: Path) -> Non
         file.write(b"5\n")
     with pytest.raises(RecordError) as refused:
         evaluate(directory)
-    assert len(refused.value.problems) == 2, "each damaged line"
+    assert len(refused.value.problems) == 2, "one problem per damaged line"
     readers: list[Callable[[], object]] = [
         lambda: evaluate(directory),
         lambda: read_values(directory.path),
@@ -209,7 +209,7 @@ def test_what_a_run_writes_is_never_called_damaged(tmp_path: Path) -> None:
     directory = RunDirectory.open(made_run(tmp_path / "run", requests=4, failed=2))
     cut = to_line(made_record(9))
     with (directory.path / "requests.jsonl").open("ab") as file:
-        file.write(cut[:-20])  # A torn last line is none.
+        file.write(cut[:-20])  # A torn last line is no damage.
     kept = Path(__file__).parents[3] / "fuzz" / "run"
     for name in ("requests.jsonl", "samples.jsonl", "ledger.jsonl", "mock.json"):
         (directory.path / name).write_bytes((kept / name).read_bytes())
@@ -250,7 +250,7 @@ def test_a_setting_that_nobody_could_have_given_is_named_where_it_breaks_the_rep
 
 
 def test_a_request_outside_the_run_is_refused(tmp_path: Path) -> None:
-    """Its instants are in order, and all of them from another time."""
+    """The instants of the request are in order, but all are from another time."""
     day_ns = 86_400 * 10**9
     moments = ("intended_ns", "eligible_ns", "sent_ns", "first_byte_ns", "end_ns")
     for name, by_ns, said in (
@@ -278,7 +278,8 @@ def test_a_file_that_the_run_wrote_and_that_is_gone_or_cut_off_makes_it_suspect(
     assert (found.of("files"), found.status) == (Status.SUSPECT, Status.SUSPECT)
     (path / name).write_bytes(b"\n" * 19)
     assert directory.lost({name: 20}) == [f"{name} has 19 of the 20 bytes that the run wrote"]
-    (path / name).write_bytes(b"\n" * 21)  # Lines that a full disk had kept elsewhere are appended by hand.
+    # Lines that were saved elsewhere because the disk was full are appended by hand.
+    (path / name).write_bytes(b"\n" * 21)
     assert directory.lost({name: 20}) == []
 
 
@@ -296,7 +297,7 @@ def test_files_of_workers_count_as_the_file_that_they_become(tmp_path: Path) -> 
 @pytest.mark.parametrize(("number", "shown"), [(".nan", "nan"), (".inf", "inf"), ("-1", "-1")])
 @pytest.mark.parametrize("end", ["suspect", "failed"])
 def test_a_limit_that_no_value_can_pass_or_keep_is_refused(tmp_path: Path, end: str, number: str, shown: str) -> None:
-    """No value exceeds nan or infinity: the sign would be switched off."""
+    """No value exceeds nan or infinity, which would switch the sign off."""
     path = made_run(tmp_path / "run", requests=4)
     before = (path / "run.yaml").read_text()
     changed = re.sub(rf"(?m)^(    errors:\n(?:      .*\n)*?      {end}:) .*$", rf"\1 {number}", before, count=1)
@@ -324,9 +325,9 @@ def test_an_objective_of_0_1_0_that_is_refused_today_is_no_damage() -> None:
 @pytest.mark.parametrize(
     ("config", "named"),
     [
-        ({"rate": None}, []),  # It was not given.
+        ({"rate": None}, []),  # The setting was not given.
         ({"rate": -1.0}, ["rate"]),
-        ({"seed": None}, ["seed"]),  # It has a value in each run.
+        ({"seed": None}, ["seed"]),  # The setting has a value in each run.
         ({"timeout": 0, "concurrency": 0, "no_such_key": 0}, ["timeout", "concurrency"]),
         ({"endpoint": "my-api.yaml"}, ["endpoint"]),
         ({"endpoint": "my-api.yaml", "api": {}}, ["api"]),

@@ -1,4 +1,4 @@
-"""Invalid combinations of data settings: every one is named, whatever else is wrong."""
+"""Invalid combinations of data settings: each is named, whatever else is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run goes by default, and what is there if it ends before its load."""
+"""The default directory of a run, and its content if the run ends before its load."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_runs_that_begin_in_the_same_second_get_directories_of_their_own(
     made = []
     for _ in range(5):
         place = default_directory(config.name)
-        place.mkdir(parents=True)  # FileExistsError: one that was there already.
+        place.mkdir(parents=True)  # FileExistsError if the directory exists.
         made.append(str(place))
     assert all(re.fullmatch(r"runs/\d{8}T\d{6}-night(-[2-5])?", place) for place in made)
     assert any(place.endswith("night-2") for place in made)

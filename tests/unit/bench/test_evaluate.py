@@ -46,7 +46,7 @@ def run_directory(
 def test_probes_may_come_from_the_cache_and_other_prompts_not(
     of_probes: int, of_others: int, counted: int | None, seen: bool, tmp_path: Path
 ) -> None:
-    """If nothing counts the tokens of probes, hits are no sign."""
+    """If the tokens of probes are not counted, hits are no sign."""
     probes = [
         made_record(i, sent_ms=10 * i, probe=0, input_tokens=counted, input_tokens_asked=None, cached_tokens=of_probes)
         for i in range(5)
@@ -84,7 +84,7 @@ def test_a_run_that_ended_before_its_load_has_nothing_to_evaluate(state: str, tm
 
 @pytest.mark.parametrize(
     ("length", "end_s"),
-    # A duration says when the load ends; a number of requests does not: the part ends with the last one that was due.
+    # A duration fixes the end of the load. A number of requests does not: then the part ends with the last due request.
     [({"duration": "10s", "requests": None}, 10.0), ({"requests": 8}, 7.0)],
 )
 def test_the_last_part_of_a_changed_load_ends_with_the_load(

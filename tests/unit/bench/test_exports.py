@@ -1,4 +1,4 @@
-"""Runs in the formats of other tools: what their own packages read."""
+"""Runs in the formats of other tools, read by the tools' own packages."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ RESULTS = Path(__file__).parent / "imports" / "results"
 
 
 def run_of(name: str, folder: Path) -> Path:
-    """A run directory of another tool's result, which costs no load."""
+    """A run directory from another tool's result, so that no load is needed."""
     assert main(["import", str(RESULTS / name), "--out", str(folder / "run"), "--quiet"]) == Exit.GOOD
     return folder / "run"
 
 
 @pytest.mark.parametrize("name", ["vllm-closed.json", "vllm-rate.json", "vllm-closed-errors.json"])
 def test_llm_d_reads_the_numbers_of_its_report(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from llmd_benchmark_report.core import load_benchmark_report  # Only here: every process collects all tests.
+    # Imported only here, because every process collects all tests.
+    from llmd_benchmark_report.core import load_benchmark_report
 
     path, file = run_of(name, tmp_path), tmp_path / "report.yaml"
     assert main(["export", str(path), "--format", "llm-d", "--out", str(file)]) == Exit.GOOD
@@ -132,7 +133,7 @@ def test_a_missing_or_an_unknown_format_lists_those_that_there_are(
 
 
 class Run:
-    """A tracker's run that records its input."""
+    """A run of a tracker. Records its input."""
 
     id = "id-1"
 
@@ -279,7 +280,7 @@ def test_the_report_of_llm_d_leaves_out_what_is_not_known() -> None:
     )  # fmt: skip
     load = report["scenario"]["load"]["standardized"]
     assert (load["source"], load["tool_version"]) == ("sampled", "unknown")
-    assert load["input_seq_len"] == {"distribution": "other", "value": 2.5}  # 20 tokens in 8 requests.
+    assert load["input_seq_len"] == {"distribution": "other", "value": 2.5}  # 20 tokens over 8 requests.
     assert load["output_seq_len"] == {"distribution": "fixed", "value": 7}
     assert not {"rate_qps", "concurrency"} & load.keys()
     found = report["results"]["request_performance"]["aggregate"]

@@ -27,7 +27,7 @@ TOOLS = str(Path(__file__).with_name("two_tools.json"))
 TWO_CLASSES = [{"name": "a", "share": 3.0, "input_tokens": "64"}, {"name": "b", "share": 1.0}]
 
 KNOBS: dict[str, tuple[list[str], list[str], object]] = {
-    # field: what must stand beside the flag, the flag, the value that the configuration then has
+    # field: flags that this flag needs, the flag, the resulting value
     "url": ([], ["--url", "http://other:1"], "http://other:1"),
     "balance": ([*URL, "--url", "http://b"], ["--balance", "least_in_flight"], "least_in_flight"),
     "affinity": ([*URL, "--url", "http://b"], ["--affinity", "none"], "none"),
@@ -170,7 +170,7 @@ def value(config: RunConfig, name: str) -> Any:
 
 def test_the_table_of_knobs_has_every_field() -> None:
     assert set(KNOBS) | NO_FLAG | EACH_VALUE == set(Settings.model_fields), (
-        "KNOBS has a row for each setting: what must stand beside its flag, the flag, the value that it then has"
+        "KNOBS needs a row for each setting: flags that its flag needs, the flag, the resulting value"
     )
 
 
@@ -331,7 +331,7 @@ def test_help_shows_the_usual_flags_and_ends_with_how_to_see_all(
     usual = {f"--{name.replace('_', '-')}" for name in USUAL}
     of_runs = {f"--{'no-' if name == 'stream' else ''}{name.replace('_', '-')}" for name in Settings.model_fields}
     assert flags_in(text) - flags_in(whole) == set()
-    assert flags_in(text) & of_runs == flags_in(whole) & usual, "of the settings of a run the usual ones"
+    assert flags_in(text) & of_runs == flags_in(whole) & usual, "the short help has only the usual settings of a run"
     left = len(flags_in(whole) - flags_in(text))
     assert text.rstrip().endswith(
         f"{left} more flags (headers, arrivals, sessions, timeouts, metrics, workers, clusters):\n"
@@ -361,7 +361,9 @@ def test_calibrate_has_the_flags_of_run_and_its_own(capsys: pytest.CaptureFixtur
 
 def test_help_shows_no_leftover_of_formatting(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of("run", capsys)
-    assert text.startswith("usage: python -m bench run [--FLAG VALUE]...\n"), "not eighty flags before the first word"
+    assert text.startswith("usage: python -m bench run [--FLAG VALUE]...\n"), (
+        "the usage line must not list eighty flags"
+    )
     assert text.index("examples:\n  python -m bench run --url") < text.index("--help")
     assert "%%" not in text
     assert "N|P%" in text
@@ -383,9 +385,9 @@ def test_the_default_in_the_help_is_the_value_of_a_run(
 ) -> None:
     found = value(configured([*URL, *beside]), name)
     assert (f"{found:g}s" if isinstance(found, float) else found) == expected  # A time is shown with its unit.
-    if name != "mode":  # Its default depends on the other flags.
+    if name != "mode":  # The default of the mode depends on other flags.
         whole = re.sub(r"^  example: .*$", "", help_of("run", capsys), flags=re.MULTILINE)
-        explained = " ".join(whole.partition("\noptions:\n")[2].split())  # Behind the examples.
+        explained = " ".join(whole.partition("\noptions:\n")[2].split())  # After the examples.
         flag = f"--{name.replace('_', '-')}"
         assert re.search(rf" {flag} .*?\(default: ([\w.]+)", explained)[1] == str(expected)  # type: ignore[index]
 

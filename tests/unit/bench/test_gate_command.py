@@ -1,4 +1,5 @@
-"""The command gate, in this process: its files, its output about the baseline, and which problems it names at once."""
+"""The command `gate`, in this process: its files, its output about the baseline, and the problems that it reports at
+once."""
 
 from __future__ import annotations
 

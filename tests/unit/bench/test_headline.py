@@ -1,4 +1,4 @@
-"""The headline of a run: the same words and the same range in every form, computed from the intervals of the summary."""
+"""The headline of a run: the same words and range in every form, computed from the intervals of the summary."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_percentile_without_an_interval_is_never_named() -> None:
 
 
 def test_requests_that_depend_on_each_other_reach_less_far() -> None:
-    # A slow wave: each value is close to its neighbours, so that 240 of them are worth few.
+    # A slow wave: each value is close to its neighbours, so 240 of them are worth only a few.
     records = [made_record(i, sent_ms=i * 9.0, chunks_ms=(50.0 + i / 10, 100.0)) for i in range(240)]
     assert _words(made_summary(records)) == "VALID, 240 requests: no percentile of TTFT can be given"
 

@@ -1,4 +1,4 @@
-"""Bodies of a session's turns: its messages, each encoded once however many turns contain it."""
+"""The bodies of a session's turns: each message is encoded once, however many turns contain it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_each_message_of_a_session_is_one_object_that_its_later_turns_share(sess
 
 
 def test_openings_that_have_messages_in_common_are_written_once() -> None:
-    """As in recordings: each turn is a separate conversation, which begins like others."""
+    """In recordings each turn is a separate conversation, which begins like others."""
     said = [{"role": "user" if at % 2 == 0 else "assistant", "content": f"message {at} " * 9} for at in range(8)]
     turns = tuple(
         Turn(content=f"turn {end}", continues=None, opening=tuple(said[:end]), output_tokens=3) for end in (2, 6, 4, 8)
@@ -121,7 +121,7 @@ def test_a_session_of_a_recipe_comes_out_of_a_packed_one_as_it_went_in(sessions:
         packed = pack_session(session)
         assert unpack_session(packed) == session
         texts = sum(len(turn.content) + len(turn.answer or "") for turn in session.turns)
-        assert len(packed) < 1.6 * texts  # Each text once, however many turns carry it.
+        assert len(packed) < 1.6 * texts  # Each text is packed once, however many turns contain it.
 
 
 def test_the_source_has_the_recipes_pauses_at_its_speed_and_its_sub_agents(

@@ -1,4 +1,4 @@
-"""Keys and headers as people give them: what cannot be sent is refused, and never shown; trailing white space is
+"""Keys and headers from users: values that cannot be sent are refused and never shown, and trailing white space is
 removed."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The content of run.yaml: written and read as typed values, of this version and of older ones."""
+"""The content of run.yaml, written and read as typed values, from this version and older ones."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_load_has_begun_once_it_has_a_start_or_a_record(directory: RunDirector
         manifest.write(directory, resolve({"url": "http://h"}), FULL.model_copy(update={"start_ns": start_ns}))
         assert manifest.load_began(directory) is began
     (directory.path / "run.yaml").write_text("half")
-    assert manifest.load_began(directory), "nothing can say"
+    assert manifest.load_began(directory), "without either file this cannot be known"
 
 
 def test_a_new_state_changes_nothing_else(directory: RunDirectory) -> None:

@@ -56,12 +56,12 @@ def every_flag() -> frozenset[str]:
 
 @cache
 def messages() -> tuple[tuple[str, str], ...]:
-    """Every string of the product that is not a docstring and names one of these, with its file."""
+    """Every string of the product, except docstrings, that contains such a name, with its file."""
     return tuple(
         (str(path.relative_to(ROOT)), text)
         for room in ("bench", "mockserver", "datasets/promptset")
         for path in sorted((ROOT / room).rglob("*.py"))
-        if NAMED.search(source := path.read_text(encoding="utf-8"))  # Most files have none: no tree is made of them.
+        if NAMED.search(source := path.read_text(encoding="utf-8"))  # Most files have none, and need not be parsed.
         for text in strings(source)
         if NAMED.search(text)
     )
@@ -81,7 +81,7 @@ def is_of_another(file: str, flag: str) -> bool:
 
 
 def wrong_flags(file: str, text: str) -> list[str]:
-    """Flags that no program has, and flags after a command that lacks them."""
+    """Flags that no program has, and flags after a command that does not have them."""
     wrong = [flag for flag in FLAG.findall(text) if flag not in every_flag() and not is_of_another(file, flag)]
     for words, behind in COMMAND.findall(re.sub(r'"[^"]*"', "", text)):
         own = flags().get(words)
@@ -90,7 +90,7 @@ def wrong_flags(file: str, text: str) -> list[str]:
 
 
 def wrong_pages(text: str) -> list[str]:
-    """Pages that do not exist, and headings that their page lacks."""
+    """Pages that do not exist, and headings that do not exist on their page."""
     wrong = []
     for page, heading in re.findall(r"\b(docs/[\w/-]+\.md)(?:#([\w-]+))?", text):
         path = ROOT / page

@@ -1,4 +1,4 @@
-"""Classes of traffic: the file of --mix, the draw of the classes, their own data and arrivals, and their numbers."""
+"""Classes of traffic: the file of --mix, how classes are drawn, their own data and arrivals, and their numbers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_shares_that_do_not_divide_a_block_are_carried_on() -> None:
         assert sum(got) == total
         assert all(abs(n - total * weight / 3.001) <= 1 for n, weight in zip(got, shares.weights, strict=True))
     drawn = Counter(shares.place(1, number) for number in range(10_000))
-    assert set(drawn.values()) == {1}  # Every place is given once: each goes through its data in order.
+    assert set(drawn.values()) == {1}  # Every place is drawn once: each class goes through its data in order.
     assert all(seats(shares.weights, n + 1)[i] >= seats(shares.weights, n)[i] for n in range(700) for i in range(4))
 
 
@@ -144,7 +144,7 @@ def test_the_planned_sharing_of_classes_counts_the_prompts_of_a_class_that_share
     alone = [one.input_tokens_asked for one in made if one.traffic_class == "alone"]
     assert len(alone) == 50
     assert tally is not None
-    # All but the first prompt of the class share 16 whole blocks of 16 tokens.
+    # All prompts of the class except the first share 16 whole blocks of 16 tokens.
     assert (tally.tokens, tally.cached) == (50 * 512 + sum(alone), 49 * 256)
 
 
@@ -153,7 +153,7 @@ def test_each_class_goes_through_its_own_rows_and_another_class_changes_nothing_
     rows = {"name": "rows", "share": 1, "dataset": str(tmp_path / "rows.jsonl")}
     made, tokenizer = {"name": "made", "share": 2, "input_tokens": "uniform:20..60"}, load_tokenizer()
     samples = list(islice(source_of(mixed(rows, made), tokenizer), 300))
-    own = [sample.prompt for sample in samples if sample.input_tokens is None]  # Nobody counts texts of the user's own.
+    own = [sample.prompt for sample in samples if sample.input_tokens is None]  # The user's own texts are not counted.
     assert own == [str(n % 7) for n in range(100)]
     assert source_of(mixed(rows, made), tokenizer).repeats(range(300)) == 93
     parts = [source_of(mixed(rows, made), tokenizer).repeats(range(first, 300, 4)) for first in range(4)]
@@ -230,7 +230,7 @@ def test_each_class_has_an_arrival_process_of_its_own_with_its_own_dispersion() 
     assert dispersion["one"] == pytest.approx(1.0, abs=0.12)
     assert dispersion["two"] == pytest.approx(4.0, abs=0.6)
     assert not set(found["one"]) & set(found["three"])
-    # Without the others it arrives at the same instants: the process is keyed by its name.
+    # A class has the same arrivals without the others, because its process is keyed by its name.
     assert arrivals_of(mixed(one, three), 100)["three"] == [at for at in found["three"] if at <= 100]
 
 
@@ -262,7 +262,7 @@ def test_a_stored_run_and_a_visit_of_a_search_have_the_plan_that_was_sent(classe
 
 
 def two_classes() -> list[Any]:
-    """`slow` has 30 with a TTFT of 100 ms; `fast` 10 with 10 ms, two of which failed."""
+    """`slow` has 30 requests with a TTFT of 100 ms. `fast` has 10 with 10 ms, two of which failed."""
     slow = [made_record(i, sent_ms=i * 10, chunks_ms=(100.0, 110.0), traffic_class="slow") for i in range(30)]
     fast = [made_record(30 + i, sent_ms=i * 30, chunks_ms=(10.0, 12.0), traffic_class="fast") for i in range(8)]
     lost = [made_record(38 + i, chunks_ms=(), outcome=Outcome.RESET, traffic_class="fast") for i in range(2)]

@@ -72,7 +72,7 @@ def test_on_a_terminal_the_line_moves_and_is_wiped() -> None:
     assert "\r\x1b[Ka line that stays\n" in text
     assert text.endswith("\r\x1b[K") or text.endswith("a line that stays\n")
     assert max(len(part) for part in text.replace("\n", "").split("\r\x1b[K")) == 79
-    # The time that has passed is the last of it, however long the line.
+    # The elapsed time stands at the end, however long the line is.
     assert re.search(r"w \(\d+ s\)\r", text) is not None
 
 
@@ -110,7 +110,7 @@ def test_a_reader_that_has_gone_stops_nothing() -> None:
     os.close(reading)
     stream = os.fdopen(writing, "w")
     Notices(stream)("a line")
-    os.close(writing)  # What waits in the buffer goes nowhere.
+    os.close(writing)  # The buffered text cannot be written any more.
     with pytest.raises(OSError, match="Bad file descriptor"):
         stream.close()
 

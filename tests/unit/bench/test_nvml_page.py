@@ -1,5 +1,5 @@
-"""The numbers of this machine's GPUs through NVML, from a driver played by the test: units by hand, and what is not
-supported."""
+"""The numbers of this machine's GPUs from NVML, with a driver played by the test: units by hand, and unsupported
+values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NVMLError(Exception):
 
 
 def driver(gpus: int = 1, reasons: int = 0, lacks: tuple[str, ...] = (), begins: bool = True) -> SimpleNamespace:
-    """Like nvidia-ml-py, in NVML's units: milliwatts, bytes, percent, MHz and degrees."""
+    """A stub of nvidia-ml-py, in NVML's units: milliwatts, bytes, percent, MHz and degrees."""
 
     def given(name: str, value: Any) -> Any:
         def ask(handle: int, *more: object) -> Any:

@@ -1,4 +1,4 @@
-"""Run directories written by older versions (tests/data/runs/VERSION): today's code renders each."""
+"""Run directories written by older versions (tests/data/runs/VERSION). Today's code renders each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCHEMA = json.loads((ROOT / "bench" / "report" / "summary.schema.json").read_tex
 
 
 def copied(run: Path, folder: Path) -> Path:
-    """A copy without that version's results: `summary-then.json` has its numbers."""
+    """A copy without the results of that version; `summary-then.json` has its numbers."""
     return Path(shutil.copytree(run, folder / run.name, ignore=shutil.ignore_patterns("summary-then.json")))
 
 
@@ -32,7 +32,7 @@ def rendered(
 ) -> tuple[Path, Any, str]:
     """An old run after today's `report`, its summary, and the output."""
     run = copied(request.param, tmp_path)
-    # These runs were made on a busy machine: INVALID, and so an exit status of 3, is right.
+    # These runs were made on a busy machine, so INVALID, with exit status 3, is right.
     assert main(["report", str(run)]) in (Exit.GOOD, Exit.INVALID)
     return run, orjson.loads((run / "summary.json").read_bytes()), capsys.readouterr().out
 
@@ -92,6 +92,6 @@ def test_every_field_that_came_later_may_be_absent_from_a_record() -> None:
     later = {field.name for field in msgspec.structs.fields(RequestRecord)} - set(lines[0])
     assert {"traffic_class", "session_number", "cached_tokens"} <= later
     records = [from_line(orjson.dumps(line)) for line in lines]
-    assert len(records) == 26  # With the warm-up.
+    assert len(records) == 26  # Including the warm-up.
     with pytest.raises(RecordError, match="sent_ns"):
         from_line(orjson.dumps({key: value for key, value in lines[0].items() if key != "sent_ns"}))

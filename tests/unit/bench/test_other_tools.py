@@ -1,4 +1,4 @@
-"""Flags of other load testers are answered with ours; docs/comparison.md has the same."""
+"""Flags of other load testers are answered with ours. docs/comparison.md has the same list."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def take(row: Row) -> None:
     command, words = words_of(row)
     parser = parsers()[command]
     shown = {o for action in parser._actions if action.help != argparse.SUPPRESS for o in action.option_strings}
-    assert {word for word in words if word.startswith("--")} <= shown, f"a flag that this command does not show: {row}"
+    assert {word for word in words if word.startswith("--")} <= shown, f"the suggested command lacks this flag: {row}"
     given, unknown = parser.parse_known_args(words)
     assert unknown == [], row
     if command != "run":
         return
-    # Files need not be there, and a trace needs one; nothing else may be wrong.
+    # Files need not exist, except the file of a trace. Nothing else may be wrong.
     flags = {"url": URL, **{k: v for k, v in vars(given).items() if v is not None}}
     for name in ("dataset", "config", "mix", "columns", "repeats"):
         flags.pop(name, None)
@@ -145,11 +145,11 @@ def test_each_value_of_another_tool_is_refused_and_answered() -> None:
         assert answer is not None, text
         assert any(answer[1] in problem for problem in raised.value.problems), (text, raised.value.problems)
         used += [row for row in rows if row.key == key and re.fullmatch(row.pattern, value, re.IGNORECASE)][:1]
-    assert [row for row in rows if row not in used] == [], "a row that no value of VALUES finds"
+    assert [row for row in rows if row not in used] == [], "no value of VALUES reaches this row"
 
 
 def said_of(words: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """The command line's answer to a mistake."""
+    """The error about a wrong command line."""
     assert cli.main(shlex.split(words)) == 2
     return " ".join(capsys.readouterr().err.split())
 
@@ -332,7 +332,7 @@ PAGE = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
 
 
 def test_the_page_has_a_pair_of_commands_for_each_tool() -> None:
-    named = other_tools.table().tools.keys() - {"other tools"}  # The command line alone answers these.
+    named = other_tools.table().tools.keys() - {"other tools"}  # Only the command line answers these.
     assert sorted(tool for tool in named if f"\n### {tool}\n" not in PAGE) == []
 
 

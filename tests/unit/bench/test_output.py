@@ -25,7 +25,7 @@ from tests.support.terminal_output import written
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
-# A result with the exit status 1 of a missed objective; text enough to be more than a buffer.
+# A result with the exit status 1 of a missed objective, and more text than fits into a buffer.
 PROGRAM = """
 import sys
 from types import SimpleNamespace
@@ -41,14 +41,14 @@ sys.exit(output.finish(SimpleNamespace(format="json", quiet=False, details=False
 
 
 def ran(words: str, start: Start = popen, **streams: Any) -> tuple[int, str, str]:
-    """The status of a command, and its output to pipes; by default of a process copy."""
+    """The status of a command, and its output to pipes. By default the command runs in a forked copy of this process."""
     with start([sys.executable, "-m", *words.split()], text=True, **streams) as running:
         out, err = running.communicate(timeout=PATIENCE_S)
     return running.returncode, out or "", err or ""
 
 
 class _Interrupted(io.StringIO):
-    """Ctrl-C arrives while it is written to."""
+    """A stream that is interrupted by Ctrl-C when it is written to."""
 
     def write(self, text: str) -> int:
         raise KeyboardInterrupt
@@ -136,7 +136,7 @@ def test_a_command_ends_well_in_a_locale_that_is_not_utf_8() -> None:
 @pytest.mark.parametrize(
     ("words", "status", "stderr_too", "start"),
     [
-        ("bench --help", 0, False, subprocess.Popen),  # As an interpreter ends, too.
+        ("bench --help", 0, False, subprocess.Popen),  # Also with the normal end of an interpreter.
         ("bench run --help-all", 0, True, popen),
         ("bench --version", 0, False, popen),
         ("bench run --rate x", 2, True, popen),
@@ -215,7 +215,7 @@ def test_an_output_that_takes_no_more_is_one_sentence_and_no_traceback(words: st
     [
         ("bench run --rate x", "stderr", 2, subprocess.Popen),
         ("mockserver --ttft x", "stderr", 2, popen),
-        # A mock that serves says there where it listens, and no more.
+        # A serving mock prints only its address there.
         ("mockserver --version", "stdout", 0, popen),
     ],
 )

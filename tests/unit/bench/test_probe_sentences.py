@@ -1,4 +1,4 @@
-"""The probe's message when nothing answers or no end comes, and when the environment names a proxy."""
+"""The probe's message if there is no answer or no end of the reply, and if the environment names a proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes among the requests of a load: how many, which, and what their bodies request."""
+"""Probes among the requests of a load: how many, which, and the content of their bodies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_probes_are_the_asked_share_and_come_in_their_order() -> None:
     codes = [body_of(request)["messages"][-1]["content"] for request in probes]
     assert codes[:7] == codes[7:14]
     assert len(set(codes)) == 7
-    # They are anywhere in each block of a hundred, not every twentieth.
+    # Probes are at random places in each block of a hundred, not every twentieth request.
     gaps = {after.index - before.index for before, after in pairwise(probes)}
     assert len(gaps) > 3
 

@@ -1,4 +1,4 @@
-"""The names of a proxy, its own errors, whose certificates are trusted, and unique run names."""
+"""The names of a proxy, its errors, the trusted certificates, and unique run names."""
 
 from __future__ import annotations
 

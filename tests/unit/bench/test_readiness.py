@@ -1,4 +1,4 @@
-"""When a run takes a server to be starting, and which models it requests before its load."""
+"""When a run considers a server to be starting, and which models it requests before the load."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ TO_A, TO_B = Sample(prompt="p", model="a"), Sample(body={"model": "b"})
         ({}, (TO_A,), "a", ()),
         ({}, (TO_A, TO_B), None, ("a", "b")),
         ({}, (Sample(body={"model": "b"}, model="a"), TO_B), None, ("a", "b")),
-        ({"model": "x"}, (TO_A, TO_B), "x", ("a", "x")),  # It replaces the models of whole bodies.
+        ({"model": "x"}, (TO_A, TO_B), "x", ("a", "x")),  # --model replaces the models of whole bodies.
         ({"model": "x=1,y=3"}, (), None, ("x", "y")),
         ({"model": "x=1,y=3"}, (TO_A,), "x", ("x", "y", "a")),
-        # The ways of classes name every model that these draw.
+        # The routes of classes name every model that the classes use.
         ({"model": "x=1,y=3", "mix": str(CLASSES)}, (TO_A, Sample(prompt="p", model="b")), None, ("a", "b")),
     ],
 )
@@ -136,7 +136,7 @@ def found(model: str, *notes: str, is_ready: bool = True) -> ProbeResult:
     ("first", "second", "result"),
     [
         (found("m", "a", "b"), found("m", "b", "c"), found("m", "a", "b", "c")),
-        # One that is still starting tells nothing of its models.
+        # A server that is still starting does not show its models.
         (found("?", "starts", is_ready=False), found("m"), found("m", "starts")),
         (found("m"), found("?", is_ready=False), found("m")),
         (found("?", is_ready=False), found("??", is_ready=False), found("?", is_ready=False)),
@@ -147,7 +147,7 @@ def found(model: str, *notes: str, is_ready: bool = True) -> ProbeResult:
         ),
         (found("m"), TargetError("b refuses"), TargetError("b refuses")),
         (TargetError("a refuses"), TargetError("b refuses"), TargetError("a refuses\nb refuses")),
-        # A defect is no word of a target.
+        # A defect of ours is not reported as an error of the target.
         (TargetError("a refuses"), ValueError("ours"), ValueError("ours")),
     ],
 )

@@ -154,7 +154,7 @@ def test_a_problem_is_blamed_on_the_flag_that_overrode_the_file() -> None:
         ({"extra_body": f'{{"seed": {2**64}}}'}, f"--extra-body: the number {2**64} has more than 64 bits"),
         *(
             ({"extra_body": '{"a":' * levels + "1" + "}" * levels}, "--extra-body: nested too deep to be sent")
-            for levels in (240, 253, 300, 1100)  # read and written alone, written alone, read alone, and none
+            for levels in (240, 253, 300, 1100)  # can be read and written, only written, only read, and neither
         ),
         (
             {"extra_body": {"n": 2}, "mode": "sessions", "concurrency": 1},

@@ -1,4 +1,4 @@
-"""A record and its line: they round-trip, and what cannot be read is reported."""
+"""A record and its line: they round-trip, and unreadable lines are reported."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def row_of(record: RequestRecord) -> dict[str, Any]:
 def test_a_record_comes_back_from_its_line_as_it_was(record: RequestRecord) -> None:
     line = to_line(record)
     assert from_line(line) == record
-    assert line.count(b"\n") == 1  # Whatever an error text holds, it stays one line.
+    assert line.count(b"\n") == 1  # Any error text stays on one line.
     assert line.endswith(b"\n")
 
 
@@ -138,7 +138,7 @@ def test_numbers_that_always_exist_are_zero_unless_something_happened() -> None:
 
 
 def test_stamps_may_be_a_millisecond_off_their_order_and_no_more() -> None:
-    """Timers may be early, and stamps come from two clocks."""
+    """Timers may fire early, and stamps come from two clocks."""
     usual = made_record(chunks_ms=(50.0, 70.0), input_tokens=1)
     sent, end = usual.sent_ns or 0, usual.end_ns
     for first, last, good in (

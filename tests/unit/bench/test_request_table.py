@@ -1,4 +1,4 @@
-"""`report --requests`: every request as a row, in CSV and Parquet alike; `--format csv` for the whole run."""
+"""`report --requests`: every request as a row, the same in CSV and Parquet; `--format csv` for the whole run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests with their own endpoint, model, headers and priority: as values, between processes, in bodies and heads."""
+"""Requests with their own endpoint, model, headers and priority: as values, between processes, and in bodies and heads."""
 
 from __future__ import annotations
 

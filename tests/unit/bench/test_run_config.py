@@ -78,7 +78,7 @@ def test_the_page_of_metrics_is_at_this_machine_unless_a_host_is_given(
     [
         ({"mode": "rate", **STEPS, "warmup": "3s"}, 3 * S, 23 * S),
         ({"concurrency": "4", "warmup": "3s", "duration": "9s"}, 3 * S, None),
-        ({"concurrency": "4"}, 60 * S, None),  # The warm-up that is looked for ends after a minute at the latest.
+        ({"concurrency": "4"}, 60 * S, None),  # A detected warm-up ends after a minute at the latest.
         ({"concurrency": "4", "ramp_up": "90s"}, 90 * S, None),  # Or once all users are there.
     ],
 )

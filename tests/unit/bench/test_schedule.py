@@ -93,12 +93,12 @@ def test_the_gaps_of_burstiness_b_vary_by_one_over_its_root(shape: float) -> Non
 def test_each_beat_of_a_metronome_is_where_exact_arithmetic_puts_it(rate: float, i: int) -> None:
     offset = next(itertools.islice(ARRIVALS["constant"](rate, 1.0, stream(0)), i, None))
     exact = Fraction(i) / Fraction(rate) * 10**9
-    # Half a nanosecond, and what a double cannot hold.
+    # Half a nanosecond, plus the rounding error of a double.
     assert abs(offset - exact) <= Fraction(1, 2) + exact / 2**51
 
 
 def test_the_millionth_beat_of_a_metronome_has_not_drifted() -> None:
-    # 1/30 s has no exact value in ns: added up a million times its rounding would be 0.3 ms off.
+    # 1/30 s is not a whole number of ns: the rounding error of a million added gaps would be 0.3 ms.
     offset = next(itertools.islice(ARRIVALS["constant"](30.0, 1.0, stream(0)), 1_000_000, None))
     assert offset == round(Fraction(1_000_000 * 10**9, 30))
 
@@ -106,5 +106,5 @@ def test_the_millionth_beat_of_a_metronome_has_not_drifted() -> None:
 def test_burstiness_shapes_the_processes_of_shaped_alone() -> None:
     changed = {name for name in ARRIVALS if taken(name, 5, 10.0, 0.5) != taken(name, 5, 10.0, 1.0)}
     assert changed == set(SHAPED), (
-        "SHAPED of bench/schedule/__init__.py names the processes whose gaps burstiness changes"
+        "SHAPED of bench/schedule/__init__.py must name the processes whose gaps burstiness changes"
     )

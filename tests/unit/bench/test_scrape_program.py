@@ -1,4 +1,4 @@
-"""The process that reads a server's metrics: what it requests, when it stops waiting, and what it passes on."""
+"""The process that reads a server's metrics: its requests, when it stops waiting, and what it passes on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def counted(tokens: float, running: float = 0.0) -> Page:
 
 
 class Played:
-    """The pages by URL, the other end of the socket, and time, which passes only during waits."""
+    """The pages by URL, the other end of the socket, and a time that passes only during waits."""
 
     def __init__(
         self, pages: Mapping[str, Sequence[Page | str]], over_after_s: float = 0.0, read_s: Sequence[float] = ()
@@ -61,7 +61,7 @@ class Played:
 
     def recv(self) -> None:
         self.sent.append(((self.ns - START_NS) / S, "received"))
-        self.over_ns = 1 << 62  # There is nothing more to receive.
+        self.over_ns = 1 << 62  # Nothing more will be received.
 
     def send(self, value: object) -> None:
         self.sent.append(((self.ns - START_NS) / S, value))
@@ -99,7 +99,7 @@ def test_only_pages_that_have_metrics_are_read_on_and_named_ones_that_have_none_
         ),
         goes_on=True,
     )
-    # Then those two that have some, until they count nothing more: twice.
+    # Then the two with samples, until they count nothing more: twice.
     assert [(line["page"], line.get("url")) for line in lines(tmp_path / "server")] == [
         (0, "http://a/ (10.0.0.1)"), (2, "http://c/"), (0, None), (2, None), (0, None), (2, None),
     ]  # fmt: skip
@@ -120,7 +120,7 @@ def test_the_second_usual_page_of_a_server_is_read_only_if_the_first_has_no_metr
 ) -> None:
     played = Played({"http://a/metrics?k=v": ["status 404"], "http://a/prometheus/metrics?k=v": [counted(5.0)],
                      "http://b/metrics": [counted(5.0)]})  # fmt: skip
-    urls = [*played.pages, "http://b/prometheus/metrics"]  # Nothing is played of the last.
+    urls = [*played.pages, "http://b/prometheus/metrics"]  # The test plays nothing for the last.
     watching = watch(played, tmp_path, monkeypatch, [ScrapePage(url, looked_for=True) for url in urls])
     assert watching.first().goes_on
     assert {line["url"] for line in lines(tmp_path / "server")[:2]} == {urls[1].replace("k=v", "k=***"), urls[2]}
@@ -144,7 +144,7 @@ def test_gpus_have_a_file_of_their_own_and_count_nothing_that_must_settle(
         ([counted(5.0)], 2),
         ([counted(5.0), counted(6.0), counted(6.0)], 3),
         ([counted(5.0, running=1.0)] * 3 + [counted(5.0)], 4),
-        (["status 500"], 1),  # Nothing is known: more scrapes would say no more.
+        (["status 500"], 1),  # Nothing is known, and more scrapes would not help.
     ],
 )
 def test_a_scrape_settles_once_nothing_runs_and_the_counts_stay(
@@ -164,7 +164,7 @@ def test_a_server_that_never_rests_is_waited_for_three_seconds(tmp_path: Path, m
 def test_a_late_scrape_goes_on_at_the_next_second_and_the_last_one_settles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The second one takes 1.5 s: that of the third second is left out.
+    # The second scrape takes 1.5 s, so the scrape of the third second is left out.
     played = Played({"http://h/metrics": [counted(5.0, 2.0)] * 3 + [counted(8.0)]}, 4.5, [0.25, 1.5])
     watch(played, tmp_path, monkeypatch).go_on()
     assert played.asked_s == pytest.approx([1.0, 2.0, 4.0, 4.5, 4.53])
@@ -240,7 +240,7 @@ def test_a_page_that_trickles_in_is_given_up_and_not_asked_for_again(
     sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Timer(threading.Thread):
-        """The time is up once the request has come, which is when the server has sent everything."""
+        """The time is up once the request has come; by then the server has sent everything."""
 
         def __init__(self, seconds: float, call: Callable[[], None]) -> None:
             super().__init__()
@@ -275,7 +275,7 @@ TO_PROXY = {"proxy-authorization": "Basic eDp5"}
         (ScrapePage("http://h", (("x", "y"),)), None, HTTPConnection, ("h", 80), DIRECT, "/", {"x": "y"}),
         (ScrapePage("https://h/m"), None, HTTPSConnection, ("h", 443), DIRECT, "/m", {}),
         (ScrapePage("http://h:1/m"), PROXY, HTTPConnection, ("proxy", 3128), DIRECT, "http://h:1/m", TO_PROXY),
-        # Through a tunnel the proxy's password goes with CONNECT alone, not to the server.
+        # Through a tunnel, the proxy's password is sent only with CONNECT, not to the server.
         (ScrapePage("https://h:2/m"), PROXY, HTTPSConnection, ("proxy", 3128), ("h", 2), "/m", {}),
     ],
 )  # fmt: skip

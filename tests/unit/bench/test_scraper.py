@@ -16,7 +16,7 @@ TASK = ScrapeTask((ScrapePage("http://h/metrics"),), "server.jsonl", "gpu.jsonl"
 
 
 class Companion:
-    """The process: answers from a script, and records its calls."""
+    """The process. Answers from a script, and records its calls."""
 
     process = None
 
@@ -59,7 +59,7 @@ class Companion:
 def course(
     first: FirstScrape | Exception, monkeypatch: pytest.MonkeyPatch, *messages: object
 ) -> tuple[Scraper, Companion, tuple[str, ...]]:
-    """A scraper that began, got these messages, and finished."""
+    """A scraper that has begun, received these messages, and finished."""
     companion = Companion(first)
     monkeypatch.setattr(module, "Companion", lambda program: companion)
 

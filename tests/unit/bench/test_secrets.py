@@ -1,4 +1,4 @@
-"""Secrets never leave: in texts, URLs and command lines they become ***."""
+"""Secrets are never shown: in texts, URLs and command lines they become ***."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_words_too_short_to_be_secrets_stay() -> None:
 
 @given(st.lists(st.text(min_size=4, max_size=20).filter(lambda s: s not in MASK), min_size=1), st.text())
 def test_after_redaction_no_secret_is_left(secrets: list[str], around: str) -> None:
-    # A mask between two halves can make no secret whole again, unless the secret itself holds the mask's stars.
+    # A mask between two halves cannot complete a secret, unless the secret itself contains the mask's stars.
     secrets = [s for s in secrets if "*" not in s]
     text = redactor(secrets)(around + around.join(secrets) + around)
     assert not any(secret in text for secret in secrets)

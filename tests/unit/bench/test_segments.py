@@ -81,7 +81,8 @@ def test_one_step_sends_what_the_rate_alone_sends() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_poisson_arrivals_of_a_changing_rate_are_a_poisson_process_of_that_rate(seed: int) -> None:
-    # Under the right change of time the gaps are exponential of mean 1, and their number is Poisson of the integral.
+    # With time rescaled by the rate, the gaps are exponential with mean 1, and their number is Poisson with the
+    # integral.
     segments = (Segment(5, 5, 40 * S), Segment(5, 80, 60 * S), Segment(20, 20, 30 * S))
     found = list(arrivals(ARRIVALS["poisson"](1.0, 1.0, stream(seed, "arrivals")), segments))
     expected = 5 * 40 + 85 / 2 * 60 + 20 * 30
@@ -97,8 +98,8 @@ def test_poisson_arrivals_of_a_changing_rate_are_a_poisson_process_of_that_rate(
 
     gaps = [after - before for before, after in pairwise(map(integral, [0, *found]))]
     assert stats.kstest(gaps, "expon").pvalue > 0.001
-    # A rate that changed only at each arrival (thin gaps drawn at the rate of the arrival before) would have fewer
-    # arrivals in the rise: the share in the first half of the line is that of the integral.
+    # If the rate changed only at each arrival (each gap drawn at the rate of the arrival before), there would be fewer
+    # arrivals during the rise. The share in the first half of the rise is that of the integral.
     rise = [at for at in found if 40 * S <= at < 100 * S]
     share = (5 * 30 + 75 / 60 * 450) / 2550
     first_half = sum(at < 70 * S for at in rise)
@@ -145,7 +146,7 @@ def test_users_change_at_the_steps() -> None:
 
 
 def test_users_of_a_line_are_the_whole_number_nearest_to_it() -> None:
-    # 1 to 4 over 6 s: the load passes 1.5, 2.5 and 3.5 at 1, 3 and 5 s.
+    # From 1 to 4 over 6 s, the load passes 1.5, 2.5 and 3.5 at 1, 3 and 5 s.
     assert users_of(ramp="1..4:6s") == [(0, 1), (1 * S, 2), (3 * S, 3), (5 * S, 4)]
     assert users_of(ramp="4..1:6s") == [(0, 4), (1 * S, 3), (3 * S, 2), (5 * S, 1)]
     assert users_of(ramp="0..2:4s") == [(0, 0), (1 * S, 1), (3 * S, 2)]

@@ -1,4 +1,4 @@
-"""What a server states of its own limits."""
+"""What a server states about its limits."""
 
 from __future__ import annotations
 

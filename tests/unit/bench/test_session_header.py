@@ -1,4 +1,4 @@
-"""Changes to what is sent: the session of a request in a header, a prompt as its ids, a message with media."""
+"""Changes to requests: the session in a header, a prompt as token ids, a message with media."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_more_than_ten_workers_are_read_by_number(directory: RunDirectory) -> No
     for worker in range(12):
         shard(directory, worker, [line(worker, 10, worker)])
     assert [path.name for path in directory.shards("requests.jsonl")] == [f"requests-{k}.jsonl" for k in range(12)]
-    # At one and the same time the order is that of the workers.
+    # Records with equal times are in the order of the workers.
     shards.merge(directory)
     assert merged_indices(directory) == list(range(12))
 
@@ -139,7 +139,7 @@ def test_shards_that_a_killed_merge_left_beside_the_whole_file_are_cleared_and_o
     mine.write_text("mine\n")
     kept = shard(directory, 0, [line(0, 10)], [sample(1, 0)])
     directory.clear_drafts()
-    assert kept.exists()  # Nothing is whole: this is the record.
+    assert kept.exists()  # The merge is incomplete, so this file is the record.
     shards.merge(directory)
     old = shard(directory, 0, [line(0, 10)], [sample(1, 0)])
     with directory.held():
@@ -168,7 +168,7 @@ def test_a_full_disk_leaves_the_shards_and_they_are_read_as_they_are(directory: 
     assert (directory.path / "samples.jsonl").read_bytes() == sample(1, 0) + sample(1, 1), "they fit"
     assert sorted(record.index for record in directory.records()) == list(range(60))
     assert len(list(directory.samples())) == 2
-    # With room again, the same records are merged.
+    # When there is space again, the same records are merged.
     shards.merge(directory)
     assert merged_indices(directory) == list(range(60))
 
@@ -182,7 +182,7 @@ def test_merging_loses_nothing_and_changes_no_record(workers: list[list[int]], t
         directory = RunDirectory.create(Path(folder) / "run")
         written = []
         for worker, ends in enumerate(workers):
-            # Records are made when there is time for it: a line may be a little before the one above it.
+            # Records are written when there is time, so a line may be slightly earlier than the one before it.
             lines = [line(worker + i * len(workers), end, worker) for i, end in enumerate(ends)]
             if lines and torn == worker:
                 cut = data.draw(st.integers(1, len(lines[-1])))
@@ -196,11 +196,11 @@ def test_merging_loses_nothing_and_changes_no_record(workers: list[list[int]], t
         merged = (directory.path / "requests.jsonl").read_bytes().splitlines(keepends=True)
         assert sorted(merged) == sorted(written)
         assert sorted(directory.records(), key=lambda r: r.index) == sorted(before, key=lambda r: r.index)
-        # In order, but for lines that were out of order in their own file.
+        # In order, except for lines that were out of order in their own file.
         if all(ends == sorted(ends) for ends in workers):
             times = [int(found[1]) for found in map(END_NS.search, merged) if found is not None]
             assert times == sorted(times)
-        # Within a worker the order is the one in which it wrote.
+        # The lines of a worker stay in the order of its file.
         for worker in range(len(workers)):
             mine = [text for text in merged if orjson.loads(text).get("worker", 0) == worker]
             assert mine == [text for text in written if orjson.loads(text).get("worker", 0) == worker]

@@ -1,4 +1,4 @@
-"""The small requests beside a load: what they ask the server, and how the answers are used."""
+"""The small requests beside a load: their content, and the use of their answers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_models_are_what_a_list_of_them_says(
          ["/server_info", "/get_server_info"]),
         ({"sglang"}, {"/server_info": b"{}"}, {}, ["/server_info"]),
         ({"vllm", "me"}, {}, {}, ["/server_info?config_format=json"]),
-        # Of several engines the first that states any.
+        # If several engines match, the first that states a limit counts.
         ({"vllm", "llamacpp"}, {"/server_info?config_format=json": b'{"max_num_seqs": 9}'}, {"max_num_seqs": 9},
          ["/props", "/server_info?config_format=json"]),
         ({"me"}, {}, {}, []),

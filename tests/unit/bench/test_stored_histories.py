@@ -1,4 +1,4 @@
-"""Histories kept by the server: the content of each request, which response it continues, and lost ones."""
+"""Histories that the server keeps: the content of each request, the response that it continues, and lost responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses of object stores on a command line, and what is copied to and from them: with a store in memory;
+"""Addresses of object stores on a command line, and what is copied to and from them. Uses a store in memory;
 tests/sockets/test_object_stores.py has a real one."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.stores.words import Placed, placed
 
 
 class Store:
-    """Buckets of keys, as in fsspec: paths without a scheme."""
+    """Buckets of keys; as in fsspec, paths have no scheme."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -139,7 +139,7 @@ def test_what_is_fetched_replaces_what_is_there(store: Store, folder: Path, tmp_
     place = tmp_path / "new" / "one.json"
     transfer.get("s3://b/one.json", place, 4)
     assert place.read_bytes() == b"1234"
-    transfer.get("s3://b/one.json", folder)  # A file, in place of a directory.
+    transfer.get("s3://b/one.json", folder)  # A file instead of a directory.
     assert folder.read_bytes() == b"1234"
     with pytest.raises(UsageError, match="it has 4 bytes, and may have 3"):
         transfer.get("s3://b/one.json", place, 3)
@@ -216,7 +216,7 @@ def test_the_program_prints_what_it_did_or_one_sentence(
 
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...]]:
-    """What was copied; a copy to s3://b/full and one to s3://b/stopped fail."""
+    """The copies made. Copies to s3://b/full and s3://b/stopped fail."""
     calls: list[tuple[str, ...]] = []
 
     def transferred(*line: str) -> str:
@@ -284,7 +284,7 @@ def test_results_are_written_here_and_copied_at_the_end(
     assert (flag, Path(place).parent, Path(place).name.partition("-")[2]) == ("--out", Path("runs"), "one")
     assert copies == [("check", "s3://b/nightly/one")]
     assert line.finish(Exit.GOOD) == Exit.GOOD
-    assert copies[1:] == []  # The command has written nothing.
+    assert copies[1:] == []  # The command wrote nothing.
     Path(place).mkdir(parents=True)
     assert line.finish(Exit.OBJECTIVE_FAILED) == Exit.OBJECTIVE_FAILED
     assert copies[1:] == [("put", place, "s3://b/nightly/one")]

@@ -1,4 +1,4 @@
-"""Local copies of a store's content: complete or absent, and never replacing what the store does not have yet."""
+"""Local copies of a store's content: complete or absent. They never replace content that the store does not have yet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytest.importorskip("fsspec")
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A store in memory, and a cache of our own."""
+    """A store in memory, and a separate cache."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     system = MemoryFileSystem()
@@ -27,7 +27,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def here(*given: str) -> str:
-    """The program that copies, in this process."""
+    """Runs the copying program in this process."""
     if transfer.main(given) != Exit.GOOD:
         raise UsageError(f"{given[1]}: the copying was ended")
     return ""

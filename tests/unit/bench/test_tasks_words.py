@@ -1,4 +1,4 @@
-"""`bench tasks`: the requests to a console for a user's words, and the output of its answers."""
+"""`bench tasks`: the requests that each command sends to a console, and how its answers are printed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_words_become_one_question(words: str, asked: tuple[str, str, object], m
 def test_a_task_opens_in_the_browser_by_a_file_that_holds_the_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There need not be a runs folder: the console may be on another machine."""
+    """A runs folder is not needed, as the console may be on another machine."""
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     status, console = asked_by(monkeypatch, "open", "a b", "--runs", str(tmp_path / "runs"))

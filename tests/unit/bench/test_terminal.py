@@ -1,4 +1,4 @@
-"""The terminal: the lines about a load; a stopped terminal stops nothing."""
+"""The terminal: the lines about a load. A stopped terminal stops nothing else."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SLO = objectives.parse(["ttft:p99<60ms", "error_rate<1%", "itl:max<15ms", "outpu
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[TextIO, TextIO]]:
-    """(writer, reader): no terminal."""
+    """(writer, reader) of a pipe, which is no terminal."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as writer, os.fdopen(reading) as reader:
         yield writer, reader
@@ -58,7 +58,7 @@ class Uncontrolled:
 
 
 def drawn(goal: LoadGoal, at: list[tuple[float, dict[str, int], list[RequestRecord]]]) -> list[list[str]]:
-    """The lines at each of these seconds, with these counts, after these records."""
+    """The lines at these seconds, with these counts, after these records."""
 
     async def main(loop: VirtualTimeLoop) -> list[list[str]]:
         counts = dict(COUNTS)
@@ -102,7 +102,7 @@ def test_the_slowest_of_several_workers_is_named_with_those_that_are_lost() -> N
 def test_each_replica_has_a_line_the_failing_one_first() -> None:
     def lines_of(replicas: int) -> list[str]:
         async def main(loop: VirtualTimeLoop) -> list[str]:
-            tallies = [ProgressTally(), ProgressTally()]  # Of two workers.
+            tallies = [ProgressTally(), ProgressTally()]  # From two workers.
             for number in range(replicas):
                 for tally in tallies:
                     tally.add(made_record(number, chunks_ms=(50 + number, 90), target=f"http://r{number:02}"))
@@ -127,7 +127,7 @@ def test_each_replica_has_a_line_the_failing_one_first() -> None:
 
 @contextmanager
 def following(terminal: Terminal) -> Iterator[None]:
-    """A load of nothing that the terminal follows."""
+    """An empty load that the terminal follows."""
     live = Live(LoopClock(), lambda at_ns: dict(COUNTS), HUNDRED)
     terminal.load_begins(Uncontrolled())
     live.start()
@@ -269,7 +269,7 @@ def test_what_is_no_terminal_gets_a_plain_line_after_a_second_and_every_ten_seco
     run_virtual(main)
     writer.close()
     said = reader.read()
-    # At 1, 11 and 21 s, and when it is over.
+    # At 1, 11 and 21 s, and at the end.
     line = "0%  0 of 100 requests | sent 0  done 0  in flight 0  failed 0 (0.0%) | 0.0 requests/s  0 tokens/s\n"
     assert said == line * 4
 
@@ -301,7 +301,7 @@ def test_a_terminal_is_drawn_over_in_place() -> None:
 
         run_virtual(main)
     said = written(leader)
-    # Drawn at 0.5 s, over that at 1 s, wiped for the word, and drawn a last time.
+    # Drawn at 0.5 s, redrawn at 1 s, erased for the message, and drawn a last time.
     assert said.count("failed 0 (0.0%)") == 3
     assert said.count("\x1b[3A\x1b[J") == 2
     assert "a word that stays" in said
@@ -402,7 +402,7 @@ def test_a_reader_that_has_stopped_stops_nothing(pipe: tuple[TextIO, TextIO]) ->
         while True:
             os.write(writer.fileno(), full)
     except BlockingIOError:
-        os.set_blocking(writer.fileno(), True)  # The pipe is full: each write of the view now waits for ever.
+        os.set_blocking(writer.fileno(), True)  # The pipe is full, so each write of the view now blocks forever.
 
     async def main(loop: VirtualTimeLoop) -> int:
         terminal = Terminal(writer)

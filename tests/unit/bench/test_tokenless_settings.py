@@ -100,7 +100,7 @@ def test_a_complete_configuration_has_no_stream_and_no_output_tokens(endpoint: s
         repeat=0.0,
         recipe=None,
     )
-    # What a run directory keeps starts the same run again.
+    # The stored configuration can repeat the run.
     again = RunConfig.stored(config.public())
     assert (again.endpoint, again.stream, again.batch_inputs) == (endpoint, False, inputs)
     assert resolve({k: v for k, v in config.changed().items() if v is not None}).batch_inputs == inputs

@@ -1,4 +1,4 @@
-"""A request's place in its session goes into its record, whatever makes the record."""
+"""A request's place in its session is in its record, whatever makes the record."""
 
 from __future__ import annotations
 

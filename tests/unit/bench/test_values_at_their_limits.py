@@ -1,4 +1,4 @@
-"""The largest and the smallest value that a setting accepts, and the next that it refuses."""
+"""The largest and smallest value that a setting accepts, and the next value that it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each sign of a bad measurement, tripped by evidence made by hand; a perfect run is VALID."""
+"""Each sign of a bad measurement, tripped by hand-made evidence. A perfect run is VALID."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tests.support.made_evidence import (
 def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     found = verdict(calibration=certified(stat="p50"), server=AGREED)
     assert (found.status, found.reasons) == (Status.VALID, [])
-    # That no worker died and no file was lost is no finding, nor that the target is there, nor that something was measured.
-    # No prompt was compared with its usage either.
+    # If no worker died and no file was lost, there is no finding about it; likewise if the target is there and
+    # something was measured. No prompt was compared with its usage, either.
     silent = {"input_tokens", "workers", "clock_drift", "target_gone", "files", "nothing_measured", "imported"}
-    silent |= {sign for sign in SIGNS if sign.startswith("replica_")}  # It has one server.
+    silent |= {sign for sign in SIGNS if sign.startswith("replica_")}  # The run has one server.
     assert {f.sign for f in found.findings} == set(SIGNS) - silent, (
-        "a sign has a finding, VALID, of a perfect run: give made_evidence.py what it looks at"
+        "a perfect run has a VALID finding for each sign: add what the sign needs to made_evidence.py"
     )
     assert (found.status, found.reasons) == ("VALID", [])
 
@@ -65,8 +65,8 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("send_lateness", {LATE: 20.0, "latency.ttft_ms.p50": None}, Status.SUSPECT),  # Not streamed: 4% of E2EL.
     ("ready_not_sent", ready(0.011, 1.1), Status.SUSPECT),
     ("ready_not_sent", ready(0.051, 10.1), Status.INVALID),
-    ("ready_not_sent", ready(0.051, 9.9), Status.SUSPECT),  # Over 5%, made of waits under 10 ms.
-    ("ready_not_sent", ready(0.5, 0.9), Status.VALID),  # As long as the replies, and under 1 ms.
+    ("ready_not_sent", ready(0.051, 9.9), Status.SUSPECT),  # Over 5%, from waits under 10 ms.
+    ("ready_not_sent", ready(0.5, 0.9), Status.VALID),  # Waits as long as the replies, but under 1 ms.
     ("ready_not_sent", ready(0.009, 3_000.0), Status.VALID),
     ("never_sent", {"load.never_sent": {"n": 6, "share": 0.011}}, Status.SUSPECT),
     ("never_sent", {"load.never_sent": {"n": 6, "share": 0.051}}, Status.INVALID),
@@ -75,7 +75,7 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("late_ends", {"load.late_ends": {"mean_ms": 3_000.0, "share": 0.11}}, Status.SUSPECT),
     ("late_ends", {"load.late_ends": {"mean_ms": 3_000.0, "share": 0.09}}, Status.VALID),
     ("late_ends", {"load.late_ends": {"mean_ms": 99.0, "share": 5.0}}, Status.VALID),
-    ("slow_connects", connects(200, 1_000.0), Status.SUSPECT),  # 200 ms a request, 40% of 500 ms.
+    ("slow_connects", connects(200, 1_000.0), Status.SUSPECT),  # 200 ms per request, 40% of 500 ms.
     ("slow_connects", connects(200, 499.0), Status.VALID),
     ("slow_connects", {"latency.e2el_ms.mean": 5_000.0, **connects(200, 2_000.0)}, Status.VALID),
     ("pause", pause(3_000, 0.051), Status.INVALID),
@@ -93,7 +93,7 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 1.26, "counts.by_outcome": {"ok": 250}}, Status.SUSPECT),
     ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 2.01, "counts.by_outcome": {"ok": 250}}, Status.INVALID),
     ("sent_dispersion", {f"{PLAN}.dispersion_ratio": 0.74}, Status.INVALID),
-    ("sent_rate", {"segments": [segment(rate_difference=-0.1)]}, Status.INVALID),  # In one part alone.
+    ("sent_rate", {"segments": [segment(rate_difference=-0.1)]}, Status.INVALID),  # Only in one part.
     ("sent_rate", {"segments": [segment(), segment(rate_difference=-0.02)]}, Status.SUSPECT),
     ("sent_dispersion", {"segments": [segment(), segment(dispersion_ratio=1.3)]}, Status.INVALID),
     ("sent_dispersion", {"segments": [segment(dispersion_ratio=1.3, sent=100)]}, Status.VALID),  # Of 100 sends.
@@ -129,7 +129,7 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
         "wide_stamps",
         opened("ttft_ms", "mean", 44.0, 50.0),
         Status.VALID,
-    ),  # 12%, which one stamp of twenty may leave open.
+    ),  # 12%, which one uncertain stamp of twenty may cause.
     ("wide_stamps", opened("ttft_ms", "mean", 37.0, 50.0), Status.SUSPECT),
     ("wide_stamps", opened("itl_ms", "p90", 19.9, 20.05), Status.VALID),
     ("wide_stamps", opened("itl_ms", "p999", 0.0, 40.0), Status.VALID),  # Shown with its bounds, and not judged.
@@ -212,7 +212,9 @@ def test_an_imported_run_is_never_valid_and_our_client_is_not_judged() -> None:
 def test_every_sign_is_tripped() -> None:
     """`calibration` concerns certificates, which have their own tests."""
     tripped = {sign for sign, _, status in TRIPPED if status is not Status.VALID}
-    assert tripped == set(SIGNS) - {"calibration"}, "TRIPPED has rows that trip each sign, and rows that just do not"
+    assert tripped == set(SIGNS) - {"calibration"}, (
+        "TRIPPED needs rows that trip each sign, and rows just below its limit"
+    )
 
 
 @pytest.mark.parametrize(

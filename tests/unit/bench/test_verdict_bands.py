@@ -1,4 +1,4 @@
-"""The bands of the signs match docs/troubleshooting.md, and a file that gives one limit of a band leaves the others."""
+"""The bands of the signs match docs/troubleshooting.md. A file that sets one limit of a band keeps the others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from bench.verdict.finding import Status
 from bench.verdict.limits import Band, Limits
 
-# suspect, invalid, failed: shares of 1, and ms where the name says so.
+# suspect, invalid, failed: shares of 1, or ms if the name says so
 BANDS: dict[str, tuple[float, float | None, float | None]] = {
     "send_lateness_p99_ms": (1, 10, None), "send_lateness_p99_of_ttft": (0.01, 0.1, None),
     "ready_not_sent": (0.01, 0.05, None), "ready_not_sent_ms": (1, 10, None), "never_sent": (0.01, 0.05, None),

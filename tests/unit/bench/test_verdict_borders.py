@@ -16,7 +16,7 @@ from tests.support.results import filled
 @pytest.mark.parametrize(
     ("allowed", "measured", "true", "is_open"),
     [
-        ([1.0, 3.0], 2.0, 2.5, False),  # As wide as the number itself: not yet more open than it is large.
+        ([1.0, 3.0], 2.0, 2.5, False),  # The range is as wide as the number is large, which is just allowed.
         ([1.0, 3.1], 2.0, 2.5, True),
         ([1.0, 3.1], 2.0, 1.0, True),
         ([1.0, 3.1], 2.0, 3.1, True),

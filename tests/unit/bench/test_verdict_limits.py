@@ -25,7 +25,7 @@ from tests.support.made_evidence import (
 
 
 def test_how_many_workers_may_die_can_be_configured() -> None:
-    # One of four, where the default allows none.
+    # One of four, while the default allows none.
     def status(**band: float) -> Status:
         config = resolve({"url": "http://h"}, {"limits": {"workers_died": band}}, "load.yaml")
         return verdict({"died": ["worker 1 was killed by SIGKILL"]}, config.limits).status
@@ -55,7 +55,7 @@ def test_how_many_records_may_be_missing_and_how_far_usage_may_go_can_be_configu
     assert status({"counts.failed": 100}, errors={"failed": 0.05}) is Status.FAILED
 
 
-LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alone
+LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that only this limit judges
     "send_lateness_p99_ms": {LATE: 0.9},
     "send_lateness_p99_of_ttft": {LATE: 0.4},
     "ready_not_sent": ready(0.009, 100.0),
@@ -73,7 +73,7 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "wide_stamps_ms": opened("itl_ms", "p50", 19.9, 20.05),
     "wide_stamps_p99": opened("itl_ms", "p99", 19.0, 20.0),
     "wide_stamps_p99_ms": opened("itl_ms", "p99", 19.6, 20.0),
-    "records_missing": {},  # By default none may be.
+    "records_missing": {},  # By default none may be missing.
     "files_lost": {},  # By default no file may be lost.
     "target_gone": {"counts.target_gone": {"since_s": 8.0, "requests": 10}},
     "replica_gone": {},  # By default none may be gone.
@@ -82,7 +82,7 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "replica_share": replicas(share=0.6, share_p=0.0001),
     "cache_hits_unplanned": {"tokens.cached.share_beyond_head": 0.019},
     "cache_hits_off_plan": {"cache": cache_off(-0.019)},
-    "usage_over_counted": {},  # A test of its own: it excuses.
+    "usage_over_counted": {},  # It excuses a finding, and has its own test.
     "sent_rate_off": {f"{PLAN}.rate_difference": 0.009},
     "sent_dispersion_off": {f"{PLAN}.dispersion_ratio": 1.04},
     "off_plan": {"load.off_plan": {"of": "arrivals", "share": 0.009, "start_s": 0.0, "end_s": 10.0}},
@@ -90,8 +90,8 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "loop_lag_p99_ms": {LAG: 0.9},
     "loop_lag_p99_of_gap": {LAG: 0.9},
     "cpu_busy_seconds": {"instrument.cpu.seconds_over_90": 0.09},
-    "clock_drift_ms": {},  # No part of the summary: it has a test of its own.
-    "workers_died": {},  # By default no worker may die: it has a test of its own.
+    "clock_drift_ms": {},  # Not in the summary: it has its own test.
+    "workers_died": {},  # By default no worker may die: it has its own test.
     "run_queue_wait": {"instrument.run_queue.mean": 0.019},
     "wide_stamps": opened("itl_ms", "p50", 19.1, 20.05),
     "littles_law_off": {"load.littles_law.difference": 0.004},
@@ -140,8 +140,7 @@ def test_every_limit_is_in_the_table() -> None:
     ),
 )
 def test_each_limit_can_be_configured(name: str) -> None:
-    # A run inside the default band is not valid any more where the limit is 0, and invalid where both limits are.
-    # Where two bands must be passed, the other one is 0 from the start.
+    # If two bands must be exceeded, the other band is 0 from the start.
     partner = next((b if a == name else a for a, b in BOTH if name in (a, b)), None)
     zero = {"suspect": 0.0, "invalid": 0.0}
     stat = "p99" if "p99_" in name and name.startswith("calibration") else "p50"

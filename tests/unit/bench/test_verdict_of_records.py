@@ -49,10 +49,10 @@ def perfect_samples(seconds: int, in_flight: float) -> list[dict[str, Any]]:
 
 
 def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
-    # 100 a second, each 70 ms in flight: 7 at once.
+    # 100 per second, each in flight for 70 ms: 7 at once.
     told: dict[str, Any] = {"output_tokens_asked": 3, "output_tokens_counted": 3, "connect_ns": 1}
     records = [made_record(i, sent_ms=10 * i, **told) for i in range(1_000)]
-    # The first sends' ramp of 70 ms is less than 0.5% of 10 s.
+    # The ramp of 70 ms at the start costs less than 0.5% of 10 s.
     found = judged(records, perfect_samples(10, 7.0 * 0.997))
     assert found.status is Status.VALID, found.reasons
     said_by_others = {
@@ -96,7 +96,7 @@ def test_records_that_show_a_sign_trip_it_through_the_summary(
 
 
 def test_a_rate_that_was_not_sent_is_seen_in_the_records() -> None:
-    # Planned every 10 ms, sent every 12 ms: waits relative to the last send.
+    # Planned every 10 ms, sent every 12 ms: the waits are relative to the last send.
     records = [
         made_record(i, sent_ms=12 * i, intended_ns=START_NS + i * 10 * MS, eligible_ns=START_NS + i * 10 * MS)
         for i in range(300)

@@ -219,13 +219,13 @@ def test_a_segment_is_named_by_its_times_and_only_where_it_is_bad() -> None:
     assert burst == (
         "from 0.0 to 30.0 s: the sent requests are 1.40 times as bursty as the drawn plan (dispersion of the counts)"
     )
-    # A segment without a plan's rate says nothing of it, and the others still speak.
+    # A segment without a planned rate is skipped; the others still count.
     without: dict[str, Any] = {"segments": [segment(0.0, rate_difference=None), segment(30.0)]}  # type: ignore[arg-type]
     assert len(said("sent_rate", without)) == 2
 
 
 def test_a_dispersion_is_judged_by_its_band_from_a_thousand_sends_on() -> None:
-    # 5.002% is over the band of 5% at 1,000 sends, and not with a weight of 999 / 1,000.
+    # 5.002% exceeds the band of 5% at 1,000 sends, but not with a weight of 999 / 1,000.
     for sends, status in ((1_000, Status.SUSPECT), (4_000, Status.SUSPECT), (999, Status.VALID)):
         found = verdict({f"{PLAN}.dispersion_ratio": 1.05002, "counts.by_outcome": {"ok": sends}})
         assert found.of("sent_dispersion") is status
@@ -272,7 +272,7 @@ def test_numbers_that_do_not_exist_are_no_sign() -> None:
     assert said("server_counts", server={"reconciliation": None}) == []
     for unknown in ({"off_share": None}, {"planned_share": None}):
         assert said("cache_hits", {"cache": replace(cache_off(0.03), **unknown)}) == []
-    # A plan that nobody counted leaves the sign to what is known without it.
+    # If the plan was not counted, the sign uses what is known without it.
     nobody = replace(cache_off(0.03), counted_by=None, off_share=None)
     assert said("cache_hits", {"cache": nobody})[0][0].startswith("the server took 0.0% of the prompt tokens")
 
@@ -355,7 +355,7 @@ def test_an_error_that_two_metrics_share_is_said_once() -> None:
     assert [text for text, _ in found] == [
         "calibration: p99 of ITL reads 40.000 ms; the true value is 30.000 ms (+10.000 ms)"
     ]
-    # Another error of the other is another sentence.
+    # A different error on the other side changes the sentence.
     rows[1] |= {"measured": 41.0, "error": 11.0}
     assert [
         text.split(" reads")[0] for text, _ in said("calibration", calibration={"metrics": rows, "problems": []})
@@ -377,7 +377,7 @@ def test_an_error_without_a_share_and_statistics_of_no_band_are_no_sign() -> Non
 
 def test_when_requests_came_is_held_against_the_median_of_what_begins_with_them() -> None:
     of = {"n": 100, "min": 0.02, "p50": 3.0, "p90": 0.05, "p99": 0.1}
-    # 3 ms of the 500 ms until the end are under 1%; of the 20 ms of a gap they would be 15%.
+    # 3 ms are under 1% of the 500 ms until the end, but 15% of a gap of 20 ms.
     rows = [
         CALIBRATION | {"metric": "itl_ms", "stat": "p50", "true": 20.0, "measured": 20.0},
         CALIBRATION | {"metric": "e2el_ms", "stat": "p90", "true": 30.0, "measured": 30.0},
@@ -444,11 +444,11 @@ def test_a_number_that_nobody_has_does_not_hide_the_next_one() -> None:
     open_itl: dict[str, Any] = {f"latency.tpot_ms.{stat}": None for stat in ("mean", "p50", "p90", "p99")}
     found = verdict(open_itl | {"latency.itl_ms.bounds": {"p50": [0.0, 40.0]}})
     assert found.of("wide_stamps") is Status.SUSPECT
-    # Of a number that is nothing any width is all of it.
+    # If the number is zero, any width is all of it.
     nothing = verdict({"latency.itl_ms.p50": 0.0, "latency.itl_ms.bounds": {"p50": [0.0, 0.3]}})
     assert [f.value for f in nothing.findings if f.sign == "wide_stamps"] == [1.0]
     assert verdict({"latency.itl_ms.p50": 0.0}).of("wide_stamps") is Status.VALID
-    # A width of nothing is the bound of none.
+    # Bounds without a number do not count.
     assert said("wide_stamps", {"latency.itl_ms.bounds": {"p99": [19.0, 21.0]}})[0][0] == (
         "p99 of ITL is only known to lie between 19.00 and 21.00 ms: tokens shared reads"
     )
@@ -459,7 +459,7 @@ def test_what_a_report_prints_as_bounds_is_judged_of_an_earlier_calibration_alon
     kept = {"from": "certificate", "date": "2026-01-02T03:04:05+00:00", "metrics": [row], "problems": []}
     assert verdict(calibration=kept).of("calibration") is Status.INVALID
     assert verdict(calibration={"metrics": [row], "problems": []}).of("calibration") is Status.VALID
-    # One that is left out does not hide the next.
+    # A skipped row does not hide the next one.
     bad = CALIBRATION | {"stat": "p90", "error": 9.0, "error_share": 0.2, "measured": 59.0}
     assert verdict(calibration={"metrics": [row, bad], "problems": []}).of("calibration") is Status.INVALID
     mean = CALIBRATION | {"stat": "mean"}

@@ -51,9 +51,9 @@ def test_calibration_has_its_own_bands(stat: str, error_ms: float, share: float,
 @pytest.mark.parametrize(
     ("allowed", "status"),
     [
-        ([0.0, 60.0], Status.VALID),  # Wider than 30: the report prints what it lies between, and 50 is inside.
+        ([0.0, 60.0], Status.VALID),  # Wider than 30: the report prints a range, which contains 50.
         ([0.0, None], Status.VALID),
-        ([25.0, 51.0], Status.INVALID),  # Narrower than 30: a number is printed, and it is wrong.
+        ([25.0, 51.0], Status.INVALID),  # Narrower than 30: the report prints a wrong number.
         ([0.0, 45.0], Status.INVALID),  # 50 is outside.
         ([51.0, None], Status.INVALID),
     ],
@@ -66,7 +66,7 @@ def test_what_is_printed_as_what_it_lies_between_is_not_judged_as_a_number(
 
 
 def test_a_speed_is_judged_by_its_time_per_token() -> None:
-    # 50 tokens/s are 20 ms a token, 47.5 are 21.05: over 5% and over 1 ms.
+    # 50 tokens/s are 20 ms per token, 47.5 are 21.05 ms: over 5% and over 1 ms.
     for measured, off_ms, status in ((50.0, 0.0, Status.VALID), (49.0, 0.408163, Status.SUSPECT),
                                      (47.5, 1.052632, Status.INVALID), (52.5, 0.952381, Status.SUSPECT)):  # fmt: skip
         error = {"error": measured - 50.0, "error_share": measured / 50.0 - 1.001}
@@ -129,7 +129,7 @@ def test_a_closed_loop_has_no_schedule_to_be_late_for() -> None:
     [
         (9, 0.1, ["sent_rate", "sent_dispersion"]),
         (11, 0.1, ["waited_at_cap"]),
-        (11, 20.0, ["send_lateness", "waited_at_cap"]),  # A late client is told apart from the cap.
+        (11, 20.0, ["send_lateness", "waited_at_cap"]),  # A late client is distinguished from the cap.
     ],
 )
 def test_where_the_cap_set_the_rate_that_it_differs_from_the_plan_is_no_fault_of_the_client(
@@ -157,9 +157,9 @@ def test_a_target_that_was_gone_is_told_with_when() -> None:
 
 def test_waiting_for_a_processor_is_judged_by_what_it_can_have_harmed() -> None:
     waited: dict[str, object] = {"instrument.run_queue.mean": 0.227}
-    # The stamps are the client's own: they are late by it.
+    # The stamps are the client's own, so the run queue makes them late.
     assert verdict(waited).of("run_queue") is Status.INVALID
-    # The stamps are the kernel's, and the sends are punctual, late, or very late.
+    # The stamps come from the kernel; sends are punctual, late, or very late.
     for late_ms, status in ((0.1, Status.VALID), (1.5, Status.SUSPECT), (10.5, Status.INVALID)):
         assert verdict(waited | KERNEL | {LATE: late_ms}).of("run_queue") is status
     for share, status in ((0.001, Status.VALID), (0.02, Status.SUSPECT), (0.2, Status.INVALID)):
@@ -229,7 +229,7 @@ def test_a_request_that_is_said_to_be_sent_after_it_arrived_is_found_out() -> No
     assert way_in(min=-0.4).status is Status.VALID
     assert way_in(min=-2.1).status is Status.SUSPECT
     assert way_in(min=-6.0).status is Status.INVALID
-    assert way_in(min=6.0).status is Status.VALID  # What the network takes at least is no error of the stamp.
+    assert way_in(min=6.0).status is Status.VALID  # The least time of the network is no error of the stamp.
     assert way_in(p50=6.0).status is Status.INVALID
     assert way_in(p90=-6.0).status is Status.INVALID
 
@@ -246,10 +246,10 @@ def test_a_chunk_that_is_seen_before_it_was_written_is_wrong_however_long_it_too
 
 
 def test_the_networks_least_scales_the_share_too() -> None:
-    # 5.1 ms off of 50 ms, of which the network takes 4.7: 0.4 ms and 0.8% are left.
+    # An error of 5.1 of 50 ms; the network takes 4.7 ms of it, so 0.4 ms and 0.8% are left.
     row = certified(stat="p50", metric="ttft_ms", error=5.1, error_share=0.102, measured=55.1)
     assert verdict(calibration=row | {"network_ms": 4.7}).status is Status.VALID
-    # 4.1 ms: 1 ms, of which the share is 2% and not 10.2.
+    # With 4.1 ms for the network, 1 ms is left, which is 2%, not 10.2%.
     assert verdict(calibration=row | {"network_ms": 4.0}).status is Status.SUSPECT
 
 

@@ -1,4 +1,4 @@
-"""What an ended load leaves in run.yaml, from the reports of its workers; no load is sent."""
+"""What an ended load writes into run.yaml, from the reports of its workers. No load is sent."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def load(directory: RunDirectory, requests: int | None = 9, **run: Any) -> tuple
     [
         ((None, None), 9, False, "requests"),
         ((None, None), None, False, "duration"),
-        # Each worker has its own share of the requests: any other reason comes first.
+        # Each worker has its own share of the requests, so any other reason takes precedence.
         (("requests", "errors"), 9, False, "errors"),
         (("requests", "requests"), 9, False, "requests"),
         (("errors", None), 9, True, "interrupted"),

@@ -1,4 +1,4 @@
-"""Requests made ahead or on demand are the same, numbered in order."""
+"""Requests made ahead and on demand are the same, numbered in order."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_no_more_is_made_ahead_than_the_bytes_allow() -> None:
 def test_a_stock_has_so_many_requests_and_so_many_things_more() -> None:
     numbers = itertools.count()
     stock: Stock[int] = Stock(lambda: next(numbers), lambda number: (3, 10))
-    assert stock.make_ahead(7, more=2) == 5, "three of three requests are 9, and two more"
+    assert stock.make_ahead(7, more=2) == 5, "three times three requests are 9, and two more are wanted"
     assert (len(stock), stock.requests, stock.bytes) == (5, 15, 50)
     assert stock.make_ahead(1, more=9, most_bytes=80) == 3
     assert [stock.take() for _ in range(9)] == [*range(9)]
@@ -119,10 +119,10 @@ def test_a_feed_goes_on_where_the_supply_ended_and_is_asked_when_half_is_gone() 
     assert asked[:5] == [0, 0, 1, 2, 2]
     assert made.stock.late == 2
     made.add(RequestDraft(b"x" * 10**6, True, None, None, None).pack())
-    assert not made.has_room, "the bytes are too many"
+    assert not made.has_room, "the stock has too many bytes"
     for _ in range(3):
         made.take("run")
-    assert made.has_room, "they are gone"
+    assert made.has_room, "the bytes were taken"
 
 
 def test_asked_lengths_take_the_place_of_the_rows_own(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_streams_depend_on_seed_purpose_and_id_alone() -> None:
     draws = {key: stream(*key).random() for key in keys}
     assert len(set(draws.values())) == 5
     assert stream(0, "a").random() == draws[0, "a"]
-    # The same in every version and on every machine: a result names its seed, and it must go on meaning the same.
+    # Must be the same in every version and on every machine, because a result states its seed.
     assert stream(0, "arrivals").getrandbits(32) == 3_153_900_929
 
 

@@ -1,4 +1,4 @@
-"""Files of every kind written by version 0.1 (tests/data/written/VERSION): today's types hold them, commands open them."""
+"""Files of every kind from version 0.1 (tests/data/written/VERSION): today's types and commands read them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def written(tmp_path: Path) -> Path:
 
 
 def kept(then: Any, now: Any) -> bool:
-    """Whether everything that was there is there now: a new version may have more keys."""
+    """Whether all old content is still there. A new version may have more keys."""
     if isinstance(then, dict):
         return all(key in now and kept(value, now[key]) for key, value in then.items())
     if isinstance(then, list):
@@ -74,7 +74,7 @@ def test_compare_and_gate_read_the_runs_and_the_baseline(written: Path) -> None:
 
 
 def without_metric(node: Any, key: str) -> Any:
-    """The content of a file without a metric, as written by a version that did not know it."""
+    """The content of a file without a metric, as from a version that did not have it."""
     if isinstance(node, dict):
         return {name: without_metric(part, key) for name, part in node.items() if name != key}
     return [without_metric(part, key) for part in node] if isinstance(node, list) else node
@@ -88,7 +88,7 @@ def test_compare_and_gate_read_runs_that_lack_a_later_metric(metric: str, writte
 
     assert main(["compare", *runs]) == Exit.GOOD
     assert main(["gate", runs[0], "--slo", "e2el:p50<60s"]) in GOOD
-    # An objective without a value is missed, whatever the limit.
+    # An objective without a value fails, whatever the limit.
     assert main(["gate", runs[0], "--slo", f"{metric}:p50<60s"]) == Exit.OBJECTIVE_FAILED
 
 

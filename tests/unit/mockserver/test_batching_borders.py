@@ -1,4 +1,4 @@
-"""The batching engine when two things happen at or nearly at once: a stall beside a step, a request that leaves the
+"""The batching engine when two events coincide or nearly coincide: a stall during a step, a request that leaves the
 queue."""
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def test_the_next_instant_is_the_nearer_one_of_a_stall_and_a_step() -> None:
     engine = BatchingEngine(COST)
     engine.admit(1, EngineRequest(0, Plan(0, (4 * US, 0), 3), 4))
     assert (engine.next_ns(), engine.step(5 * US), engine.next_ns()) == (5 * US, [], 23 * US)
-    # The second token is computed at 36 and kept until 40; a step that began at 36 ends at 49.
+    # The second token is computed at 36 and held back until 40. A step that began at 36 ends at 49.
     assert engine.step(23 * US) == [(1, 1)]
     assert engine.step(36 * US) == []
     assert engine.next_ns() == 40 * US
     assert engine.step(40 * US) == [(1, 1)]
     assert engine.next_ns() == 49 * US
-    # The last one is kept until 53, when no step is under way any more.
+    # The last token is held back until 53, when no step is running any more.
     assert engine.step(49 * US) == []
     assert engine.next_ns() == 53 * US
     assert engine.step(53 * US) == [(1, 1)]
@@ -39,7 +39,7 @@ def test_whoever_leaves_before_the_queue_leaves_the_others_in_their_order() -> N
     for key, at in ((1, 10), (2, 50), (3, 20)):
         engine.admit(key, work(at, 4, 1))
     engine.release(1)
-    # In the queue 5 us after it came.
+    # The request is in the queue 5 us after it came.
     assert engine.next_ns() == 25 * US
     assert stamps_us(engine) == {3: [43], 2: [73]}
 
@@ -62,7 +62,7 @@ def test_work_tells_of_drafts_and_of_a_cache_where_there_are_any(drafts: int, ca
     stamps_us(engine)
     facts = engine.release(1).facts
     assert ("draft_steps" in facts) is (drafts > 0)
-    # What was looked up in a cache that is not there is nothing.
+    # Without a cache there are no queries to count.
     assert (engine.state().prefix_queries, engine.state().prefix_hits) == ((4, 0) if caching else (0, 0))
 
 
@@ -70,7 +70,7 @@ def test_a_prompt_without_tokens_has_one_and_a_request_that_comes_on_time_is_not
     engine = BatchingEngine(replace(COST, a1=1.0))
     for key, tokens in ((1, 0), (2, None), (3, 1)):
         engine.admit(key, EngineRequest(1_000 * key * US, Plan(0, (), 1), tokens))
-    # In the queue 5 and 1 later, then 10 and 2.
+    # In the queue 5 and 1 us later, then steps of 10 and 2 us.
     assert stamps_us(engine) == {1: [1_018], 2: [2_018], 3: [3_018]}
     assert [engine.release(key).facts["late_ns"] for key in (1, 2, 3)] == [0, 0, 0]
 
@@ -88,7 +88,7 @@ def test_two_requests_share_the_budget_of_a_step_in_their_order() -> None:
     engine = BatchingEngine(COST)
     engine.admit(1, work(0, 20, 1))
     engine.admit(2, work(0, 20, 1))
-    # 20 and 12 tokens, then the 8 that are left: 5 + 10 + 64, then 10 + 16.
+    # 20 and 12 tokens, then the remaining 8: 5 + 10 + 64, then 10 + 16.
     assert stamps_us(engine) == {1: [79], 2: [105]}
     assert engine.state().iteration_tokens == {32: 1, 8: 1}
 
@@ -116,20 +116,21 @@ def test_a_request_that_fills_all_blocks_is_served_and_gives_them_back() -> None
 
 @pytest.mark.parametrize("by_priority", [False, True])
 def test_whoever_gives_way_itself_takes_nobody_with_it(by_priority: bool) -> None:
-    # 1 has two of three blocks, and 2 one, with 2 of its 45 tokens: its next 31 need two more. Its own one is not enough.
+    # Request 1 has two of three blocks; 2 has one, with 2 of its 45 tokens. The next 31 tokens of 2 need two more
+    # blocks, so 2 is preempted.
     engine = BatchingEngine(replace(COST, kv_blocks=3), by_priority=by_priority)
     engine.admit(1, work(0, 30, 10))
     engine.admit(2, work(0, 45, 1))
     seen = stamps_us(engine)
     assert seen[1] == [79 + 13 * i for i in range(10)]
-    # Then it is alone: 32 tokens and 13.
+    # Then 2 is alone: 32 tokens and 13.
     assert seen[2] == [79 + 13 * 9 + 74 + 36]
     assert [engine.release(key).facts["preemptions"] for key in (1, 2)] == [0, 1]
 
 
 def test_each_time_that_a_request_gives_way_is_counted() -> None:
-    # Four blocks. In the second decode 1 takes the fourth, and 2 that of 3, which comes back when 2 has ended. It goes
-    # again when 1 needs a third block, for its 33rd token.
+    # Four blocks. In the second decode, 1 takes the fourth block and 2 takes the block of 3. 3 returns when 2 has
+    # ended, and is preempted again when 1 needs a third block for its 33rd token.
     engine = BatchingEngine(replace(COST, kv_blocks=4, max_num_batched_tokens=64))
     for key, tokens in ((1, 40), (2, 8), (3, 20)):
         engine.admit(key, work(0, 15, tokens))
@@ -139,15 +140,15 @@ def test_each_time_that_a_request_gives_way_is_counted() -> None:
 
 
 def test_a_request_that_gives_way_to_one_of_a_better_priority_costs_no_step() -> None:
-    # Three blocks of 16 tokens: the first request needs its second block at 115, when the other one has two.
+    # Three blocks of 16 tokens. The first request needs its second block at 115, when the other one has two.
     cost = replace(COST, max_num_batched_tokens=64, kv_blocks=3)
     engine = BatchingEngine(cost, by_priority=True)
     engine.admit(1, replace(work(0, 14, 6), priority=5))
     engine.admit(2, replace(work(0, 20, 12), priority=0))
     stamps = stamps_us(engine)
-    # 34 tokens of prompts from 5 on; steps of two tokens; then one a step, of the other alone, until that has ended.
+    # 34 prompt tokens from 5 on, then steps of two tokens, then steps of one token of the other request until it ends.
     assert stamps[2] == [83, 99, 115, *range(128, 233, 13)]
-    # Prompt and three tokens are computed again, and what is missing.
+    # The prompt and three tokens are computed again, then the remaining tokens.
     assert stamps[1] == [83, 99, 115, 232 + 44, 289, 302]
     state = engine.state()
     assert state.preemptions == 1
@@ -155,12 +156,12 @@ def test_a_request_that_gives_way_to_one_of_a_better_priority_costs_no_step() ->
 
 
 def test_a_step_whose_only_request_so_far_gives_way_begins_anew_with_the_others() -> None:
-    # As above, but the first request runs before the other one has come: at 112 it is the first of the step, and goes.
+    # As above, but the first request runs before the other one comes. At 112 it is first in the step, and is preempted.
     engine = BatchingEngine(replace(COST, max_num_batched_tokens=64, kv_blocks=3), by_priority=True)
     engine.admit(1, replace(work(0, 14, 6), priority=5))
     engine.admit(2, replace(work(6, 20, 12), priority=0))
     stamps = stamps_us(engine)
-    # A prompt of 14; a decode beside a prompt of 20; two decodes; then the other one alone, until it has ended.
+    # A prompt of 14; a decode with a prompt of 20; two decodes; then only the other request until it ends.
     assert stamps[2] == [96, 112, *range(125, 243, 13)]
     assert stamps[1] == [43, 96, 112, 242 + 44, 299, 312]
     assert engine.state().iteration_tokens == {14: 1, 21: 1, 2: 1, 1: 12, 17: 1}
@@ -174,7 +175,7 @@ def test_whoever_is_released_while_it_waits_leaves_no_gap_in_the_line() -> None:
     assert (engine.state().running, engine.state().waiting) == (1, 2)
     engine.release(2)
     assert (engine.state().running, engine.state().waiting) == (1, 1)
-    # 4 tokens of prompt take 18 us, one of the reply 13.
+    # 4 prompt tokens take 18 us, an output token 13 us.
     assert stamps_us(engine) == {1: [23, 36], 3: [54, 67]}
     assert engine.state().iteration_tokens == {4: 2, 1: 2}
 
@@ -183,8 +184,8 @@ def test_a_step_whose_tokens_are_all_taken_is_no_step_of_those_that_got_none() -
     engine = BatchingEngine(replace(COST, max_num_batched_tokens=4), drafts=3)
     for key in (1, 2):
         engine.admit(key, work(0, 1, 9, shares=(1,) * 9))
-    # 14 us for two prompts of a token. Then the first request has all 4 tokens, a decode and three drafts, for 22 us, until
-    # it has only 3, 2 and 1 left to compute: the second one has what is over, and all 4 behind it.
+    # 14 us for two prompts of one token. Then the first request uses all 4 tokens, a decode and three drafts, for 22
+    # us, until only 3, 2 and 1 tokens are left. The second request uses the rest, and then all 4.
     first = [19, 41, 63, 85, 107, 129, 151, 173, 195]
     assert stamps_us(engine) == {1: first, 2: [19, 151, 173, 195, 217, 239, 258, 274, 287]}
     assert [engine.release(key).facts["steps"] for key in (1, 2)] == [9, 9]
@@ -197,7 +198,7 @@ def test_blocks_that_were_found_are_held_as_long_as_their_request_runs() -> None
     assert engine.state().kv_usage == 0
     engine.admit(2, work(1000, 33, 4, blocks=(11, 12)))
     assert engine.step(1005 * US) == []
-    # Two blocks of 16 tokens that were found, and one for the last token, of 64.
+    # Two blocks of 16 tokens from the cache and one for the last token, of 64.
     assert engine.state().kv_usage == pytest.approx(3 / 64)
     stamps_us(engine)
     assert (engine.state().kv_usage, engine.release(2).facts["cached_tokens"]) == (0, 32)

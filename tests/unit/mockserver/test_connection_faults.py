@@ -1,4 +1,4 @@
-"""Faults that hit connections: which of them are held or refused, and the fate of the listening socket."""
+"""Faults of connections: which connections are held or refused, and what happens to the listening socket."""
 
 from __future__ import annotations
 

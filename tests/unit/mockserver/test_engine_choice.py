@@ -1,4 +1,4 @@
-"""The engine of a mock, and an engine's treatment of a request of unknown length."""
+"""Which engine a mock uses, and how engines treat a request of unknown length."""
 
 from __future__ import annotations
 

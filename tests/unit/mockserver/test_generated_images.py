@@ -1,4 +1,4 @@
-"""The mock's images: valid files, what a body may ask for, and the events of a stream."""
+"""The mock's images: valid files, valid requests, and the events of a stream."""
 
 from __future__ import annotations
 

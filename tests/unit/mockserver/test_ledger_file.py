@@ -1,5 +1,4 @@
-"""The ledger's file: complete lines with any number of writers, and nothing lost that can be kept when it is
-unwritable."""
+"""The ledger's file: complete lines with any number of writers. If it is unwritable, nothing is lost that can be kept."""
 
 from __future__ import annotations
 
@@ -164,7 +163,7 @@ def test_processes_append_whole_lines_to_one_file_and_each_reads_them_all(tmp_pa
             good = False
             try:
                 os.close(opened)
-                os.read(gate, 1)  # All begin at once, when the parent closes its end.
+                os.read(gate, 1)  # All processes begin at once, when the parent closes its end.
                 for i in range(40):
                     file.append([b"%d %d %s\n" % (child, i, b"x" * (100_000 if i % 8 == 0 else 10))])
                 good = file.read(file.lines - 1).endswith(b"x\n")

@@ -62,10 +62,10 @@ def test_any_of_the_keys_opens(keys: tuple[str, ...], header: str | None, expect
         ("loopback", "localhost.example", {}, 403),
         ("everyone", "192.0.2.7", {}, 200),
         ("nobody", "127.0.0.1", {}, 404),
-        # A page of any site may send a request to this machine; only the browser knows, and says so.
+        # A page of any site may send a request to this machine. Only the browser knows this, and sends the origin.
         ("loopback", "127.0.0.1", {"origin": "https://evil.example"}, 403),
         ("loopback", "127.0.0.1", {"origin": "http://ui.example"}, 200),
-        # A page whose own name was rebound to this machine sends no origin of another site, but its name.
+        # A page whose name was rebound to this machine sends its own name as host, not the origin of another site.
         ("loopback", "127.0.0.1", {"host": "evil.example:8000"}, 403),
         ("loopback", "127.0.0.1", {"host": "localhost:8000"}, 200),
         ("loopback", "127.0.0.1", {"host": "[::1]:8000"}, 200),
@@ -158,7 +158,7 @@ def test_what_one_process_changes_another_puts_in_force(shared: SharedState) -> 
     )
     one.sync()
     one.restart(2, 2)
-    assert other.sync()  # Told once.
+    assert other.sync()  # The change is reported once.
     assert not other.sync()
     assert (other.current.number, str(other.current.latencies.itl)) == (2, "1ms")
     one.sync()

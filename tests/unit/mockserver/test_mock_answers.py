@@ -1,4 +1,4 @@
-"""Answers to probes, and the faults that make them wrong: what each changes, and how often."""
+"""Answers to probes, and the faults that spoil them: what each fault changes, and how often."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def solution(kind: str, index: int = 0) -> Solution:
 
 
 def spoilt(name: str, right: Solution, answers: Answers | None = None, key: int = 0) -> str:
-    """The answer with this fault. Whether it struck agrees with whether it changed anything."""
+    """The answer with this fault. Checks that the reported hit agrees with a changed answer."""
     answer = (Answers(words) if answers is None else answers).answer(right, parse_demand(name), SEED, key)
     assert answer.altered == ({name} if answer.text != right.text else set())
     return answer.text
@@ -82,7 +82,7 @@ def test_cross_talk_says_the_code_word_of_another_probe_while_others_are_in_flig
     answers.end(2)
     assert (
         spoilt("cross_talk", right, answers) == other.code
-    )  # It was answered, and nothing with a code word came since.
+    )  # The request was answered, and no code word has come since.
     answers.end(1)
     answers.end(3)
     assert spoilt("cross_talk", right, answers) == right.text
@@ -167,8 +167,8 @@ def hits(spec: str, seed: int, requests: int, in_flight: int = 0) -> int:
     [("cross_talk:rate=0.01", 0, 0.01), ("wrong_answer:crowd=0.001", 20, 0.02), ("garble:crowd=0.001", 0, 0.0)],
 )
 def test_faults_are_planted_as_often_as_declared(spec: str, in_flight: int, share: float) -> None:
-    """Over 200 seeds: the mean, and the spread of a binomial distribution. A single hit is too many if there must be
-    none."""
+    """Over 200 seeds: the mean and the variance of a binomial distribution. If the rate is zero, a single hit is too
+    many."""
     seeds, requests = 200 if share else 100, 100
     counts = [hits(spec, seed, requests, in_flight) for seed in range(seeds)]
     deviation = math.sqrt(seeds * requests * share * (1 - share))
@@ -176,7 +176,7 @@ def test_faults_are_planted_as_often_as_declared(spec: str, in_flight: int, shar
     if share:
         mean, variance = requests * share, requests * share * (1 - share)
         spread = sum((count - mean) ** 2 for count in counts) / seeds
-        # The variance of the spread of n draws is about 2 variance^2 / n, and more for a small mean.
+        # The variance of a sample variance of n draws is about 2 variance^2 / n, and more for a small mean.
         assert spread == pytest.approx(variance, rel=0.35)
         assert Counter(counts)[0] / seeds == pytest.approx((1 - share) ** requests, abs=0.07)
 
@@ -191,7 +191,7 @@ def test_only_answers_are_drawn_anew_in_each_run(name: str, same: bool) -> None:
     assert first == hit("a")
     assert (first == second) is same
     if not same:
-        # Of 500 both hit 4%.
+        # Both hit 4% of 500.
         assert 6 <= len({*first} & {*second}) <= 40
 
 

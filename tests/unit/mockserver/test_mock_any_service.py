@@ -45,7 +45,8 @@ def test_the_head_comes_with_the_first_piece_and_not_before() -> None:
 
     (line,) = through_asgi(call, "--ttft", "20ms", "--tpot", "3ms", "--output-tokens", "4")
     assert line["first_ns"] - line["received_ns"] >= 19_000_000
-    assert line["end_ns"] - line["received_ns"] >= 28_000_000  # Of a busy machine the first may be late, and so nearer.
+    # On a busy machine the first piece may be late, and so closer to the end.
+    assert line["end_ns"] - line["received_ns"] >= 28_000_000
     assert line["end_ns"] > line["first_ns"]
 
 

@@ -1,4 +1,4 @@
-"""The batching engine by its rules, step by step; test_mock_batching_model.py compares it with a slow stepper."""
+"""The rules of the batching engine, step by step. test_mock_batching_model.py compares it with a slow stepper."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_a_request_that_comes_in_mid_step_waits_for_its_end_and_then_shares_the_
     engine = BatchingEngine(COST)
     engine.admit(1, work(0, 4, 4))
     engine.admit(2, work(3, 4, 2))
-    # 1 is prefilled 5..23; then its decode and the prefill of 2 together: 10 + 8 + 3; then two decodes: 10 + 6.
+    # The prefill of 1 is 5..23. Then its decode and the prefill of 2 run together: 10 + 8 + 3. Then two decodes: 10 +
+    # 6.
     assert stamps_us(engine) == {1: [23, 44, 60, 73], 2: [44, 60]}
     assert engine.release(2).facts["queue_ns"] == 15 * US
 
@@ -83,8 +84,8 @@ def test_the_lowest_priority_is_served_first_and_among_equals_the_first_to_arriv
 
 
 def test_the_highest_priority_is_preempted_even_where_the_step_had_it_already() -> None:
-    # Two blocks each hold 16 tokens; 1 and 2 have 15 each, so the second decode of each needs another block.
-    # By arrival the newest goes, 2. By priority 1 goes, though it stands before 2 in the step.
+    # Blocks hold 16 tokens. 1 and 2 have 15 each, so the second decode of each needs another block. By arrival the
+    # newest, 2, is preempted. By priority 1 is preempted, although it is before 2 in the step.
     for by_priority, goes, stays in ((False, 2, 1), (True, 1, 2)):
         engine = BatchingEngine(replace(COST, kv_blocks=3), by_priority=by_priority)
         engine.admit(1, replace(work(0, 15, 10), priority=3))
@@ -92,7 +93,7 @@ def test_the_highest_priority_is_preempted_even_where_the_step_had_it_already() 
         seen = stamps_us(engine)
         # Both prompts in one step: 5 + 10 + 60, then a decode of both: 16 more.
         assert [seen[key][:2] for key in (1, 2)] == [[75, 91]] * 2
-        # Alone from the third on: 13 each. The other is computed again with 17 tokens: 10 + 34.
+        # From the third token on it is alone: 13 each. The other is computed again with 17 tokens: 10 + 34.
         assert seen[stays] == [75, 91, *range(104, 104 + 8 * 13, 13)]
         assert seen[goes] == [75, 91, *range(195 + 44, 195 + 44 + 8 * 13, 13)]
         assert [engine.release(key).facts["preemptions"] for key in (goes, stays)] == [1, 0]
@@ -103,7 +104,7 @@ def test_a_prefix_that_was_computed_before_is_not_computed_again_but_for_the_las
     chain = Chain().extended(range(32), BLOCK_TOKENS)
     for key, at in ((1, 0), (2, 1000)):
         engine.admit(key, work(at, 32, 1, blocks=chain.links))
-    # All 32 tokens: 10 + 64; then the second block alone, since the last token is needed: 10 + 32.
+    # All 32 tokens: 10 + 64. Then only the second block, which contains the needed last token: 10 + 32.
     assert stamps_us(engine) == {1: [79], 2: [1047]}
     assert [engine.release(key).facts["cached_tokens"] for key in (1, 2)] == [0, 16]
     state = engine.state()
@@ -118,7 +119,7 @@ def test_what_a_reply_said_is_in_the_cache_for_the_next_turn() -> None:
     following = Chain().extended([*prompt, *reply, 7, 8], BLOCK_TOKENS)
     engine.admit(2, work(10_000, 34, 1, blocks=following.links))
     stamps_us(engine)
-    # The last token of a reply is never computed, so the block that it would fill is not there.
+    # The last token of a reply is never computed, so the block that it would fill is not cached.
     assert engine.release(2).facts["cached_tokens"] == 16
     engine.admit(3, work(20_000, 34, 1, blocks=following.links))
     stamps_us(engine)
@@ -183,8 +184,8 @@ def test_a_stall_in_the_plan_keeps_the_token_from_the_client_and_not_from_the_en
 @pytest.mark.parametrize(
     ("ttft_us", "gaps_us", "expected"),
     [
-        (50, (0, 0), [255, 268, 281]),  # A late first token alone moves all that follow.
-        (0, (0, 7), [205, 218, 238]),  # A late gap alone moves what follows it.
+        (50, (0, 0), [255, 268, 281]),  # A late first token shifts all later tokens.
+        (0, (0, 7), [205, 218, 238]),  # A late gap shifts only the tokens after it.
         (50, (7, 0), [255, 275, 288]),
     ],
 )
@@ -244,7 +245,7 @@ def test_a_request_that_is_admitted_after_a_step_that_it_belonged_to_says_how_la
     engine = BatchingEngine(COST)
     engine.admit(1, work(0, 4, 3))
     assert engine.step(24 * US) == [(1, 1)]
-    # The second step began at 23; this one was in the queue at 8.
+    # The second step began at 23. This request was in the queue at 8.
     engine.admit(2, work(3, 4, 1))
     engine.admit(3, work(30, 4, 1))
     stamps_us(engine)
@@ -275,9 +276,9 @@ def test_requests_at_the_same_instant_keep_the_order_in_which_they_came() -> Non
 def test_accepted_drafts_come_out_with_their_step_and_cost_as_computed() -> None:
     engine = BatchingEngine(COST, drafts=3)
     engine.admit(1, work(0, 4, 7, shares=(1, 3, 1, 2)))
-    # Prefill: 18. Decodes compute 1 + 3 tokens, the last 1 + 1 (two are left, and one of them is no draft).
+    # Prefill: 18. Decodes compute 1 + 3 tokens, the last one 1 + 1 (two tokens are left, so only one can be a draft).
     assert stamps_us(engine) == {1: [23, 45, 45, 45, 64, 80, 80]}
-    # Three steps proposed 3, 2 and 1: two of the first were right, none of the second, and the last.
+    # Three steps proposed 3, 2 and 1 drafts. Right were two of the first step, none of the second, and the last.
     drafts = Drafts(6, (1, 1, 1, 0))
     assert (engine.work(1).drafts, engine.state().drafts) == (drafts, drafts)
     released = engine.release(1)
@@ -291,6 +292,7 @@ def test_drafts_fill_no_block_that_others_could_find() -> None:
     text = Chain().extended(range(40), BLOCK_TOKENS)
     engine.admit(1, work(0, 10, 8, blocks=text.links, shares=(1, 2, 5)))
     engine.admit(2, work(10, 20, 1, blocks=text.links))
-    # The first verifies its 5 drafts in the step that admits the second: 16 tokens are computed, of which 11 are known.
+    # The first request verifies its 5 drafts in the step that admits the second. 16 tokens are computed, but only 11 of
+    # them are certain.
     stamps_us(engine)
     assert engine.release(2).facts["cached_tokens"] == 0

@@ -1,4 +1,4 @@
-"""The batching engine against a slow stepper that computes the same differently, and what it must never lose."""
+"""The batching engine against a slow stepper with a different algorithm; and what the engine must never lose."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _asked(
     rng = random.Random(seed)
     asked = []
     for at, prompt, reply, family in rows:
-        # Three families of texts, so that prefixes are shared, and a prompt may go on as another's reply does.
+        # Three families of texts, so that prefixes are shared, and a prompt may continue another request's reply.
         text = range(family * 1000, family * 1000 + prompt + reply)
         shares: list[int] = [1] if drafts else []
         while drafts and sum(shares) < reply:
@@ -55,7 +55,7 @@ def _asked(
     by_priority=st.booleans(),
     w0=st.sampled_from([0, 0, 1, 90]),
 )
-@example(  # Two that compute the same block at once; the one that was full first is evicted.
+@example(  # Two requests compute the same block at once. The first full one is evicted.
     rows=[(0, 16, 1, 0), (25, 16, 6, 0), (0, 40, 10, 2), (50, 27, 40, 2)],
     seqs=2,
     budget=39,
@@ -67,7 +67,7 @@ def _asked(
     by_priority=False,
     w0=0,
 )
-@example(  # The one that is preempted had tokens of the step already, which are free again.
+@example(  # The preempted request already had tokens of the step, which become free again.
     rows=[(27, 8, 22, 1), (35, 11, 39, 1), (57, 33, 19, 0), (21, 8, 14, 1), (53, 16, 17, 0)],
     seqs=4,
     budget=5,
@@ -79,7 +79,7 @@ def _asked(
     by_priority=True,
     w0=0,
 )
-@example(  # The second comes while the engine wakes, the third in its step, and the fourth wakes it again.
+@example(  # The second request comes while the engine wakes, the third in its step, and the fourth wakes it again.
     rows=[(0, 20, 1, 0), (50, 3, 1, 1), (120, 8, 1, 2), (299, 8, 2, 2)],
     seqs=4,
     budget=40,
@@ -127,10 +127,10 @@ def test_the_engine_and_the_slow_stepper_agree_to_the_microsecond(
         assert facts["preemptions"] == live.preempted
         assert facts["cached_tokens"] == live.cached
         drafted = [drafted[n] + facts.get(name, 0) for n, name in enumerate(DRAFTED)]
-    # What each request says of its drafts adds up to what the engine counted.
+    # The drafts of all requests add up to the engine's count.
     of_all = engine.state().drafts
     assert drafted == ([0, 0, 0] if of_all is None else [of_all.steps, of_all.proposed, of_all.accepted])
-    # Conserved and bounded: all tokens came, all blocks are back, no step passed the budget.
+    # Conserved and bounded: all tokens came, all blocks are free again, and no step exceeded the budget.
     assert engine.state().kv_usage == 0
     assert max(engine.state().iteration_tokens) <= budget
     assert slow.most_running <= seqs

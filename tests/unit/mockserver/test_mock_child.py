@@ -1,4 +1,4 @@
-"""The mock as a child process: what it removes when its parent is gone. test_killed_parents.py kills real ones."""
+"""The mock as a child process: what it removes when its parent is gone. test_killed_parents.py kills real parents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mockserver.child import Parent
 
 @contextmanager
 def parent_of(scratch: Path, monkeypatch: pytest.MonkeyPatch, *, ended: bool) -> Iterator[Parent]:
-    """A parent that holds our stdin, or has ended; the thread that waits for this has not run."""
+    """A parent that holds our stdin, or has ended. The thread that waits for this has not run yet."""
     ours, theirs = os.pipe()
     monkeypatch.setattr(Parent, "_wait", lambda self: None)
     with os.fdopen(ours, "rb") as stdin, os.fdopen(theirs, "wb") as held:

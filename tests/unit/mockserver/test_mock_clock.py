@@ -18,7 +18,7 @@ from tests.support.patience import PATIENCE_S
 def test_the_offset_carries_the_wall_clock_over() -> None:
     offset = measure_offset_ns()
     before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-    # The offset is as good as the narrowest bracket; this check is as good as this one.
+    # The offset is as exact as the narrowest bracket; this check is as exact as its own.
     assert before - 20_000 <= wall - offset <= after + 20_000
 
 
@@ -46,7 +46,7 @@ def test_a_timerfd_fires_at_its_deadline_and_not_before() -> None:
         assert now_ns() >= deadline
         timer.clear()
         assert select.select([timer.fd], [], [], 0)[0] == []
-        timer.set(1)  # Long ago: at once.
+        timer.set(1)  # A past time: fires at once.
         assert select.select([timer.fd], [], [], PATIENCE_S)[0] == [timer.fd]
     finally:
         timer.close()
@@ -60,7 +60,7 @@ def test_a_step_of_the_wall_clock_is_watched_for_also_after_one() -> None:
             about = dict(
                 line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{offset.watch_fd}").read_text().splitlines()
             )
-            # CLOCK_REALTIME; an absolute time, cancelled when the clock is set; not due for a hundred years.
+            # CLOCK_REALTIME, an absolute time, cancelled when the clock is set, not due for a hundred years.
             assert (about["clockid"].strip(), int(about["settime flags"], 8)) == ("0", 3)
             assert int(about["it_value"].strip(" ()").split(",")[0]) > 2**31
             offset.on_step()

@@ -28,8 +28,8 @@ def closed_loop(
     stagger_ns: int,
     speculation: Speculation | None = None,
 ) -> tuple[float, float]:
-    """N users, each sending its next request when its last one ended: requests/s and mean TPOT in us, without the
-    start."""
+    """N users, each of whom sends the next request when the last one has ended: requests/s and mean TPOT in us, without
+    the start."""
     engine = BatchingEngine(cost, prefix_caching=False, drafts=0 if speculation is None else speculation.draft_tokens)
     left: dict[int, int] = {}
     rng = random.Random(1)
@@ -92,7 +92,8 @@ def test_the_closed_form_holds_with_a_decode_table(users: int) -> None:
 def test_half_of_the_ceiling_is_found_with_a_decode_table_too() -> None:
     form = ClosedForm(TABLED, 256, 128)
     assert form.requests_per_s(form.half_load_users) == pytest.approx(form.max_requests_per_s / 2)
-    # Below one user the table begins with 1300 us a decode: N (b1 I + 2 b2 S - 1300 S) = b0 S at half of 1 / (b1 I + b2 S).
+    # Below one user, the table begins with 1300 us per decode: N (b1 I + 2 b2 S - 1300 S) = b0 S at half of 1 / (b1 I +
+    # b2 S).
     assert ClosedForm(TABLED, 20_000, 8).half_load_users == pytest.approx(1600 * 8 / (160_000 + 13_440 - 10_400))
     flat = ClosedForm(replace(STEP_COSTS["qwen2.5-7b-h100"], decode=((1, 25.43),)), 1024, 128)
     assert flat.half_load_users == pytest.approx(replace(flat, cost=replace(flat.cost, decode=())).half_load_users)

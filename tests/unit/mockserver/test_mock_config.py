@@ -1,4 +1,4 @@
-"""Configuration: flags and YAML are the same fields; all problems at once, each with its place and advice."""
+"""Configuration: flags and YAML have the same fields. All problems are reported at once, with place and advice."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_latencies_replies_and_faults_may_change_while_serving_and_nothing_else(
         name: next(e for e in f.metadata if isinstance(e, Flag)).group for name, f in MockConfig.model_fields.items()
     }
     plans = {name for name, group in groups.items() if group in ("latency", "text", "faults")}
-    # A new field of these groups is drawn into plans: mark its Flag `live`, or name it here.
+    # New fields of these groups affect plans: mark their Flag `live`, or name them here.
     assert plans - set(LIVE) == FIXED_WHILE_SERVING
     assert set(LIVE) <= plans
 
@@ -278,7 +278,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_key_is_never_shown() -> None:
-    assert read("--api-key", "secret-9\n").api_key == ("secret-9",), "as a request has it"
+    assert read("--api-key", "secret-9\n").api_key == ("secret-9",), "without the line end, as in a request"
     config = read("--api-key", "secret-9")
     assert config.api_key == ("secret-9",)
     assert "secret-9" not in repr(config)
@@ -323,7 +323,7 @@ def test_help_imports_no_server_and_the_collector_looks_rarely_meanwhile() -> No
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     modules, looks = done.stderr.splitlines()
     assert modules == "[]"
-    assert int(looks) < 10  # Each 700 new objects, as by default, are some 70 looks.
+    assert int(looks) < 10  # A collection per 700 new objects, the default, would be about 70.
 
 
 def test_a_replica_has_its_own_settings_and_faults_add_up() -> None:

@@ -1,4 +1,4 @@
-"""Counting prompts beside the streams, and identifying requests."""
+"""Counting prompts while streams run, and identifying requests."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_for_an_engine_with_blocks_the_same_counts_come_with_the_chain_of_the_to
     texts = [f"text number {i} " * (9 + i) for i in range(8)]
 
     class Opening:
-        """A tokenizer that puts its own token before a text."""
+        """A tokenizer that adds its own token before a text."""
 
         def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
             return [*([7] if add_special_tokens else []), *plain.encode(text)]
@@ -159,7 +159,7 @@ def test_a_long_text_is_counted_beside_the_loop_and_the_short_texts() -> None:
     short_is_known = threading.Event()
 
     class Patient:
-        """A tokenizer that finishes a long text only when a short one is known."""
+        """A tokenizer that finishes a long text only after a short one has been counted."""
 
         special_tokens_added = tokenizer.special_tokens_added
 
@@ -185,9 +185,9 @@ def test_counting_stops_when_a_long_text_cannot_fit() -> None:
     tokens, at_least = counted("hello " * words, limit=1_000)
     assert at_least
     assert tokens is not None
-    # Of the first piece alone, and never more than there are.
+    # Only the tokens of the first piece, and never more than the text has.
     assert 1_000 < tokens < words // 4
-    assert counted("x" * 500_000, limit=1_000)[1], "a text without a space is cut all the same"
+    assert counted("x" * 500_000, limit=1_000)[1], "a text without spaces is cut, too"
 
 
 def test_nobody_looks_at_a_vocabulary_twice_and_further_than_is_enough() -> None:
@@ -201,7 +201,7 @@ def test_nobody_looks_at_a_vocabulary_twice_and_further_than_is_enough() -> None
 
     async def main() -> None:
         counter = Counter(cast(Tokenizer, Watched()))
-        # A prompt of 1,000 characters may fit into 320 tokens if some token has 4: the first block shows one.
+        # A prompt of 1,000 characters may fit into 320 tokens if some token has 4 characters, as the first block shows.
         found = await asyncio.gather(*(counter.longest_token(4) for _ in range(6)))
         assert min(found) >= 4
         assert asked == [0]

@@ -1,4 +1,4 @@
-"""Bodies of messages and responses: the resulting conversation, and what is refused. No body is our error."""
+"""Bodies of Messages and Responses: the resulting conversation, and refused bodies. No body may cause an error of ours."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_a_proxys_page_is_the_same_in_every_dialect() -> None:
         ({"type": "auto", "disable_parallel_tool_use": True}, ToolChoice("auto"), False),
         ({"type": "none"}, ToolChoice("none"), True),
         ({"type": "any", "disable_parallel_tool_use": False}, ToolChoice("required"), True),
-        # Any of the tools may be named, not the first alone.
+        # Any of the tools may be named, not only the first.
         ({"type": "tool", "name": "weather"}, ToolChoice("required", "weather"), True),
         ({"type": "tool", "name": "clock"}, ToolChoice("required", "clock"), True),
     ],
@@ -292,7 +292,7 @@ MESSAGES = st.lists(st.dictionaries(FIELDS, VALUES, max_size=4), min_size=1, max
 
 
 def accepted(parse: Callable[[dict[str, Any]], RequestParams], row: dict[str, Any]) -> bool:
-    """Whether a body is accepted; if not, the refusal is a client error and can be expressed in both dialects. An
+    """Whether a body is accepted. If not, the refusal is a client error and can be expressed in both dialects. An
     accepted body can be rendered, or the template explains why not."""
     refusal, params = None, None
     try:
@@ -306,7 +306,7 @@ def accepted(parse: Callable[[dict[str, Any]], RequestParams], row: dict[str, An
     if params is None:
         return False
     assert params.messages
-    with contextlib.suppress(SpecError):  # The template may not take it, and says so.
+    with contextlib.suppress(SpecError):  # The template may refuse the conversation, with a reason.
         load_tokenizer().render_chat(params.messages, params.tools)
     return True
 

@@ -1,4 +1,4 @@
-"""Every fault in the dialects of messages and responses, on paper: the events, their letters and tokens."""
+"""Every fault in the dialects of Messages and Responses, on paper: the events, their letters and tokens."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_tokens_whose_text_is_held_back_or_cut_off_count_with_an_event_that_come
 
 
 KINDS = {
-    # What stands between the opening of the block and its end, or the whole sequence from `!` on.
+    # The letters between the opening and the end of the block, or, after `!`, all of them.
     "stall": "cccc",
     "no_done": "cccc",
     "malformed": "ccoc",
@@ -314,6 +314,6 @@ def test_calls_that_come_together_are_whole(endpoint: Endpoint, tokens: tuple[in
     arguments = "".join(delta if isinstance(delta, str) else delta.get("partial_json", "") for delta in deltas)
     assert arguments == '{"city": "Rome"}{}'
     assert sum(reply.reply.chunk_tokens) == 8
-    # A token chunk has a token of its own, if the name of a call and its arguments come together too.
+    # A token chunk has its own token, even if the name and the arguments of a call come together.
     kinds = zip(reply.kinds, reply.reply.chunk_tokens, strict=True)
     assert all(n > 0 for kind, n in kinds if kind in "ctf")

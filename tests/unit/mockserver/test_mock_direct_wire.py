@@ -1,4 +1,4 @@
-"""The direct wire on a transport that only counts: when a chunk is blocked, how a response is framed and ended."""
+"""The direct wire on a transport that only counts: when a chunk blocks, and how a response is framed and ended."""
 
 from __future__ import annotations
 

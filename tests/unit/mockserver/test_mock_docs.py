@@ -52,7 +52,7 @@ def test_the_tests_of_the_page_on_ci_pass_with_the_fixture(tmp_path: Path) -> No
     (tests,) = [program for program in programs if "mock_llm" in program]
     (ini,) = re.findall(r"```text\n(\[pytest\].*?)```", CI_PAGE, re.DOTALL)
     (tmp_path / "test_page.py").write_text(tests)
-    # Its settings are for all tests of a project; those of the page count on the fixture's own.
+    # pytest.ini holds for all tests of a project. The example on the page relies on the fixture's own settings.
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     assert "ttft = 20ms" in ini
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}

@@ -1,5 +1,4 @@
-"""Documents for a schema: valid, of the requested length, the same for the same seed; and what cannot be made is
-reported."""
+"""Documents for a schema: valid, of the requested length, the same for the same seed; impossible ones are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What engines know of a request: its queue, its prefill, its decodes, and the fate of its drafts."""
+"""What engines report about a request: its queue time, prefill, decodes, and drafts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_queue_prefill_and_decode_are_apart_and_what_the_ledger_says() -> None:
     engine.admit(2, EngineRequest(3 * US, Plan(None, (), 3), 20))
     assert engine.work(2) == Work(cached_tokens=0)
     at = instants(engine)
-    # There is room for one request: the second waits until the first is over. Each is in the queue 5 us after it came.
+    # Only one request fits, so the second waits until the first ends. Each is in the queue 5 us after it came.
     for key, came, waited in ((1, 0, 0), (2, 3, at[1][-1] - 8)):
         done = engine.work(key)
         assert done.queue_ns == waited * US
@@ -75,7 +75,7 @@ def test_a_drawn_reply_drafts_as_its_plan_says() -> None:
     engine.admit(1, EngineRequest(10, Plan(50, (20, 0, 0, 20, 20, 0), 7, step_tokens=(1, 3, 1, 2))))
     assert engine.work(1) == Work(queue_ns=0, drafts=Drafts(0, (0, 0, 0, 0)))
     engine.step(1000)
-    # The last step has two tokens left, of which one is no draft.
+    # The last step has two tokens left, only one of which can be a draft.
     assert engine.work(1) == Work(0, 50, 60, None, Drafts(6, (1, 1, 1, 0)))
     assert engine.release(1).facts == {
         "queue_ns": 0, "steps": 4, "draft_steps": 3, "draft_tokens": 6, "accepted_tokens": 3

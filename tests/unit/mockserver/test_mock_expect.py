@@ -1,7 +1,7 @@
 """The expectations of /truth, against large samples (numpy) and against the plans that the mock itself draws.
 
-A computed quantile is compared with a sample by the share of the sample below it: within what chance allows, it is the
-requested share. No tolerance in ms is needed.
+Each computed quantile is checked by the share of a sample below it, which must equal the requested share within chance.
+No tolerance in ms is needed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def always(value: float) -> Draw:
 
 
 def whole(draw: Draw) -> Draw:
-    """Tokens: rounded, and redrawn below 1 (replaced by fresh draws, more than enough of them)."""
+    """Token counts: rounded. Draws below 1 are replaced by fresh ones (there are more than enough)."""
 
     def tokens(r: np.random.Generator, k: int) -> Array:
         values = np.floor(draw(r, 2 * k + 100) + 0.5)
@@ -110,8 +110,8 @@ def simulate(config: dict[str, Any], first: Draw, gap: Draw, length: Draw) -> di
 
 
 def share_error(values: Array, quantile: float, share: float) -> float:
-    """The distance of the share of values below from the requested share, in standard deviations (atoms: the nearer
-    side)."""
+    """The distance between the share of lower values and the requested share, in standard deviations (for atoms, the
+    nearer side)."""
     below, reached = (values < quantile - 1e-9).mean(), (values <= quantile + 1e-9).mean()
     if below <= share <= reached:
         return 0.0
@@ -172,7 +172,7 @@ def test_what_is_constant_is_exact_and_what_is_listed_too() -> None:
     told = expect(ttft="10ms", tpot="exp:mean=4ms", output_tokens=11)
     assert told["e2el_ms"]["p90"] == pytest.approx(10 - 40 * math.log(0.1))
     assert "numeric" not in told["e2el_ms"]["how"]
-    # A reply of one token has no gap, and is as long as its TTFT; one of two tokens has one that varies.
+    # A reply of one token has no gap, so its E2EL is its TTFT. A reply of two tokens has one varying gap.
     alone, pair = (expect(ttft="20ms", tpot="exp:mean=40ms", output_tokens=n)["e2el_ms"] for n in (1, 2))
     assert {alone[name] for name in ("mean", *SHARES)} == {20}
     assert pair["p90"] == pytest.approx(20 - 40 * math.log(0.1))
@@ -182,7 +182,7 @@ def test_gaps_that_are_drawn_make_a_tpot_that_is_narrower_than_one_that_is_drawn
     once = expect(tpot="exp:mean=10ms", output_tokens=101)["tpot_ms"]
     each = expect(itl="exp:mean=10ms", output_tokens=101)["tpot_ms"]
     assert once["mean"] == each["mean"] == 10
-    # A sum of 100 exponentials is gamma(100): its 99% quantile, from tables, is 124.7 means of 1.
+    # A sum of 100 exponentials is gamma(100), whose 99% quantile is 124.7 for a mean of 1, from tables.
     assert each["p99"] == pytest.approx(12.4723, rel=1e-3)
     assert once["p99"] == pytest.approx(-10 * math.log(0.01))
     assert expect(itl="exp:mean=10ms", output_tokens=1)["tpot_ms"]["mean"] is None
@@ -219,7 +219,7 @@ def test_lengths_are_grouped_at_their_means_and_keep_their_mass() -> None:
     assert _grouped([(1.0, 0.5), (2.0, 0.25), (9.0, 0.125), (11.0, 0.125)], 3, lambda n: int(n // 5)) == [
         (1.0, 0.75), (9.0, 0.125), (11.0, 0.125),
     ]  # fmt: skip
-    # A long tail has a fifth of the groups, and takes none from the bulk.
+    # A long tail gets a fifth of the groups, without taking any from the bulk.
     lengths = [(float(n), 0.999 / 1000) for n in range(1, 1001)] + [
         (float(n), 0.0001) for n in range(1100, 11_100, 1000)
     ]

@@ -15,7 +15,7 @@ from mockserver.expect.background import ExpectationCache, is_quick
 
 
 def ask(*questions: tuple[MockConfig, RequestLengths]) -> list[dict[str, Any]]:
-    """The answers to questions asked all at once."""
+    """The answers to questions that are asked at the same time."""
 
     async def main() -> list[dict[str, Any]]:
         expectations = ExpectationCache()

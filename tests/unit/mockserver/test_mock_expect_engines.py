@@ -1,4 +1,4 @@
-"""The expectations of /truth for engines and options beyond the plain draws, against drawn and played plans."""
+"""The expectations of /truth for engines and options beyond plain draws, against drawn and simulated plans."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_what_the_input_adds_is_in_mean_and_quantiles(each: str) -> None:
     assert expected["ttft_ms"]["mean"] == pytest.approx(100)
     assert expected["e2el_ms"]["mean"] == pytest.approx(100 + 9 * 20)
     for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
-        # Four standard deviations of a share of 8,000.
+        # Four standard deviations of a share in 8,000 draws.
         assert abs(below(ttfts, expected["ttft_ms"][name]) - share) < 4 * (share * (1 - share) / 8000) ** 0.5
     assert (expected["e2el_ms"]["p99"] is None) == (each != "50us")
     assert any("add input_tokens" in note for note in expect(config, output_tokens=10)["leaves_out"])

@@ -127,7 +127,7 @@ S = 1_000_000_000
         (("500:every=1",), ArrivalFacts(), None),
         (("500:rate=0.5",), ArrivalFacts(0), "500"),
         (("500:rate=0.4",), ArrivalFacts(0), None),
-        # Time: from is inside, until is not.
+        # Time: `from` is included, `until` is not.
         (("500:from=10s,until=20s",), ArrivalFacts(0, 10 * S - 1), None),
         (("500:from=10s,until=20s",), ArrivalFacts(0, 10 * S), "500"),
         (("500:from=10s,until=20s",), ArrivalFacts(0, 20 * S - 1), "500"),
@@ -135,7 +135,7 @@ S = 1_000_000_000
         (("500:from=10s,every=2",), ArrivalFacts(1, 11 * S), "500"),
         (("500:from=10s,every=2",), ArrivalFacts(2, 11 * S), None),
         (("500:until=1s",), ArrivalFacts(), "500"),
-        # After so many requests.
+        # After this many requests.
         (("500:skip=3",), ArrivalFacts(0, before=2), None),
         (("500:skip=3",), ArrivalFacts(0, before=3), "500"),
         # Several rules.

@@ -1,4 +1,4 @@
-"""What a request may state about the format of its reply, and what is refused with a sentence."""
+"""What a request may state about the format of its reply; other values are refused with a sentence."""
 
 from __future__ import annotations
 

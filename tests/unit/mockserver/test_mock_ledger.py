@@ -76,7 +76,7 @@ def test_lines_reach_the_disk_by_themselves_in_order_and_within_100_ms(tmp_path:
         ledger = Ledger(LedgerFile(open_file(path)))
         for i in range(700):
             ledger.add(entry(index=i))
-        assert lines_of(path) == []  # Nothing is written in the call that ends a response.
+        assert lines_of(path) == []  # The call that ends a response does not write.
         async with asyncio.timeout(PATIENCE_S):
             while ledger.lines < 700:
                 await asyncio.sleep(0.001)
@@ -161,7 +161,7 @@ def test_a_long_queue_is_written_in_slices_between_which_the_streams_have_their_
         ledger.close()
 
     asyncio.run(main())
-    assert sorted(set(seen)) == list(range(20))  # A slice of no time is one line.
+    assert sorted(set(seen)) == list(range(20))  # With a time slice of zero, one line is written at a time.
 
 
 def test_a_closed_ledger_writes_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Audio and video in conversations: what the mock refuses, and their cost."""
+"""Audio and video in conversations: what the mock refuses, and what they cost."""
 
 from __future__ import annotations
 

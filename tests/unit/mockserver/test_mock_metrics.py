@@ -1,4 +1,4 @@
-"""GET /metrics against the ledger's entries, read back by Prometheus' own parser."""
+"""GET /metrics against the ledger, read by Prometheus' own parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request's headers ask of the mock itself."""
+"""Request headers that change the mock's behaviour for this request."""
 
 from __future__ import annotations
 

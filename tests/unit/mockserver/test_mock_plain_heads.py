@@ -1,4 +1,4 @@
-"""Heads of ordinary requests, which are read without the parser, and those that are left to it."""
+"""Ordinary request heads, which the mock reads without the parser, and heads that are left to it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_a_head_says() -> None:
     data = HEAD.replace(
         b"Host: x", b"x-request-ID: a-1\r\nconnection: keep-alive\r\nX-Request-Id: b-2\r\nX_: y\r\nhost: x"
     )
-    assert read_head(data) is None  # An underscore is for the parser.
+    assert read_head(data) is None  # Names with an underscore are left to the parser.
     head = read_head(data.replace(b"X_: y\r\n", b""))
     assert head is not None
     assert (head.path, head.request_id) == (b"/v1/completions", "a-1")

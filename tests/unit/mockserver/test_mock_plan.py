@@ -1,4 +1,4 @@
-"""Plans: what they depend on, and what they do not."""
+"""Plans: what they depend on."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_rate_is_the_share_of_requests_it_hits_and_a_new_attempt_draws_anew() 
 @pytest.mark.parametrize(
     ("own", "asked", "limit", "tokens", "finish"),
     [
-        # What was asked for is the length, unless the reply ends by itself.
+        # The reply has the requested length, unless it ends by itself.
         (None, 7, 1000, 7, "length"),
         (None, 7, 5, 5, "length"),
         (30, None, 1000, 30, "stop"),

@@ -1,4 +1,4 @@
-"""Plans and arrivals that can be computed by hand: the shortest reply, counts of identities, steps of speculation."""
+"""Plans and arrivals computed by hand: the shortest reply, counts of identities, steps of speculation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_requests_are_counted_by_how_they_were_identified() -> None:
 def test_a_reply_has_a_token_at_least_and_never_more_than_fit(asked: int | None, limit: int, tokens: int) -> None:
     plan = draw_plan(latencies(), 0, 3, ReplyLength(limit, asked=asked))
     assert (plan.output_tokens, len(plan.gaps_ns)) == (tokens, tokens - 1)
-    # The reply would have 128 tokens by itself: it was cut.
+    # The reply would have 128 tokens by itself, so it was cut off.
     assert plan.finish == "length"
 
 
@@ -55,5 +55,5 @@ def test_steps_of_speculation_are_those_of_the_geometric_series() -> None:
     assert (always.mean_steps(10), never.mean_steps(4)) == (4.0, 4.0)
     half = Speculation(1, 0.5)
     assert half.mean_tokens == 1.5
-    # R(3) = 1 + steps for 2 tokens: one half in one step, one half in two.
+    # R(3) = 1 + the steps for 2 tokens: half of them take one step, half take two.
     assert half.mean_steps(3) == 2.5

@@ -1,4 +1,4 @@
-"""Presets: each is a complete configuration with a source, and ranks between the defaults and the file."""
+"""Presets: each is a complete configuration with a source. A preset overrides the defaults; the file overrides it."""
 
 from __future__ import annotations
 

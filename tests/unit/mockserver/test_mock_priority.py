@@ -1,4 +1,4 @@
-"""Which priority the mock takes, and when it gives it back."""
+"""Which priority the mock uses, and when it gives it up."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_it_is_restored_once() -> None:
 def test_a_thread_that_sends_has_it_too_and_its_time_counts() -> None:
     machine = Machine()
     priority = machine.priority("auto")
-    priority.include(7, lambda: 0)  # Before it is taken there is nothing to share.
+    priority.include(7, lambda: 0)  # Without the priority there is nothing to share.
     priority.take()
     priority.include(8, lambda: machine.now_ns // 2)
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The pytest plugin and the Python API, as users have them: in separate processes."""
+"""The pytest plugin and the Python API, in separate processes as users run them."""
 
 from __future__ import annotations
 

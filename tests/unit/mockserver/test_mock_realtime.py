@@ -1,4 +1,4 @@
-"""A connection of Realtime: the answer to each client message, and the messages of a response."""
+"""A Realtime connection: the answer to each client message, and the messages of a response."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_an_update_changes_what_it_names_at_any_depth() -> None:
     }  # fmt: skip
     assert updated["session"]["audio"]["input"]["turn_detection"] is None
     assert asked(one)["session"] == updated["session"]
-    # A wrong one changes nothing.
+    # An invalid update changes nothing.
     said(one, type="session.update", session={"type": "realtime", "instructions": "x", "output_modalities": []})
     assert asked(one)["session"] == updated["session"]
 
@@ -141,7 +141,7 @@ def test_a_response_is_asked_for_with_the_headers_of_its_metadata() -> None:
     ]  # fmt: skip
     body = json.loads(ask.body)
     assert (body["model"], body["response"], len(body["items"])) == ("m", row["response"], 1)
-    # Those of the handshake but for its id, which is that of one request.
+    # The headers of the handshake, except its id, which belongs to a single request.
     plain = one.take(b'{"type": "response.create"}')
     assert isinstance(plain, Ask)
     assert plain.headers == HANDSHAKE[1:]
@@ -260,7 +260,7 @@ def test_the_items_of_a_conversation_are_a_chat_and_their_sound_has_a_length() -
         {"role": "user", "content": "42"},
         {"role": "user", "content": ""},
     ]
-    assert params.audio_ns == 2_000_000_000  # 48,000 bytes, and as many in 64,000 letters of Base64: a second each.
+    assert params.audio_ns == 2_000_000_000  # 48,000 bytes, and the same in 64,000 characters of Base64: a second each.
     assert parsed(items=[HELLO]).audio_ns is None
 
 
@@ -400,7 +400,7 @@ def test_speech_has_its_transcript_beside_it_and_counts_twice() -> None:
     assert reply.add(frames.piece(Piece("Hel", "text", tokens=2), None))[3:] == [
         "output_audio_transcript.delta", "output_audio.delta",
     ]  # fmt: skip
-    # Two tokens are 160 ms of 24,000 samples a second, of two bytes each.
+    # Two tokens are 160 ms at 24,000 samples per second of two bytes each.
     assert base64.b64decode(reply.rows[-1]["delta"]) == sound_of(2)
     assert len(sound_of(2)) == 7_680
     assert reply.add(frames.piece(Piece("", "text"), None)) == ["output_audio_transcript.delta", "output_audio.delta"]
@@ -424,7 +424,7 @@ def test_speech_has_its_transcript_beside_it_and_counts_twice() -> None:
 def test_a_response_that_ends_by_length_is_incomplete() -> None:
     reply = Reply("text")
     reply.add(reply.frames.piece(Piece("Hi", "text"), None))
-    # A broken event stood in place of the last token: what is open is closed.
+    # A broken event replaced the last token. Open items are closed.
     assert reply.add(reply.frames.closing([LENGTH], UsageCounts(1, 1))) == [
         "output_text.done", "content_part.done", "conversation.item.done", "output_item.done", "done",
     ]  # fmt: skip

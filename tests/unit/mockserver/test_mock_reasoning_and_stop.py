@@ -65,19 +65,19 @@ def test_the_finish_reason_can_have_a_chunk_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("pieces", "stops", "keep", "texts", "stop"),
     [
-        # Of one character nothing is held back.
+        # With stop strings of one character nothing is held back.
         (["ab", "c", "d"], ["c"], False, ["ab", ""], "c"),
         (["ab", "c", "d"], ["c"], True, ["ab", "c"], "c"),
-        # The last (longest - 1) characters are held back until they can be no part of a stop string.
+        # The last (longest - 1) characters are held back until they cannot be part of a stop string.
         (["ab", "cd", "ef", "gh"], ["xyz"], False, ["", "ab", "cd", "efgh"], None),
         (["ab", "cd", "ef", "gh"], ["xyz"], True, ["ab", "cd", "ef", "gh"], None),
-        # Over the border of tokens, and in the midst of one.
+        # Across tokens, and within a token.
         (["ab", "cd", "ef"], ["bc"], False, ["a", ""], "bc"),
         (["ab", "cd", "ef"], ["bc"], True, ["ab", "c"], "bc"),
         (["abcdef"], ["cd"], False, ["ab"], "cd"),
-        # The first in the list wins among those that are complete, not the first in the text.
+        # Among complete stop strings, the first in the list wins, not the first in the text.
         (["abcd"], ["d", "b"], False, ["abc"], "d"),
-        # One that came up is found though its beginning is long gone.
+        # A stop string is found even if its beginning came many tokens ago.
         (["a", "b", "c", "d", "e"], ["bcd"], False, ["", "", "a", ""], "bcd"),
         (["aa", "aab"], ["aab"], False, ["", "aa"], "aab"),
     ],
@@ -137,5 +137,6 @@ def test_a_client_that_is_gone_ends_the_reply_once() -> None:
 
 def test_chunks_that_waited_in_a_buffer_are_named() -> None:
     played = Played("split", wire=PaperWire(frozenset({1, 4}))).play()
-    # Writes 0 and 1 are the role, 2 and 3 the first token: the first piece of the second token waited, its last did not.
+    # Writes 0 and 1 are the role, 2 and 3 the first token. The first piece of the second token was blocked, its last
+    # piece was not.
     assert played.reply.blocked == [0]

@@ -1,4 +1,4 @@
-"""Replayed latencies: what is read from each kind of file, and what each request gets."""
+"""Replayed latencies: what is read from each kind of file, and what each request gets from it."""
 
 from __future__ import annotations
 

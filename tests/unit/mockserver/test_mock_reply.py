@@ -1,4 +1,4 @@
-"""Replies on a wire that only records: which events, in which order, and what the ledger gets."""
+"""Replies on a wire that only records: the order of events, and the ledger's content."""
 
 from __future__ import annotations
 

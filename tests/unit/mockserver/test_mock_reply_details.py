@@ -1,5 +1,5 @@
-"""Replies' details about the work on their requests: in the form of vLLM and llama.cpp, where they appear, and who
-omits them."""
+"""Details in replies about the work on their requests: in the form of vLLM and llama.cpp, where they appear, and when
+they are omitted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TIMES = {
     "tokens_per_second": pytest.approx(4 / 0.11),  # From the first step on.
 }
 ACCEPTANCE = {
-    "mean_acceptance_length": 2.0,  # One of these is the model's own.
+    "mean_acceptance_length": 2.0,  # One of these tokens is the model's own.
     "draft_acceptance_rate": 3 / 7,
     "acceptance_histogram": [1, 1, 1],
     "num_spec_steps": 3,
@@ -55,7 +55,7 @@ TIMINGS = {
 
 
 def last(endpoint: Endpoint, *details: str, work: Work | None = WORK, stream: bool = True) -> dict[str, Any]:
-    """The event before the end of a stream of four tokens after a prompt of five, or the body."""
+    """The last event before the end of a stream (four tokens after a prompt of five), or the body."""
     played = Played(endpoint=endpoint, form=ReplyStyle(details=frozenset(details)), usage=True, stream=stream)
     played.reply.writer.work = lambda: work
     played.play()
@@ -102,7 +102,7 @@ def test_other_dialects_and_replies_of_several_choices_say_nothing() -> None:
     every = ("cached_tokens", "metrics", "speculative_decoding", "timings")
     assert last(MESSAGES, *every).keys() == last(MESSAGES).keys()
     assert last(CHAT, *every, work=None) == last(CHAT)
-    # llama.cpp leaves them out of whole responses.
+    # llama.cpp leaves timings out of whole responses.
     assert last(RESPONSES, "timings", stream=False) == last(RESPONSES, stream=False)
 
 
@@ -117,7 +117,7 @@ def test_responses_have_vllms_times_inside_and_say_nothing_of_drafts(stream: boo
 def test_what_has_not_happened_is_left_out() -> None:
     assert last(CHAT, "metrics", work=Work(queue_ns=0))["metrics"] == {"queue_time_ms": 0.0}
     assert "metrics" not in last(CHAT, "speculative_decoding", work=Work(queue_ns=0))
-    # vLLM without a prefix cache says 0.
+    # vLLM without a prefix cache reports 0.
     assert last(CHAT, "cached_tokens", work=Work())["usage"]["prompt_tokens_details"] == {"cached_tokens": 0}
     assert last(CHAT, "timings", work=Work(cached_tokens=5))["timings"]["prompt_per_token_ms"] is None
 

@@ -1,4 +1,4 @@
-"""Observed times of a server: their distribution, what is common to a request, and the effect of the load."""
+"""Observed times of a server: their distribution, the correlation within a request, and the effect of the load."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_gaps_have_the_distribution_that_is_given_however_they_hang_together() -
     for changes in ({"between": 0.0, "follows": 0.0}, {}, {"between": 0.2, "follows": -0.6}):
         every = sorted(gap for gaps in requests(times(**changes), count=1000) for gap in gaps)
         assert 5 * MS <= every[0] <= every[-1] <= 30 * MS
-        # A request's own score weighs on all of its gaps: 1,000 requests are that many draws of it.
+        # A request's own score affects all of its gaps, so 1,000 requests are only 1,000 draws of it.
         for share, at in ((1 / 3, 10), (2 / 3, 11)):
             below = sum(gap <= at * MS for gap in every) / len(every)
             assert below == pytest.approx(share, abs=0.03)
@@ -81,8 +81,8 @@ def test_requests_that_run_beside_each_other_are_stretched_by_their_number() -> 
     while (at := engine.next_ns()) is not None:
         for key, _ in engine.step(at):
             seen.setdefault(key, []).append(at)
-    # One, two and three were under way as each came: TTFT times 1, 1.5 and 2. All three as the first gap began, times 1.5;
-    # one was over as the last began.
+    # One, two and three requests were in flight as each came, so TTFT is multiplied by 1, 1.5 and 2. At the first gap
+    # all three were in flight: times 1.5. At the last gap one had ended.
     assert [first for first, _ in seen.values()] == [10 * MS, 15 * MS, 20 * MS]
     assert seen[0][1] - seen[0][0] == 6 * MS
     report = engine.release(2)

@@ -1,4 +1,4 @@
-"""Sampling fields out of range get vLLM's 400, word for word; what vLLM accepts is accepted."""
+"""Sampling fields out of range get vLLM's 400, word for word. Values that vLLM accepts are accepted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def body(endpoint: str, **fields: Any) -> dict[str, Any]:
     prompt: dict[str, Any] = (
         {"messages": [{"role": "user", "content": "hi"}]} if endpoint == "chat" else {"prompt": "hi"}
     )
-    # Through JSON, as it comes: 1e999 is a number there and no float.
+    # Encoded as JSON, as in a request: 1e999 is a number in JSON, but not a float.
     parsed: dict[str, Any] = orjson.loads(orjson.dumps({**prompt, **fields}))
     return parsed
 

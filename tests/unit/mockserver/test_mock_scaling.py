@@ -1,4 +1,4 @@
-"""The replicas of a mock that scales: instants of the model, and the batching engine's use of them."""
+"""The replicas of a scaling mock: instants of the model, and how the batching engine uses them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_replicas_come_after_the_first_request_and_after_the_load_rises() -> Non
     assert scaling.replicas(99 * S) == 0
     scaling.arrive(10 * S, 0)
     assert [scaling.replicas(at) for at in (10 * S, 13 * S - 1, 13 * S)] == [0, 0, 1]
-    scaling.arrive(12 * S, 9)  # The first is still coming: no other is asked for.
-    scaling.arrive(20 * S, 2)  # Not more than two for each.
+    scaling.arrive(12 * S, 9)  # The first replica is still starting, so no other is requested.
+    scaling.arrive(20 * S, 2)  # Not more than two requests per replica.
     scaling.arrive(21 * S, 3)
-    scaling.arrive(22 * S, 9)  # One is coming.
+    scaling.arrive(22 * S, 9)  # One replica is starting.
     assert scaling.came_ns == [13 * S, 26 * S]
     scaling.arrive(27 * S, 4)
     scaling.arrive(28 * S, 5)
-    scaling.arrive(40 * S, 99)  # There are no more than three.
+    scaling.arrive(40 * S, 99)  # Three replicas is the maximum.
     assert scaling.came_ns == [13 * S, 26 * S, 33 * S]
     assert [scaling.replicas(at) for at in (26 * S - 1, 26 * S, 33 * S)] == [1, 2, 3]
 

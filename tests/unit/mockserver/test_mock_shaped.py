@@ -39,7 +39,7 @@ def split_character() -> list[object]:
 EVENTS = (ROLE, ONE, TWO, THREE, FOUR, DONE)
 COMMENT = b": comment\n\n"
 
-# Fault -> everything that the wire was told after the head, and the chunks of the ledger: kinds and tokens.
+# Fault -> everything written to the wire after the head, and the kinds and tokens of the chunks in the ledger.
 WIRE: dict[str, tuple[list[object], str, list[int]]] = {
     "no_headers": ([], "", []),
     "reset:after=1": ([ROLE, ONE, "rst"], "rc", [0, 1]),
@@ -86,7 +86,7 @@ ELSEWHERE = {
 
 def test_every_fault_has_its_bytes() -> None:
     assert {spec.partition(":")[0] for spec in WIRE} | ELSEWHERE == FAULTS.keys(), (
-        "each fault has its bytes in WIRE; one without (a refusal, a delay) stands in ELSEWHERE, with the file of its test"
+        "each fault needs its bytes in WIRE, or, without bytes (a refusal, a delay), the file of its test in ELSEWHERE"
     )
 
 
@@ -100,7 +100,7 @@ def test_the_bytes_of_a_fault_are_these(spec: str) -> None:
     assert (played.reply.writer.struck, played.reply.bytes_out) == (name, sum(map(len, played.writes)))
     assert played.ended == ([] if name == "no_headers" else [played.reply])
     assert played.reply.writer.failed is (name in ("reset", "truncate", "cut_frame", "error_in_stream"))
-    # A chunk's stamp is that of the write which holds its last byte.
+    # A chunk has the stamp of the write with its last byte.
     ends, whole = [], b""
     blank = {"crlf": b"\r\n\r\n", "cr": b"\r\r"}.get(name, b"\n\n")
     for stamp, write in enumerate(played.writes, 1):
@@ -153,7 +153,7 @@ def test_a_trickle_leaves_a_gap_between_two_writes_and_the_last_piece_has_the_st
     played.timer.move_to(2 * MS)
     assert (len(played.writes), played.kinds, played.reply.write_ns) == (2, "c", [2])
     played.timer.move_to(10 * MS)
-    played.play(1, 1, 1)  # All at once: each waits for the one before it.
+    played.play(1, 1, 1)  # All at once: each token waits for the previous one.
     assert len(played.writes) == 3
     played.timer.move_to(10 * MS + 7 * 2 * MS - 1)
     assert (played.kinds, played.ended) == ("cccc", [])
@@ -178,8 +178,8 @@ def test_comments_keep_a_quiet_stream_alive_and_a_busy_one_needs_none() -> None:
     played.wire.said.clear()
     for at in range(30, 60, 5):
         played.timer.move_to(at * MS)
-        played.reply.last_ns = at * MS  # PaperWire's stamps are no times.
-    assert played.writes == [b": keep-alive\n\n"]  # At 30, 10 ms after the last one.
+        played.reply.last_ns = at * MS  # PaperWire's stamps are not times.
+    assert played.writes == [b": keep-alive\n\n"]  # At 30 ms, 10 ms after the last write.
     before = played.reply.bytes_out
     played.play()
     said = len(played.wire.said)

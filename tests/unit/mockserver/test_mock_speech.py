@@ -1,4 +1,4 @@
-"""/v1/audio/speech of the mock: bytes of a file or events, with the bytes of audio of each chunk in the ledger."""
+"""/v1/audio/speech of the mock: file bytes or events, with the audio bytes of each chunk in the ledger."""
 
 from __future__ import annotations
 

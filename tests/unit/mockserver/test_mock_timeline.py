@@ -1,4 +1,4 @@
-"""Several tokens per step, load, speculation and the stream interval: pure, under the test's own clock."""
+"""Several tokens per step, load, speculation and the stream interval, under the test's own clock."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def test_each_wait_is_stretched_by_the_requests_under_way_as_it_begins() -> None
     engine = TimelineEngine(0.5)
     engine.admit(1, EngineRequest(0, Plan(100, (100, 100), 3)))
     engine.admit(2, EngineRequest(0, Plan(100, (10,), 2)))
-    # 2 begins beside 1: 150, then a wait of 15, over at 165. 1 begins alone: 100, then 150 beside 2, then 100 alone.
+    # 2 begins while 1 runs: 150, then a wait of 15, so it ends at 165. 1 begins alone: 100, then 150 together with 2,
+    # then 100 alone.
     assert play(engine) == [(100, [(1, 1)]), (150, [(2, 1)]), (165, [(2, 1)]), (250, [(1, 1)]), (350, [(1, 1)])]
     assert engine.release(1).plan == Plan(100, (150, 100), 3)
     assert engine.release(2).plan == Plan(150, (15,), 2)
@@ -105,7 +106,7 @@ def test_steps_are_geometric_cut_at_one_more_than_the_drafts(k: int, a: float) -
 
 def test_the_mean_number_of_steps_is_exact_for_short_replies() -> None:
     speculation = Speculation(2, 0.6)
-    # Two tokens after the first: 1 step where the first draft is accepted, else 2.
+    # Two tokens after the first: 1 step if the first draft is accepted, else 2.
     assert speculation.mean_steps(3) == pytest.approx(1 + 0.6 + 0.4 * 2)
     assert speculation.mean_steps(1) == 1
     assert Speculation(4, 0.0).mean_steps(50) == 50
@@ -196,19 +197,19 @@ def test_a_stream_interval_loses_no_token_and_holds_none_back_at_the_end(interva
 
 def test_of_three_requests_under_way_one_that_ends_or_leaves_takes_its_own_share_of_the_load_alone() -> None:
     engine = TimelineEngine(1.0)
-    # A wait is as many times as long as there are requests under way when it begins.
+    # A wait is multiplied by the number of requests in flight when it begins.
     engine.admit(1, EngineRequest(0, Plan(100, (), 1)))
     engine.admit(2, EngineRequest(0, Plan(100, (50, 50), 3)))
     engine.admit(3, EngineRequest(0, Plan(1000, (), 1)))
-    # 1 ends at 100. 2 goes on at 200 beside 3: 50 x 2, and again.
+    # 1 ends at 100. 2 continues at 200 together with 3: 50 x 2, and again.
     assert engine.step(300) == [(1, 1), (2, 1), (2, 1)]
     engine.admit(4, EngineRequest(300, Plan(1000, (), 1)))
     engine.admit(5, EngineRequest(300, Plan(1000, (), 1)))
-    # 3 leaves: 2, 4 and 5 are under way, and a request that comes then is the fourth.
+    # 3 leaves: 2, 4 and 5 are in flight, and the next request is the fourth.
     engine.release(3)
     engine.admit(6, EngineRequest(301, Plan(10, (), 1)))
     assert engine.next_ns() == 341
-    # What 1, which is over, leaves is no load.
+    # 1 has ended, so its release does not change the load.
     engine.release(1)
     engine.admit(7, EngineRequest(302, Plan(10, (), 1)))
     assert engine.step(351) == [(6, 1)]
@@ -245,7 +246,8 @@ def test_the_timeline_needs_no_tokens_and_factors_that_are_given_count_in_place_
         for key in (1, 2):
             engine.admit(key, EngineRequest(0, Plan(100, (10,), 2)))
         seen.append([at for at, _ in play(engine)])
-    # The second of the slowed ones comes to two: 200. Where the first gives its second token it is alone no more.
+    # The second of the slowed requests takes twice as long: 200. When the first gives its second token, it is no longer
+    # alone.
     assert seen == [[100, 110], [100, 120, 200, 210], [300, 350], [300, 350]]
 
 

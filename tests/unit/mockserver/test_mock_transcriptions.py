@@ -1,4 +1,4 @@
-"""/v1/audio/transcriptions of the mock: a form in, text out, and the length of the audio in the ledger."""
+"""/v1/audio/transcriptions of the mock: a form in, text out, and the audio length in the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m mockserver` with a missing package: the message gives advice, and our own defect stays a traceback."""
+"""`python -m mockserver` with a missing package: the message gives advice. Defects of ours remain tracebacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parent of the workers: when the mock is ready, and how it ends, with minimal workers."""
+"""The parent of the workers, tested with minimal workers: when the mock is ready, and how it ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are for
 
 
 def until_told(pipes: WorkerPipes) -> None:
-    """Serve like a good worker."""
+    """A worker that serves normally."""
     asked, told = os.pipe()
     signal.signal(signal.SIGTERM, lambda number, frame: os.close(told))
     os.write(pipes.ready, b"1")

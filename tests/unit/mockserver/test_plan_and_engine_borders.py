@@ -1,4 +1,4 @@
-"""Replays, plans and engines at their borders: what is read, what is kept apart, and numbers computed by hand."""
+"""Replays, plans and engines at their borders: what is read, what is kept separate, and numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_times_come_from_each_distribution_by_its_own_stream() -> None:
     assert of(reasoning_tokens=parse("9", "tokens")).reasoning_tokens == 4
     assert of().reasoning_tokens == of(reasoning_tokens=parse("0", "tokens")).reasoning_tokens == 0
     together = of(speculation=Speculation(1, 1.0))
-    # The first step gives a token; each later one its draft too: 1 + 2 + 1.
+    # The first step gives a token, each later step also its draft: 1 + 2 + 1.
     assert (together.step_tokens, together.gaps_ns) == ((1, 2, 1), (20 * MS, 0, 20 * MS))
 
 
@@ -166,7 +166,7 @@ def test_faults_delay_whole_steps_and_lengthen_a_reply() -> None:
     assert stalled.step_tokens == (1, 2, 1)
     assert stalled.ttft_ns == 50 * MS
     assert sum(stalled.gaps_ns) == 140 * MS
-    assert stalled.gaps_ns[1] == 0  # The second of a step still comes with the first.
+    assert stalled.gaps_ns[1] == 0  # The second token of a step still comes with the first.
     longer = draw_plan(latencies(), 0, 3, ReplyLength(100, asked=4), faults=(fault("length", more=3),))
     assert longer.output_tokens == 7
     assert draw_plan(latencies(), 0, 3, ReplyLength(100), faults=(fault("429"),)) == Plan(None, (), 0, (fault("429"),))
@@ -189,7 +189,7 @@ def test_a_reply_whose_content_is_known_has_its_length_and_ends_by_itself() -> N
     assert (plan.output_tokens, plan.finish, len(plan.gaps_ns)) == (9, "stop", 8)
     own = draw_plan(latencies(tokens="3"), 0, 3, ReplyLength(100, asked=4, ends_itself=True))
     assert (own.output_tokens, own.finish) == (3, "stop")
-    # As long as was asked for: at the limit, unless nobody asked.
+    # A reply of the requested length ended at the limit; without a request, by itself.
     at_limit = draw_plan(latencies(tokens="4"), 0, 3, ReplyLength(100, asked=4, ends_itself=True))
     assert (at_limit.output_tokens, at_limit.finish) == (4, "length")
 
@@ -236,7 +236,7 @@ def test_blocks_are_taken_from_the_oldest_and_found_by_what_they_end() -> None:
     assert pool.find([102, 100]) == []
     assert (pool.free, pool.free_beside([0, 1])) == (1, 1)
     pool.give_back([0, 1])
-    # The last of a request goes first; block 3 was free before it.
+    # The last block of a request is evicted first. Block 3 was free before it.
     assert (pool.free, pool.free_beside([0, 1])) == (3, 1)
     pool.hold([0])
     assert pool.free == 2
@@ -245,10 +245,10 @@ def test_blocks_are_taken_from_the_oldest_and_found_by_what_they_end() -> None:
     assert pool.find([100]) == [0]
     pool.hold([0])
     pool.give_back([0])
-    assert pool.free == 0  # One still refers to it.
+    assert pool.free == 0  # One request still refers to the block.
     pool.give_back([0])
     assert pool.take(1) == [0]
-    # The other block of the same tokens is still there.
+    # The other block with the same tokens still exists.
     assert pool.find([100]) == [2]
     without = BlockPool(2, caching=False)
     without.remember(without.take(1)[0], 100)
@@ -294,7 +294,8 @@ def test_drafts_of_a_timeline_are_what_a_step_could_still_give() -> None:
     engine.admit(1, EngineRequest(0, Plan(50, (20, 0, 0, 30, 0), 6, step_tokens=(1, 3, 2))))
     for at in (50, 70, 100):
         engine.step(at)
-    # After the first token four more may be drafts but for one; 3 are proposed, 2 accepted. Then two are left: one draft.
+    # After the first token there are four more, three of which may be drafts: 3 are proposed, 2 accepted. Then two are
+    # left: one draft.
     assert engine.release(1).facts == {
         "queue_ns": 0,
         "steps": 3,
@@ -309,7 +310,7 @@ def test_a_request_that_cannot_be_served_is_refused_when_it_comes() -> None:
     engine = BatchingEngine(COST)
     with pytest.raises(ValueError, match="without tokens"):
         engine.admit(1, EngineRequest(0, Plan(None, (), 0), 4))
-    # 64 blocks of 16 tokens, and the last token of a reply needs no place... of 1,024 tokens together all fit.
+    # 64 blocks of 16 tokens: 1,024 tokens fit in total.
     for tokens, fits in ((1_000, True), (1_001, False)):
         request = EngineRequest(0, Plan(0, (0,) * 23, 24), tokens)
         if fits:
@@ -323,7 +324,7 @@ def test_a_request_that_leaves_frees_its_place_and_is_told_how_long_it_waited() 
     engine = BatchingEngine(COST)
     engine.admit(1, work(0, 4, 4))
     assert engine.state().waiting == 1
-    # It is in the queue at 5; nothing has run, so it has waited for nothing.
+    # The request is in the queue at 5. Nothing has run since, so it has not waited.
     assert engine.release(1).facts["queue_ns"] == 0
     assert stamps_us(engine) == {}
     engine.admit(2, work(100, 4, 9))
@@ -331,7 +332,7 @@ def test_a_request_that_leaves_frees_its_place_and_is_told_how_long_it_waited() 
     assert engine.next_ns() == 105 * US
     engine.step(106 * US)
     assert (engine.state().running, engine.state().waiting) == (1, 1)
-    # 2 is in the step from 105 to 123: it leaves, and the step goes on to its end.
+    # 2 leaves during the step from 105 to 123. The step continues to its end.
     released = engine.release(2)
     assert (released.plan.ttft_ns, released.facts["steps"]) == (None, 0)
     assert stamps_us(engine)[3][0] == 141
@@ -344,7 +345,7 @@ def test_the_share_of_blocks_in_use_and_the_steps_by_their_tokens() -> None:
     chain = Chain().extended(range(40), BLOCK_TOKENS)
     engine.admit(1, work(0, 40, 2, blocks=chain.links))
     engine.step(5 * US)
-    # 32 of the 40 tokens: two blocks of 64.
+    # 32 of the 40 tokens: two of 64 blocks.
     assert engine.state().kv_usage == pytest.approx(2 / 64)
     stamps_us(engine)
     assert engine.state().iteration_tokens == {32: 1, 8: 1, 1: 1}
@@ -355,7 +356,7 @@ def test_the_share_of_blocks_in_use_and_the_steps_by_their_tokens() -> None:
 def test_a_token_that_the_plan_keeps_back_comes_later_and_the_engine_does_not_wait() -> None:
     engine = BatchingEngine(COST)
     engine.admit(1, EngineRequest(0, Plan(0, (0, 500 * US, 0), 4), 4))
-    # Steps end at 23, 36, 49 and 62; from the third token on 500 are added.
+    # Steps end at 23, 36, 49 and 62. From the third token on, 500 is added.
     assert stamps_us(engine) == {1: [23, 36, 549, 562]}
     facts = engine.release(1)
     assert (facts.plan.ttft_ns, facts.plan.gaps_ns) == (23 * US, (13 * US, 513 * US, 13 * US))
@@ -364,10 +365,11 @@ def test_a_token_that_the_plan_keeps_back_comes_later_and_the_engine_does_not_wa
 
 def test_who_finds_the_engine_idle_waits_until_it_is_awake() -> None:
     engine = BatchingEngine(replace(COST, w0=100), prefix_caching=False)
-    # In the queue at 5; the step begins at 105 with the second, which is in the queue at 105 too; 10 + 2 (1 + 1).
+    # In the queue at 5. The step begins at 105 with the second request, which is in the queue by then, too: 10 + 2 (1 +
+    # 1).
     engine.admit(1, work(0, 1, 1))
     engine.admit(2, work(100, 1, 1))
-    # In the queue at 119, when that step ends: it finds the engine awake. The last wakes it again.
+    # In the queue at 119, when that step ends, so the engine is awake. The last request wakes it again.
     engine.admit(3, work(114, 1, 1))
     engine.admit(4, work(127, 1, 1))
     assert stamps_us(engine) == {1: [119], 2: [119], 3: [131], 4: [244]}
@@ -377,7 +379,7 @@ def test_who_finds_the_engine_idle_waits_until_it_is_awake() -> None:
 
 def test_the_closed_form_by_hand() -> None:
     form = ClosedForm(StepCost(b0=1000, b1=10, b2=20, b3=0.5, b4=70, a0=100, a1=2, max_num_batched_tokens=50), 100, 10)
-    # 10 steps; alone 10 x 100 + 70 + 10 x 0.5 x (100 + 5) = 1595, and 20 a step beside others.
+    # 10 steps. Alone: 10 x 100 + 70 + 10 x 0.5 x (100 + 5) = 1595; with others, 20 more per step.
     assert (form.steps, form.decoded, form.alone_us, form.user_us) == (10, 1, 1595.0, 1795.0)
     assert form.max_requests_per_s == pytest.approx(1e6 / 1795)
     assert form.step_us(4) == pytest.approx(1000 + 4 * 159.5 + 80)
@@ -385,10 +387,10 @@ def test_the_closed_form_by_hand() -> None:
     assert form.spread_tpot_us(4) == pytest.approx(1718 - 107)
     assert form.requests_per_s(4) == pytest.approx(4 / (10 * 1718) * 1e6)
     assert form.requests_per_s(form.half_load_users) == pytest.approx(form.max_requests_per_s / 2)
-    # Before the queue 100 + 200, two steps of 50 tokens, 1000 for the tokens, and 70 for the prompt.
+    # 100 + 200 before the queue, two steps of 50 tokens, 1000 for the tokens, and 70 for the prompt.
     assert form.alone_ttft_us() == pytest.approx(300 + 2000 + 1070)
     assert replace(form, cost=replace(form.cost, w0=40)).alone_ttft_us() == pytest.approx(300 + 40 + 2000 + 1070)
-    # Steps that take the same time whatever they compute have no ceiling, and so no half of one.
+    # If the time of a step does not depend on its work, there is no ceiling, and no half of it.
     free = ClosedForm(StepCost(b0=1000, b1=0, b2=0), 100, 10)
     assert (free.max_requests_per_s, free.half_load_users) == (math.inf, math.inf)
     drafts = ClosedForm(StepCost(b0=1000, b1=10, b2=20), 100, 10, Speculation(1, 1.0))

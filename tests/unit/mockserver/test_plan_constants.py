@@ -1,4 +1,4 @@
-"""When a plan draws nothing, so that all replies of one length have the same times."""
+"""When a plan draws nothing, so that replies of equal length have equal times."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONSTANT, DRAWN = parse("3ms", "time"), parse("uniform:1ms..9ms", "time")
         ({}, True),
         ({"output_tokens": parse("uniform:1..9", "tokens")}, True),
         ({"itl": CONSTANT}, True),
-        # The time between tokens takes the place of the time per token.
+        # `itl` replaces `tpot`.
         ({"itl": CONSTANT, "tpot": DRAWN}, True),
         ({"itl": DRAWN}, False),
         ({"tpot": DRAWN}, False),

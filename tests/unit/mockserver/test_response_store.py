@@ -1,4 +1,5 @@
-"""The store of responses: what is read is what was stored, the oldest make room, and all processes see the same."""
+"""The store of responses: reads return what was stored, the oldest responses are dropped, and all processes see the
+same."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ def test_what_makes_room_is_counted_as_dropped() -> None:
         store.add(name, response(b""))
     assert store.state().dropped == 1
     store.remove("b")
-    store.add("d", response(b""))  # The oldest was removed before.
+    store.add("d", response(b""))  # The oldest response was removed before.
     assert store.state().dropped == 1
     store.clear()
     assert store.state().dropped == 0
@@ -55,7 +56,7 @@ def test_a_store_of_nothing_and_what_is_too_large() -> None:
     store.add("a", response(b"12345678", b"90"))
     assert store.get("a") is not None
     store.add("a", response(b"12345678", b"901"))
-    assert store.get("a") is None, "the older one of this id must not come back in its place"
+    assert store.get("a") is None, "an older response with this id must not reappear"
     store.close()
 
 
@@ -72,7 +73,7 @@ def test_a_digest_is_found_in_its_slot_and_not_across_two() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_it_is_a_queue_bounded_in_number_and_bytes(seed: int) -> None:
-    """Against a Python queue: the same ids, the same bytes, whatever wraps around the end."""
+    """Compared with a Python queue: the same ids and bytes, whatever wraps around the end."""
     chance = random.Random(seed)
     most, size = chance.randint(1, 12), chance.randint(1, 300)
     store = ResponseStore(most, size)

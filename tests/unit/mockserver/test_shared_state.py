@@ -1,4 +1,4 @@
-"""State shared by workers: nothing is counted twice or lost, and a killed worker blocks nobody."""
+"""State shared by workers: nothing is counted twice or lost, and a killed worker blocks no other."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_of_too_many_ids_the_latest_are_remembered(state: SharedState, monkeypat
     monkeypatch.setattr(shared_state, "_SETS", 1)
     for i in range(8):
         state.attempt(f"old-{i}")
-    assert state.attempt("old-0") == 2  # Asked for again: old-1 is now the oldest.
+    assert state.attempt("old-0") == 2  # old-0 was used again, so old-1 is now the oldest.
     assert state.attempt("new") == 1
     assert state.attempt("old-0") == 3
     assert state.attempt("old-2") == 2

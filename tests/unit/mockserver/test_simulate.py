@@ -109,7 +109,7 @@ def test_a_line_is_a_job_and_gets_a_line(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_each_answer_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client waits for it over a pipe."""
+    """The client waits for the answer on a pipe."""
     pipe = io.BytesIO()
     answers = io.TextIOWrapper(io.BufferedWriter(pipe), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Steps that vary: the profile's description, and the mock's draws."""
+"""Varying steps: their description in the profile, and the mock's draws."""
 
 from __future__ import annotations
 

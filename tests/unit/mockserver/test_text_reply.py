@@ -1,4 +1,4 @@
-"""A text stream is sent the cheap way: the same bytes and the same notes as line by line."""
+"""The fast path for text streams gives the same bytes and notes as the path line by line."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ GAPS = tuple(range(10, 10 + N - 1))
 
 
 class Transport:
-    """Records writes and their times. After the writes numbered in `full` bytes wait in its buffer, until the next
-    write that is not in it; it closes after `gone_after` writes."""
+    """Records writes and their times. After each write whose number is in `full`, bytes stay in the buffer until the
+    next write whose number is not. Closes after `gone_after` writes."""
 
     def __init__(self, full: frozenset[int] = frozenset(), gone_after: int | None = None) -> None:
         self.written: list[bytes] = []
@@ -105,7 +105,7 @@ def text_reply(
 
 
 def play(kind: str, steps: list[int], transport: Transport, endpoint: Endpoint = CHAT, usage: bool = False) -> Reply:
-    """A reply that is handed these numbers of tokens."""
+    """A reply that gets these numbers of tokens."""
     ended: list[Reply] = []
 
     async def main() -> Reply:
@@ -125,7 +125,7 @@ def play(kind: str, steps: list[int], transport: Transport, endpoint: Endpoint =
 
 
 class Stepped(ByHand):
-    """A timer whose only call is made by the test."""
+    """A timer whose call is made by the test."""
 
     def at(self, deadline_ns: int, call: Callable[[], int | None]) -> None:
         self.due_ns, self.call = deadline_ns, call
@@ -177,7 +177,7 @@ def test_both_ways_send_the_same_bytes_and_note_the_same(
 @pytest.mark.parametrize("kind", ["text", "general"])
 @pytest.mark.parametrize("steps", [[1] * N, [1, 1, 3, 1, 1, 2], [2] + [1] * (N - 2)], ids=["one", "mixed", "two first"])
 def test_no_token_is_counted_that_comes_after_the_client_has_left(kind: str, steps: list[int]) -> None:
-    """It leaves after the head, the role and the first four tokens or three pieces of them."""
+    """The client leaves after the head, the role, and the first four tokens or three pieces of them."""
     transport = Transport(gone_after=1 + 1 + 4)
     reply = play(kind, steps, transport)
     assert (reply.cut, reply.tokens_out) == ("client_closed", sum(steps[:4]))
@@ -187,14 +187,14 @@ def test_no_token_is_counted_that_comes_after_the_client_has_left(kind: str, ste
 def test_each_stamp_is_taken_right_before_its_write() -> None:
     transport = Transport()
     reply = play("text", [1] * N, transport)
-    written_ns = transport.written_ns[1:]  # The head bears no stamp.
+    written_ns = transport.written_ns[1:]  # The head has no stamp.
     assert len(written_ns) == len(reply.write_ns) == N + 2
     both = [at for pair in zip(reply.write_ns, written_ns, strict=True) for at in pair]
     assert both == sorted(both)
 
 
 def follow(transport: Transport, writer: StreamWriter) -> tuple[TextReply, Stepped]:
-    """A reply that has begun to follow its plan."""
+    """A reply that follows its plan."""
     timer = Stepped()
     reply = text_reply(transport, writer, timer)
     reply.begin()
@@ -263,7 +263,7 @@ def test_a_stream_that_is_more_than_text_is_sent_line_by_line() -> None:
     choice = writer.content.choices[0]
     alone = writer.content
     writer.content = alone._replace(choices=(choice, choice))
-    assert writer.around() is None, "events of two choices come in turn"
+    assert writer.around() is None, "events of two choices alternate"
     writer.content = alone
     assert writer.around() is not None
     blocks = (Block("text", 0, 2), Block("reasoning", 2, N))

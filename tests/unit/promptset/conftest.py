@@ -17,7 +17,7 @@ from tests.support.counted_once import counted_once
 
 @pytest.fixture(scope="session", autouse=True)
 def measured_once() -> Iterator[None]:
-    """For tokenizers that count identically."""
+    """The constants are measured once for tokenizers that count identically."""
     with counted_once():
         yield
 
@@ -27,8 +27,8 @@ _FEW_UNITS = 192
 
 @pytest.fixture(scope="session", autouse=True)
 def few_units() -> Iterator[None]:
-    """Texts for tokenizers other than the embedded one use 192 units of a kind instead of 2,048, whose measurement
-    takes 0.3 s for each kind and tokenizer."""
+    """Texts for tokenizers other than the embedded one use 192 units per kind instead of 2,048, because measuring takes
+    0.3 s per kind and tokenizer."""
     with pytest.MonkeyPatch.context() as patch:
         units_of = _of_few(drafts.units_of)
         patch.setattr(drafts, "units_of", units_of)
@@ -38,7 +38,7 @@ def few_units() -> Iterator[None]:
 
 
 def _of_few(measure: Any) -> Any:
-    """`measure`, which examines the units of a kind."""
+    """`measure`, with fewer units of a kind."""
 
     @functools.lru_cache(maxsize=128)
     def measured(tokenizer: Tokenizer, name: str) -> Any:
@@ -66,7 +66,7 @@ def default_of_few_units() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tokenizer]:
-    """A tokenizer by kind: always the same object, because measuring one takes half a second."""
+    """A tokenizer by kind. Always the same object, because measuring one takes half a second."""
 
     @functools.cache
     def load(kind: str) -> Tokenizer:
@@ -92,7 +92,7 @@ def unused_port() -> Iterator[int]:
 
 
 class _PoolHere:
-    """A pool whose only process is this one. Arguments and results are copied as between processes."""
+    """A pool that runs its work in this process. Arguments and results are copied as between processes."""
 
     def __init__(self, processes: int, start: Callable[..., None], told: tuple[object, ...]) -> None:
         del processes
@@ -114,7 +114,7 @@ def _copied(value: Any) -> Any:
 
 @pytest.fixture
 def pool_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--processes` starts none: this process does the work of the others."""
+    """`--processes` starts no processes: this one does all the work."""
     monkeypatch.setattr(
         lines, "multiprocessing", SimpleNamespace(get_context=lambda _: SimpleNamespace(Pool=_PoolHere))
     )

@@ -1,4 +1,4 @@
-"""Agent sessions: their plans have the published statistics, and their prompts exactly the planned tokens."""
+"""Agent sessions: their plans have the published statistics, and their prompts have exactly the planned tokens."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_compaction_keeps_the_share_that_the_recipe_says(tmp_path: Path) -> No
                 least = plan.system_tokens + Floor().user
                 assert turn.input_tokens >= least
                 if turn.input_tokens == least:
-                    continue  # The share of the context would be less than that.
+                    continue  # The recipe's share of the context would be smaller.
                 kept.append(turn.input_tokens / before.input_tokens)
                 assert turn.cached_tokens == plan.system_tokens
                 assert turn.continues is None
@@ -169,7 +169,7 @@ def test_a_cache_holds_what_is_planned_of_every_prompt(tokenizer: Tokenizer, tmp
             seen.clear()
         for turn, ids in zip(session.turns, ids_of(tokenizer, session), strict=True):
             held = max((common(ids, other) for other in seen), default=0)
-            # Texts that begin alike by chance share a word or two more.
+            # By chance, texts share a word or two more.
             assert turn.cached_tokens is not None
             assert turn.cached_tokens <= held + (0 if seen else 1) <= turn.cached_tokens + 12
             seen.append(ids)
@@ -181,12 +181,12 @@ def test_the_whole_recipe_is_exact_at_150_000_tokens(default_tokenizer: Tokenize
     session = made.session_at(index)
     planned = [turn.input_tokens for turn in made.plan_at(index).turns]
     longest = planned.index(max(planned))
-    for number in (0, longest // 2, longest):  # To render and count each of its turns would take minutes.
+    for number in (0, longest // 2, longest):  # Counting every turn would take minutes.
         assert default_tokenizer.count_chat(session.conversation(number)) == session.turns[number].input_tokens
 
 
 def test_a_text_that_is_made_one_short_is_counted_so(default_tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """A planted defect: a template constant that is one too high."""
+    """A planted defect: a constant of the template is one too high."""
     made = agent_sessions(default_tokenizer, recipe_of(tmp_path, SMALL), seed=1)
     off = dataclasses.replace(made, known=dataclasses.replace(chat_sum(default_tokenizer), turn=4))
     session = off.session_at(0)
@@ -320,7 +320,7 @@ def test_a_wrong_recipe_is_refused_with_the_key_that_is_wrong(
 
 
 def test_texts_need_no_counting(default_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What makes long sessions cheap: once the constants are known, no text is tokenized."""
+    """This makes long sessions cheap: once the constants are known, no text is tokenized."""
     made = agent_sessions(default_tokenizer, recipe_of(tmp_path, BESIDE), seed=0)
     silent = dataclasses.replace(made, tokenizer=cast(Tokenizer, object()))
     monkeypatch.setattr(making, "sentence_bank", None)

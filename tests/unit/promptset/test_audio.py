@@ -1,4 +1,4 @@
-"""Audio clips: WAV files of exact length, no two alike; and the length of users' files."""
+"""Audio clips: WAV files of exact length, all different; and the length of users' files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def opened(content: bytes) -> tuple[int, int, int, int]:
 def test_a_clip_is_a_wav_file_of_exactly_its_length() -> None:
     content, length_ns = parse("length=2500ms,rate=8000").clip(0, None, 3)
     assert (opened(content), length_ns) == ((1, 2, 8_000, 20_000), 2_500 * MS)
-    # A length that no whole number of samples has: that of the samples.
+    # The length is rounded to whole samples.
     content, length_ns = parse("length=10.03ms,rate=4000").clip(0, None, 0)
     assert (opened(content)[3], length_ns) == (40, 10 * MS)
 
@@ -46,7 +46,7 @@ def test_a_clip_is_quiet() -> None:
 def test_the_length_of_a_file_is_that_of_the_samples_that_are_there() -> None:
     content = wav_file(bytes(2 * 4_000), 8_000)
     assert wav_length_ns(content) == 500 * MS
-    assert wav_length_ns(content[: 44 + 2 * 1_000]) == 125 * MS  # Cut off: its header promises more.
+    assert wav_length_ns(content[: 44 + 2 * 1_000]) == 125 * MS  # Cut off: the header promises more.
     streamed = content[:40] + b"\xff\xff\xff\xff" + content[44:]
     assert wav_length_ns(streamed) == 500 * MS
     assert [wav_length_ns(other) for other in (b"", b"ID3 an mp3", content[:30], b"RIFF")] == [None] * 4

@@ -1,4 +1,4 @@
-"""Contents that are lists of parts, as from OpenAI's clients, in both kinds of templates."""
+"""Contents that are lists of parts, as from OpenAI's clients, in both kinds of template."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_the_embedded_tokenizer_renders_without_jinja_what_it_can(default_tokeni
 
 @pytest.fixture
 def default_tokenizer() -> LocalTokenizer:
-    """As in a new process; others keep theirs."""
+    """A new tokenizer, as in a new process. Other tests keep theirs."""
     found = _load_default.__wrapped__()
     assert isinstance(found, LocalTokenizer)
     return found

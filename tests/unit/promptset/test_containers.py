@@ -1,4 +1,4 @@
-"""Files as rows: every row is found, at the position where it can be read again alone."""
+"""Files as rows: every row is found, with the position from which it can be read again."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_table_has_the_rows_that_were_written_also_over_several_lines(
     folder: Path, rows: list[Any], end: str, every: bool
 ) -> None:
     path, out = folder / "data.csv", io.StringIO(newline="")
-    # A carriage return ends a line of CSV, and Python's writer leaves it bare where its own lines end otherwise.
+    # A carriage return ends a CSV line, but Python's writer leaves it unquoted if its own lines end differently.
     quoted = every or any("\r" in cell for row in rows for cell in row)
     writer = csv.writer(out, lineterminator=end, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
     writer.writerows([("one", "two"), *rows])

@@ -1,4 +1,4 @@
-"""Data sets in files: columns, bad rows, traces with generated prompts, and rows that are read when used."""
+"""Data sets in files: columns, bad rows, traces with generated prompts, and rows that are read on use."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_equal_hash_ids_are_equal_text_and_others_are_not(
     ids = [
         default_tokenizer.encode(default_tokenizer.render_chat(messages_of(s)) if chat else prompt_of(s)) for s in rows
     ]
-    assert ids[0][:1020] == ids[1][:1020]  # The last tokens of a prompt are its own, and those of the template.
+    assert ids[0][:1020] == ids[1][:1020]  # The last tokens belong to the prompt itself and to the template.
     assert ids[0][:1090] == ids[3][:1090]
     assert ids[0][:20] != ids[2][:20]
     assert ids[3][:20] != ids[4][:20]
@@ -97,7 +97,7 @@ def test_equal_hash_ids_are_equal_text_and_others_are_not(
     tally = SharingTally(rows.head)
     for sample in rows:
         tally.add(tokens_of(sample), sample.path)
-    # Of the second prompt all but its last block, of the fourth what the first had of the blocks 0, 1 and 2.
+    # The second prompt is cached except for its last block, the fourth as far as the first had the blocks 0, 1 and 2.
     assert tally.cached == 1008 + 1088
 
 
@@ -126,7 +126,7 @@ def test_columns_are_taken_by_the_names_that_are_given(file: Write) -> None:
         ("Why?", 12, 0.0),
         ("How?", None, 1.0),
     ]
-    # If only a length or the time is renamed, the other columns keep our names.
+    # If only a length or the time is mapped, the other columns keep our names.
     (row,) = load(file("when,input_tokens,output_tokens,model\n7,30,4,not ours\n", "t.csv"), columns={"at_s": "when"})
     assert (row.at_s, row.input_tokens, row.output_tokens, row.model) == (0.0, 30, 4, None)
     (row,) = load(file("prompt,output_tokens,len\nWhy?,4,5\n", "o.csv"), columns={"output_tokens": "len"})

@@ -1,4 +1,4 @@
-"""Full request bodies of Messages and Responses as rows of a file: sent unchanged, with the requested length."""
+"""Complete bodies of Messages and Responses as rows of a file are sent unchanged, with the requested length."""
 
 from __future__ import annotations
 

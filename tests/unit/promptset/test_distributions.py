@@ -1,4 +1,4 @@
-"""scipy is the oracle: for the draws, for the mass that limits keep, and for the means."""
+"""scipy is the oracle for the draws, the mass within limits, and the means."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lognorm(mean: float, cv: float) -> Any:
     return Law("lognorm", sigma, scale=mean / math.exp(sigma**2 / 2))
 
 
-# spec of a time, the same law in scipy (ns), its limits
+# spec of a time, the same distribution in scipy (ns), its limits
 TIMES = [
     ("uniform:10ms..50ms", Law("uniform", 10 * MS, 40 * MS), 0, math.inf),
     ("uniform:10ms..50ms,min=20ms,max=30ms", Law("uniform", 10 * MS, 40 * MS), 20 * MS, 30 * MS),
@@ -50,7 +50,7 @@ TIMES = [
     ("exp:mean=30ms,min=10ms,max=40ms", Law("expon", scale=30 * MS), 10 * MS, 40 * MS),
 ]
 
-# spec of tokens, the law before rounding in scipy, its limits
+# spec of tokens, the distribution before rounding in scipy, its limits
 TOKENS = [
     ("normal:mean=1024,std=200,min=1", Law("norm", 1024, 200), 1, math.inf),
     ("normal:mean=5,std=4", Law("norm", 5, 4), 1, math.inf),
@@ -108,7 +108,7 @@ def test_tokens_are_the_law_rounded_and_drawn_again_outside(spec: str, law: Any,
     assert drawn.max() <= high
     assert distribution.mean() == pytest.approx((k * weights).sum(), rel=1e-6)
     assert distribution.share_below(6) == pytest.approx(weights[k < 6].sum(), abs=1e-9)
-    # Cells of at least 20 expected draws, the tail in the last one.
+    # Cells with at least 20 expected draws. The last one contains the tail.
     cells = np.minimum((np.cumsum(weights) * len(drawn) / 20).astype(int), int(len(drawn) / 20) - 1)
     expected = np.array([weights[cells == c].sum() for c in np.unique(cells)]) * len(drawn)
     observed = np.array([np.isin(drawn, k[cells == c]).sum() for c in np.unique(cells)])
@@ -118,7 +118,8 @@ def test_tokens_are_the_law_rounded_and_drawn_again_outside(spec: str, law: Any,
 def anderson_darling(
     drawn: npt.NDArray[np.float64], cdf: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 ) -> float:
-    """A^2 against a fully known law: above 6.0 in one of a thousand samples (D'Agostino and Stephens, table 4.2)."""
+    """A^2 against a fully known distribution: above 6.0 in one of a thousand samples (D'Agostino and Stephens, table
+    4.2)."""
     u = np.clip(np.sort(cdf(drawn)), 1e-15, 1 - 1e-15)
     i = np.arange(1, len(u) + 1)
     return float(-len(u) - ((2 * i - 1) * (np.log(u) + np.log1p(-u[::-1]))).mean())

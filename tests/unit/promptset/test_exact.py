@@ -1,4 +1,4 @@
-"""Exactness, on the embedded tokenizer and three of other kinds. All counts are of the finished text."""
+"""Exactness with the embedded tokenizer and three of other kinds. The finished texts are counted."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_the_least_length_is_possible(tokenizer: Tokenizer) -> None:
 
 
 def test_a_user_turn_begins_with_words_that_are_one_token_there(tokenizer: Tokenizer) -> None:
-    # Behind the line break of this template, a SentencePiece tokenizer spells many a word out.
+    # After the line break of this template, a SentencePiece tokenizer splits many words into characters.
     bank = chat_bank(tokenizer)
     for opener in bank.openers:
         turn = [{"role": "user", "content": opener.strip()}]
@@ -162,7 +162,7 @@ class Cut:
     ("pattern", "stop"),
     [
         (r" ?\w+|\.", "."),
-        (r" end\.| ?\w+|\.", None),  # Behind one of the words it is a part of that.
+        (r" end\.| ?\w+|\.", None),  # After some words, the stop is a part of the word's token.
         (r"\. You| ?\w+|\.", None),
         (r" ?\w+|\. ?", "."),
     ],
@@ -191,7 +191,7 @@ def test_prompts_differ_from_their_first_block_on(default_tokenizer: Tokenizer) 
 
 
 class OffByOne:
-    """A tokenizer that occasionally counts one more than the pieces, like one that joins tokens across spaces."""
+    """A tokenizer that sometimes counts one more than the sum of the pieces, like one that joins tokens across spaces."""
 
     is_remote = False
 
@@ -290,7 +290,7 @@ def test_a_tokenizer_that_counts_by_chance_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_shortest_chat_is_that_of_the_cheapest_word(tmp_path: Path) -> None:
-    # Behind the line break of this template some words cost a token more than others.
+    # After the line break of this template some words take one token more than others.
     tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.sentencepiece_bpe(), tmp_path)))
     turns = [[{"role": "user", "content": opener.strip()}] for opener in word_bank(tokenizer).openers[:200]]
     counts = tokenizer.count_chats(turns)

@@ -1,4 +1,4 @@
-"""How often a text is counted until it is exact, and the error for an impossible length."""
+"""How often a text is counted until it is exact; and the error for an impossible length."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_chat_behind_a_long_system_prompt_is_right_at_the_first_count_or_the_s
     counting.counted = 0
     for index in range(20):
         exact_messages(counting, least + 40, stream(1, index), system, number=index)  # type: ignore[arg-type]
-    # The template and the system prompt are known beforehand: nothing of them has to be found by trying.
+    # The template and the system prompt are known, so nothing about them is found by trial.
     assert 20 <= counting.counted <= 26
     shared = word_bank(counting).fresh(30, stream(2))
     counting.counted = 0

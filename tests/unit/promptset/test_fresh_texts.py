@@ -1,4 +1,4 @@
-"""No two prompts share a beginning, unless planned: within a run, between runs (salts) and between lengths."""
+"""No two prompts share a beginning, unless planned: within a run, between runs (salts), and between lengths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ A_HANDFUL = 8
 
 @pytest.fixture(scope="module")
 def default_tokenizer(default_of_few_units: Tokenizer) -> Tokenizer:
-    """With few units repetitions come sooner, and so do shared texts."""
+    """With few units, repetitions and shared texts come sooner."""
     return default_of_few_units
 
 
@@ -61,7 +61,7 @@ def content(sample: Sample) -> str:
 
 
 def longest_in_common(tokenizer: Tokenizer, texts: Iterable[str]) -> int:
-    """Tokens of the longest beginning shared by any two of the texts, as far as their first 100 characters show it."""
+    """The length in tokens of the longest beginning shared by any two texts, judged by their first 100 characters."""
     ordered = sorted(tokenizer.encode(text[:100]) for text in texts)
     return max(_in_common(a, b) for a, b in itertools.pairwise(ordered))
 
@@ -91,20 +91,20 @@ def test_prompts_of_two_salts_share_no_beginning_with_any_tokenizer(
     tokenizer = loaded(name)
     for kind in EACH:
         if tokenizer.token_strings(tokenizer.encode("中国")) == ["[UNK]"] * 2 and kind == "chinese":
-            continue  # All of its text is the one token for what is unknown.
+            continue  # The whole text consists of the unknown token.
         texts = [
             content(sample)
             for salt in ("a", "b")
             for sample in itertools.islice(made(tokenizer, "100", kind, salt=salt), 8)
         ]
-        # A small vocabulary spells the few characters that a kind puts first in many tokens.
+        # With a small vocabulary, the few characters at the beginning of a kind take many tokens.
         first = longest_in_common(tokenizer, [KINDS[kind].open, KINDS[kind].open]) if kind in KINDS else 0
         assert longest_in_common(tokenizer, texts) <= first + A_HANDFUL, kind
 
 
 @pytest.mark.parametrize("kind", ["english", "code", "json", "chinese"])
 def test_in_a_long_run_no_two_prompts_share_a_beginning(default_tokenizer: Tokenizer, kind: str) -> None:
-    # More prompts than a kind has sentences, functions or records, and than there are words to begin with.
+    # More prompts than a kind has sentences, functions or records, and than there are first words.
     assert len(word_bank(default_tokenizer).openers) < 1000
     samples = made(default_tokenizer, "40", kind, salt="a")
     assert longest_in_common(default_tokenizer, map(content, itertools.islice(samples, 1000))) <= A_HANDFUL

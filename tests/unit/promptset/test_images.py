@@ -1,4 +1,4 @@
-"""Images for chats: with the requested sizes and number, no two alike, the same for a seed; and the resulting chat."""
+"""Images for chats: the requested sizes and number, all different, the same for a seed; and the resulting chat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Simulated requests of several inputs, and rows of inputs in a data set."""
+"""Simulated requests with several inputs, and rows of inputs in a data set."""
 
 from __future__ import annotations
 

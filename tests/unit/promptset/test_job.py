@@ -1,4 +1,4 @@
-"""Invalid combinations of the command's options, and a manifest's statements about them."""
+"""Invalid combinations of the command's options, and what a manifest says about options."""
 
 from __future__ import annotations
 

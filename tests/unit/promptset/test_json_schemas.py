@@ -1,4 +1,4 @@
-"""What JSON schemas accept, from valid and invalid ones. Their problems: test_probe_sets.py."""
+"""Which documents JSON schemas accept, for valid and invalid schemas. test_probe_sets.py tests their problems."""
 
 from __future__ import annotations
 

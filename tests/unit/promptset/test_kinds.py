@@ -1,4 +1,4 @@
-"""Kinds of text: true to their name, exact in any tokenizer, and never the same twice."""
+"""Kinds of text: true to their name, exact with any tokenizer, and never repeated."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_random_tokens_are_of_the_whole_vocabulary(default_tokenizer: Tokenizer)
 def test_as_much_of_a_text_is_repeated_as_was_asked(
     kind: str, separator: str, share: float, loaded: Callable[[str], Tokenizer]
 ) -> None:
-    # Of few units more would be repeated by chance.
+    # With few units, a longer text would repeat some by chance.
     prompt = exact_prompt(loaded("default"), 6000, stream(9), style=Style(kind, share), number=5)
     parts = Counter(prompt.split(separator))
     again = sum((len(part) + len(separator)) * (times - 1) for part, times in parts.items())
@@ -197,7 +197,8 @@ def made(
 
 @pytest.mark.parametrize(
     ("kind", "tokens", "prompts"),
-    # Of 2 tokens, the other kinds are words. By chance alone 3,000 would hold pairs; scripts/bench-promptset checks 100,000.
+    # At 2 tokens, the other kinds are just words, and 3,000 texts would contain equal ones by chance.
+    # scripts/bench-promptset checks 100,000.
     [*((kind, 2, 3000) for kind in ("words", "chinese", "random")), *((kind, 20, 500) for kind in EACH)],
 )
 def test_short_prompts_are_all_different(kind: str, tokens: int, prompts: int, default_tokenizer: Tokenizer) -> None:

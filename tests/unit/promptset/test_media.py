@@ -55,7 +55,7 @@ def test_texts_have_no_bytes() -> None:
 
 
 def chunks(data: bytes) -> list[tuple[str, bytes]]:
-    """The chunks of a RIFF file, with lists opened: an independent reader, by the specification."""
+    """The chunks of a RIFF file, including those in lists: an independent reader, written from the specification."""
     found: list[tuple[str, bytes]] = []
     at = 0
     while at < len(data):

@@ -1,4 +1,4 @@
-"""Tokenizers with few words, and those that join tokens across spaces: prompts, chats and sessions are still exact."""
+"""Tokenizers with few words or with tokens across spaces: prompts, chats and sessions are still exact."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_prompts_and_chats_are_exact(name: str, loaded: Callable[[str], Tokenize
 
 @pytest.mark.parametrize("name", FEW_WORDS)
 def test_prompts_differ_in_their_first_tokens(name: str, loaded: Callable[[str], Tokenizer]) -> None:
-    # Words that a tokenizer does not know are the same token.
+    # All words that a tokenizer does not know are the same token.
     tokenizer = loaded(name)
     prompts = [exact_prompt(tokenizer, 30, stream(3, index), number=index) for index in range(40)]
     assert len({tuple(tokenizer.encode(prompt)[:16]) for prompt in prompts}) == 40
@@ -188,7 +188,7 @@ def of_template(folder: Path, template: str) -> LocalTokenizer:
 
 
 def assert_exact_sessions(tokenizer: Tokenizer, tools: list[dict[str, object]] | None = None, many: int = 3) -> None:
-    """Each request has its stated tokens, counted whole."""
+    """Each request has its stated tokens when counted as a whole."""
     made = simulated_sessions(
         tokenizer,
         turns=parse(4, "tokens"),

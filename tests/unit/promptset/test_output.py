@@ -1,4 +1,4 @@
-"""Output: forms for several readers, a correct manifest, the same bytes from any number of processes."""
+"""Output: formats for several readers, a correct manifest, and the same bytes from any number of processes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_what_other_processes_are_told_makes_the_same_bytes(tmp_path: Path, trac
 def test_the_numbers_of_a_seed_stay_what_they_were(tmp_path: Path) -> None:
     lengths = ["--input-tokens", "lognormal:mean=40,cv=0.5,min=9", "--output-tokens", "gamma:mean=20,cv=1"]
     rows, _ = written(tmp_path, "--count", "4", *lengths, "--gaps", "exp:mean=1s")
-    # A result names its seed, and it must go on meaning the same, on every machine and in every version.
+    # A result states its seed, which must give the same data on every machine and in every version.
     assert [(row["input_tokens"], row["output_tokens"], row["at_s"]) for row in rows] == [
         (20, 9, 0.0),
         (56, 36, 0.660051),
@@ -126,7 +126,7 @@ def test_the_manifest_tells_what_is_in_the_file(tmp_path: Path, default_tokenize
     assert (told["n"], told["min"], told["max"]) == (150, min(lengths), max(lengths))
     assert told["mean"] == pytest.approx(sum(lengths) / 150, abs=0.001)
     assert told["p50"] == sorted(lengths)[74]
-    # 32 tokens are two blocks; the first of each group finds nothing.
+    # 32 tokens are two blocks. The first prompt of each group finds nothing.
     assert manifest["sharing"]["planned_share"] == pytest.approx(148 * 32 / sum(lengths), abs=1e-5)
     assert manifest["tokenizer"] == {"name": default_tokenizer.name, "fingerprint": default_tokenizer.fingerprint}
     assert (manifest["options"]["seed"], manifest["options"]["prefix"]) == (4, "tokens=32,groups=2")
@@ -163,7 +163,7 @@ def test_a_trace_becomes_rows_that_say_the_same(tmp_path: Path, trace: str) -> N
     rows, manifest = written(tmp_path, "--from", trace, "--chat")
     assert [row["input_tokens"] for row in rows] == [row["input_length"] for row in TRACE]
     assert [row["at_s"] for row in rows] == [0.25 * i for i in range(70)]
-    # 512 tokens and the head of the template, 32 whole blocks, by all but the first.
+    # 512 tokens and the head of the template: 32 whole blocks, for all prompts except the first.
     total = sum(row["input_length"] for row in TRACE)
     assert manifest["sharing"]["planned_share"] == pytest.approx(69 * 512 / total, abs=1e-5)
     assert manifest["options"]["from"] == "trace.jsonl"

@@ -1,4 +1,4 @@
-"""Rows that state where their request goes: endpoint, model, headers, priority."""
+"""Rows with the route of their request: endpoint, model, headers, priority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes from files: the user's own rows, and the published forms of GSM8K, MMLU, MMLU-Pro and IFEval."""
+"""Probes from files: the user's own rows, and the published formats of GSM8K, MMLU, MMLU-Pro and IFEval."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_two_probes_with_one_id_and_too_few_rows_are_refused(tmp_path: Path) -> 
     row = {"id": "a", "prompt": "a", "answer": 1}
     with pytest.raises(SpecError, match="'a' is the id of several probes"):
         read(written(tmp_path, row, {**row, "prompt": "b"}))
-    # A question that is there twice is one probe.
+    # A repeated question is one probe.
     with pytest.raises(SpecError, match="has 1 different question: 2 are too many"):
         read(written(tmp_path, row, {**row, "id": "b"}), 2)
     with pytest.raises(SpecError, match="has 2 different questions: 3 are too many"):
@@ -213,7 +213,7 @@ def test_an_instruction_of_ifeval(
 def test_a_long_answer_is_checked_at_once(
     instruction: str, arguments: dict[str, Any], right: list[str], wrong: list[str]
 ) -> None:
-    """A backtracking expression would never end on these."""
+    """With these, a backtracking regular expression would never end."""
     for text in (right[0] + " " + wrong[0], "*a [b << \n\n *** - ", "no a Section "):
         for pattern in patterns_of(instruction, arguments):
             re.search(pattern.expression, text * (4_000 // len(text)))

@@ -122,7 +122,7 @@ def test_codes_and_questions_of_a_run_differ_from_each_other_and_from_those_of_o
     assert all(CODE.fullmatch(code) for code in own)
     assert len({question(probe) for probe in made("canary=1000,retrieve=20,schema=1000,tool=1000")}) == 3_020
     for others in (made("3000", seed=32), made("3000", salt="other")):
-        # Two runs draw 2,000 of 23 million codes each: 0.2 are expected to be in both.
+        # Two runs draw 2,000 of 23 million codes each, so 0.2 codes are expected in both.
         assert len(set(own) & {probe.code for probe in others if probe.code is not None}) <= 3
 
 
@@ -130,7 +130,8 @@ def test_all_numbers_of_all_slots_have_different_codes() -> None:
     last = {codes.code(3, None, slot, codes.MOST - 1 - i) for slot in range(codes.SLOTS) for i in range(500)}
     first = {codes.code(3, None, slot, i) for slot in range(codes.SLOTS) for i in range(500)}
     assert len(first | last) == 2 * 500 * codes.SLOTS
-    # A step with a prime factor in common with the number of codes (2, 3 or 5) would come round after such a part of them.
+    # If the step shared a prime factor (2, 3 or 5) with the number of codes, codes would repeat after such a part of
+    # them.
     assert len({codes.code(3, None, 0, part * (codes.MOST // 30)) for part in range(30)}) == 30
 
 
@@ -146,7 +147,8 @@ def test_no_line_of_a_list_has_the_code_of_a_probe() -> None:
 
 def test_a_list_has_about_the_tokens_that_were_asked_for() -> None:
     words = len(re.findall(r"\w+", question(made("retrieve=1:tokens=3000")[0])))
-    assert words == pytest.approx(200 * 7, abs=20)  # 15 tokens a line; a line has 7 words, its code counted as two
+    # 15 tokens per line; a line has 7 words, with its code counted as two
+    assert words == pytest.approx(200 * 7, abs=20)
 
 
 def test_answers_by_hand() -> None:
@@ -235,6 +237,6 @@ def test_every_code_has_five_digits_and_is_that_of_one_number() -> None:
     first, last, second, very_last, again = map(codes._code, numbers)
     assert [word[-5:] for word in (first, last, second, very_last)] == ["10000", "99999", "10000", "99999"]
     assert first[:-5] == last[:-5] != second[:-5]
-    assert again == first  # They go around.
+    assert again == first  # The codes start over.
     assert all(codes.CODE.fullmatch(word) for word in (first, last, second, very_last))
     assert math.gcd(codes._STEP, codes.SPACE) == 1

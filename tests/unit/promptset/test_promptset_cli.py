@@ -266,7 +266,7 @@ def test_a_bare_command_whose_output_is_piped_writes_100_prompts() -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("count", [1, 100_000])
 def test_a_reader_that_has_enough_is_no_error(count: int) -> None:
-    # Buffered, as where nobody says otherwise: what is left in the buffer must not fail at the very end.
+    # Buffered, which is the default: the rest of the buffer must not fail at the very end.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment}
     with subprocess.Popen([*COMMAND, "--input-tokens", "9", "--count", str(count)], **pipes) as process:

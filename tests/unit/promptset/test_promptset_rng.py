@@ -19,7 +19,7 @@ def test_a_stream_is_the_same_in_another_process_with_another_hash_seed() -> Non
 
 
 def test_a_stream_is_the_same_as_when_this_was_written() -> None:
-    # Saved data sets and reports rely on it: a change of this number changes every seeded run.
+    # Saved data sets and reports rely on this: a different number here means that every seeded run changes.
     assert stream(7, "text", 3).random() == 0.357217813223897
 
 

@@ -1,8 +1,9 @@
 """Tokenizers of real models, of three kinds: they split text like the libraries they were made for, and are filled
 exactly.
 
-The packages with them are downloaded into a separate folder, with transformers, which reads two of the kinds. So
-everything runs in processes with this folder on their path. 1,000 prompts of each: `scripts/bench-promptset --exact`.
+Their packages are downloaded into a separate folder, together with transformers, which reads two of the kinds. So
+everything runs in processes with this folder on their path. `scripts/bench-promptset --exact` checks 1,000 prompts of
+each.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ CONFIG = {
     "bert": {},
 }
 ORACLES = {
-    # transformers splits text as cl100k does: what Qwen's code would do with its own file is in no file.
+    # transformers splits text like cl100k; the way Qwen's code splits it is in no file.
     "tiktoken": r"""
 import tiktoken
 from tiktoken.load import load_tiktoken_bpe
@@ -90,7 +91,7 @@ def directory(name: str, folder: Path, made: Path) -> Path:
 
 
 def answered(folder: Path, *words: str, told: object = None) -> Any:
-    """The JSON output of a Python with the folder's packages."""
+    """The JSON output of a Python process with the folder's packages."""
     ran = subprocess.run(
         [sys.executable, *words],
         input=json.dumps(told),
@@ -152,7 +153,7 @@ def encode(model: str, texts: list[str]) -> list[list[int]]:
 
 
 def wrong(model: str, told: object) -> list[tuple[str, int]]:
-    """Kinds and lengths of prompts that are not exact, or not as ids."""
+    """Kinds and lengths of prompts that are not exact, or not exact as token ids."""
     del told
     tokenizer, found = load_tokenizer(model), []
     for kind in ("words", "english", "code", "chinese", "mixed"):

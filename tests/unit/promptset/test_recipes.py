@@ -1,4 +1,4 @@
-"""Recipes: each shipped one can be drawn from and has its source, and an invalid one is refused with all its problems."""
+"""Recipes: each shipped recipe is valid and has a source. An invalid recipe is refused with all its problems."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def test_every_recipe_can_be_drawn_from_and_says_where_it_comes_from(name: str) 
     assert len(recipe.about) > 10
     for text in (recipe.input_tokens, recipe.output_tokens):
         assert distributions.parse(text, "tokens").mean() >= 1
-    assert distributions.parse(recipe.input_tokens, "tokens").share_below(16) == 0  # A chat template has room.
+    # There is space for a chat template.
+    assert distributions.parse(recipe.input_tokens, "tokens").share_below(16) == 0
     times = recipe.times_s(3)
     if times is not None:
         first = list(itertools.islice(times, 50))
@@ -51,7 +52,7 @@ def drawn(text: str, dimension: Dimension = "tokens", n: int = 20_000) -> list[f
 )
 def test_the_quantiles_are_those_that_the_source_says(name: str, key: str, p50: int, p95: int) -> None:
     values = drawn(getattr(recipes.load(name), key))
-    # Limits of max cut a law; of the fitted output of code the quantiles are e^mu and e^(mu + 1.645 sigma).
+    # `max` cuts off a distribution. The fitted output of code has the quantiles e^mu and e^(mu + 1.645 sigma).
     assert values[len(values) // 2] == pytest.approx(p50, rel=0.06)
     assert values[int(0.95 * len(values))] == pytest.approx(p95, rel=0.12)
 

@@ -1,7 +1,7 @@
-"""Recorded sessions at their borders: where texts and messages of a prompt end, the part in a cache, and which rows
-count.
+"""Recorded sessions at their borders: where texts and messages of a prompt end, the cached part, and valid rows.
 
-Places are counted in tokens with a layout made for it: 4 before the first text, 6 after the last, 10 around an answer.
+Positions are in tokens, with a layout made for this test: 4 before the first text, 6 after the last, 10 around an
+answer.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def test_an_answer_stands_after_each_4096_tokens_where_a_message_has_room_behind
     said, last = text_of(between=between).prompt((), end + 6, 0)
     assert [one["role"] for one in said] == ["user", "assistant"] * messages
     texts = [one["content"] for one in said[::2]] + [last]
-    # The head of 4 is the template's own, and so is what stands around an answer.
+    # The head of 4 tokens and the tokens around an answer belong to the template.
     begins = [4, *(4096 * (number + 1) + (between or 0) for number in range(messages))]
     ends = [*(4096 * (number + 1) for number in range(messages)), end]
     assert [count(text) for text in texts] == [b - a for a, b in zip(begins, ends, strict=True)]
@@ -105,7 +105,7 @@ def test_with_a_long_template_the_first_message_has_room_for_a_text() -> None:
         ((("a", 4096),), 9000, [BEGIN, ("a", 4076), BETWEEN]),
         ((("a", 5000),), 5000, [BEGIN, ("a", 4076), BETWEEN, ("a", 894)]),
         ((("a", 4096), ("b", 20), ("c", 884)), 5000, [BEGIN, ("a", 4076), BETWEEN, ("b", 10), ("c", 884)]),
-        # A longer prompt would have an answer at 4,096.
+        # A longer prompt has an answer at 4,096.
         ((("a", 4200),), 4107, [BEGIN, ("a", 4076)]),
         ((("a", 4200),), 4096, [BEGIN, ("a", 4076)]),
         ((("a", 4200),), 4095, [BEGIN, ("a", 4075)]),
@@ -133,7 +133,8 @@ def test_the_same_name_at_the_same_place_is_the_same_text_and_what_no_name_cover
     assert one == other
     same = next(at for at, (a, b) in enumerate(zip(one, two, strict=False)) if a != b)
     assert 100 < count(one[:same]) <= 128
-    # Another session has the names too, and a rest of its own; another replay another salt and the same rest.
+    # Another session shares the named texts and has its own rest. Another replay has a different salt and the same
+    # rest.
     elsewhere = text_of(key="other").prompt(path, 200, 0)[1]
     assert elsewhere[:same] == one[:same]
     assert elsewhere != one
@@ -155,7 +156,7 @@ def test_messages_that_prompts_have_in_common_are_one_object() -> None:
 
 def test_salts_of_a_file_are_all_different_and_those_of_another_seed_too() -> None:
     salts = {recorded_text._salt_text(bank(), replay, 1, None) for replay in range(3000)}
-    assert len(salts) == 3000  # There are 1,024 sentences to begin with.
+    assert len(salts) == 3000  # There are 1,024 first sentences.
     others = {recorded_text._salt_text(bank(), 0, seed, "x") for seed in range(300)}
     assert len(others) == 300
     assert {count(salt) for salt in islice(salts, 20)} == {16}
@@ -226,7 +227,7 @@ def test_seen_prompts_are_known_by_the_most_that_was_sent_of_each_text() -> None
     assert seen.common((("a", 5), ("b", 20))) == 14
 
 
-# What a cache holds of calls that run beside each other
+# What a cache contains for parallel calls
 
 
 def call(at_s: float, *after: int, path: SharedPath = (("a", 500),), tokens: int = 506, **more: Any) -> Call:
@@ -241,26 +242,28 @@ OTHER = (("a", 100), ("c", 400))
     ("calls", "begun", "found"),
     [
         ((call(0), call(1, 0)), None, [0, 506]),
-        # Not said to the end, so an equal one may be another prompt: the salt and what is named are the same.
+        # The path does not cover the whole prompt, so an equal path may belong to another prompt: only the salt and the
+        # named texts are shared.
         ((call(0, path=(("a", 499),)), call(1, 0, path=(("a", 499),))), None, [0, 499]),
         ((call(0, path=OWN), call(1, 0, path=OTHER)), None, [0, 100]),
-        # Two that begin at one instant know nothing of each other, but one that waits for the other does.
+        # Two calls that begin at the same instant share nothing, but a call that waits for the other does.
         ((call(0), call(0)), None, [0, 0]),
         ((call(0), call(0, 0)), None, [0, 506]),
         ((call(0), call(0, 0), call(0, 1)), None, [0, 506, 506]),
         ((call(0, path=OWN), call(0, 0, path=OTHER), call(0, 1, path=OWN)), None, [0, 100, 506]),
-        # Of two that begin with it, it knows the one that it waits for.
+        # Of two calls with the same beginning, a call shares the one that it waits for.
         ((call(0, path=OTHER), call(0, path=OWN), call(0, 1, path=OWN)), None, [0, 0, 506]),
         ((call(0, path=OWN), call(0, path=OTHER), call(0, 1, path=OWN)), None, [0, 0, 100]),
-        # One that had begun earlier is known, though nobody waits for it.
+        # An earlier call is shared, even if no call waits for it.
         ((call(0), call(0.5), call(0.5)), None, [0, 506, 506]),
-        # In the order of their begins, whatever their place; one begins no sooner than those it waits for.
+        # Calls count in the order of their starts, not of their rows. A call starts no sooner than those that it waits
+        # for.
         ((call(1), call(0)), None, [506, 0]),
         ((call(2), call(0, 0), call(1, path=OWN)), None, [100, 506, 0]),
-        # What sessions before have sent.
+        # Prompts of earlier sessions.
         ((call(0), call(1, path=OTHER)), [50, 300], [50, 300]),
         ((call(0), call(1, 0, path=OTHER)), [50, 60], [50, 100]),
-        # The same text in another length is another prompt.
+        # The same text with another length is a different prompt.
         ((call(0), call(1, 0, tokens=505)), None, [0, 499]),
     ],
 )
@@ -403,7 +406,8 @@ def test_what_is_no_recording(content: bytes, tmp_path: Path) -> None:
 
 def test_prompts_that_share_nothing_share_the_salt_of_their_replay(tmp_path: Path) -> None:
     found = played(tmp_path, [weka("a", 300, 400), weka("b", 500)])
-    # 18 tokens, of the template and of the salt, are one block of 16; the first of a replay has the template's 2 alone.
+    # The 18 tokens of the template and the salt contain one block of 16. The first call of a replay has only the 2 of
+    # the template.
     assert [[turn.cached_tokens for turn in found.session_at(n).turns] for n in range(4)] == [
         [0, 16],
         [16],
@@ -417,7 +421,7 @@ def test_an_equal_prompt_is_found_but_for_its_last_block(tmp_path: Path) -> None
     rows = weka("a", 320, 320, 320)
     for request, names in zip(rows["requests"], ids, strict=True):
         request["hash_ids"] = names
-    # Of 320 tokens, 319 can be found: the last one is always computed. So there are 19 whole blocks.
+    # 319 of 320 tokens can be cached, as the last one is always computed. So there are 19 whole blocks.
     assert [turn.cached_tokens for turn in played(tmp_path, [rows]).session_at(0).turns] == [0, 304, 304]
 
 

@@ -27,17 +27,17 @@ Tree = dict[tuple[int, ...], "Tree"]
 
 
 class Cache:
-    """Holds the full blocks of every prompt requested so far, each after its predecessors."""
+    """The full blocks of all prompts requested so far, each after its predecessors."""
 
     def __init__(self) -> None:
         self._held: Tree = {}
 
     def hit(self, ids: list[int]) -> int:
-        """The tokens of a prompt that it holds; afterwards it holds all of them."""
+        """The number of cached tokens of a prompt. Adds all of its blocks to the cache."""
         found, held = 0, self._held
         for start in range(0, len(ids) // BLOCK * BLOCK, BLOCK):
             block = tuple(ids[start : start + BLOCK])
-            found += block in held  # Behind the first that it does not hold there is none that it does.
+            found += block in held  # After the first missing block, no block can be cached.
             held = held.setdefault(block, {})
         return min(found * BLOCK, (len(ids) - 1) // BLOCK * BLOCK)
 
@@ -86,7 +86,7 @@ def test_a_cache_finds_what_the_hash_ids_say_in_the_first_replay_and_in_the_seco
     first = [turn.cached_tokens for turn in sessions[0].turns]
     assert first == [0, 256, 128, 16, 624]
     assert [turn.cached_tokens for turn in sessions[1].turns] == [256 if name == "global" else 16, 16, 8960, 8192]
-    # The second replay finds nothing of the first.
+    # The second replay shares nothing with the first.
     assert [turn.cached_tokens for turn in sessions[2].turns] == first
 
 
@@ -190,7 +190,7 @@ def test_lengths_and_hits_are_exact_with_other_tokenizers_and_templates(
     folder = tiny_tokenizers.save(tiny_tokenizers.KINDS[kind](), tmp_path)
     (folder / "chat_template.jinja").write_text(template)
     tokenizer = load_tokenizer(str(folder))
-    # Of the first also the next replay, which finds nothing of this one.
+    # For the first, also the next replay, which shares nothing with this one.
     for rows, sessions in ((ROWS, 3), (rounds_of(ROUNDS), 1)):
         played = recorded(tmp_path, *rows, tokenizer=tokenizer)
         assert_as_planned([played.session_at(index) for index in range(sessions)], Cache(), tokenizer)
@@ -201,7 +201,7 @@ def test_prefixes_of_tracelab_are_cut_to_the_token(tmp_path: Path) -> None:
     played = recorded(tmp_path, *rounds_of(splits))
     sessions = [played.session_at(index) for index in range(2)]
     assert_as_planned(sessions, Cache())
-    # What is the same is that of the prompt before: 8,000 tokens were said of a prompt of 133.
+    # The shared part is at most the previous prompt: the row states 8,000 tokens after a prompt of 133.
     held = [0, 5000, 5300, 4097, 4114, 33, 133, 64]
     for turn, tokens in zip(sessions[0].turns, held, strict=True):
         assert turn.cached_tokens is not None

@@ -1,5 +1,4 @@
-"""Recorded sessions: which calls wait for which, by each format's rows, and which rows are invalid. The rows are made
-up."""
+"""Recorded sessions: which calls wait for which, in each format, and which rows are invalid. The rows are made up."""
 
 from __future__ import annotations
 
@@ -72,7 +71,7 @@ def calls_of(*rows: dict[str, Any]) -> tuple[Call, ...]:
 
 
 def plan(calls: Sequence[Call]) -> list[tuple[Any, ...]]:
-    """The plan of each call: tokens in and out, what it waits for, how long and for whom, and its owner."""
+    """The plan of each call: input and output tokens, the calls it waits for, its pause and who pauses, and its owner."""
     return [
         (one.input_tokens, one.output_tokens, one.after, round(one.pause_s, 6), one.pause, one.agent) for one in calls
     ]
@@ -101,13 +100,16 @@ def test_what_a_recording_of_weka_leaves_out_is_taken_from_what_it_has() -> None
         return [one.pause_s for one in calls_of({"id": "x", "block_size": 64, "requests": [*requests]})]
 
     first = weka_request(0, 99)
-    assert pauses(first, weka_request(9, 99, think_time=1.25)) == [0, 1.25], "no end is known: the client's own delay"
-    assert pauses(first, weka_request(9, 99)) == [0, 9], "nor that: from start to start"
-    assert pauses(weka_request(5, 99, api_time=7.5), weka_request(12, 99, api_time=1)) == [0, 0], "it was sent at once"
+    assert pauses(first, weka_request(9, 99, think_time=1.25)) == [0, 1.25], "without an end, the client's delay counts"
+    assert pauses(first, weka_request(9, 99)) == [0, 9], "without either, the time from start to start counts"
+    assert pauses(weka_request(5, 99, api_time=7.5), weka_request(12, 99, api_time=1)) == [0, 0], (
+        "it was sent immediately"
+    )
 
 
 def test_no_call_of_a_trace_waits_for_one_that_began_after_it_where_clocks_differ() -> None:
-    # The clock of b is behind: its call seems to have begun before the span above it, and before what that waited for.
+    # The clock of b is slow: its call seems to begin before its parent span, and before the end of what that waited
+    # for.
     spans = [
         span("r", None, 0, 30, "invoke_agent"),
         chat("a", "r", 1, 3, 50),
@@ -167,7 +169,7 @@ def test_rounds_without_events_pause_as_long_as_their_tools() -> None:
         {"prefix_tokens": 299, "newly_append_tokens": 1, "output_tokens": 3},
     ))  # fmt: skip
     assert [(one.pause, one.pause_s) for one in calls] == [(None, 0), ("tool", 0.25), ("human", 0)]
-    assert calls[1].path == (("t-1 0", 99), ("t-1 1", 200)), "no more is the same than came before"
+    assert calls[1].path == (("t-1 0", 99), ("t-1 1", 200)), "at most the previous prompt is shared"
     assert calls[0].output_tokens is None
 
 
@@ -178,7 +180,7 @@ def test_a_round_is_sent_with_the_last_input_before_its_answer() -> None:
 
     calls = calls_of(*rounds(
         round_of((5, "user_message"), (6, "text"), (8, "tool_call")),
-        # Of a tool, although a person wrote before; what came after its answer began is not its input.
+        # A pause of a tool, although a person wrote earlier. Events after the start of its answer are not its input.
         round_of((9, "user_message"), (10, "tool_result"), (11, "reasoning"), (12, "user_message"), (13, "text")),
         round_of(),
         round_of((20, "text")),
@@ -194,7 +196,7 @@ def test_rounds_of_which_none_is_timed_begin_one_pause_after_another() -> None:
     late = {**row, "timing_events": [{"timestamp": "2026-01-01T00:00:30Z", "event_type": "text"}]}
     later = {**row, "timing_events": [{"timestamp": "2026-01-01T00:00:31.5Z", "event_type": "text"}]}
     calls = calls_of(*rounds(row, row, row, late, later))
-    # The first that has a time is where the times of the session begin.
+    # The first call with a time is the start of the session.
     assert [one.at_s for one in calls] == [0, 0.25, 0.5, 0.5, 1.5]
 
 
@@ -216,7 +218,7 @@ def test_a_span_goes_on_with_the_prompt_before_it_unless_it_is_shorter_or_says_w
     calls = calls_of(*SPANS)
     assert calls[3].path == (("t 1", 120), ("t 3", 60))
     assert calls[4].path == (("t 0", 500), ("t 4", 140))
-    assert calls[5].path == (("t 5", 300),), "shorter: compacted"
+    assert calls[5].path == (("t 5", 300),), "a shorter prompt was compacted"
     assert calls[6].path == (("t 5", 256), ("t 6", 444))
 
 
@@ -256,7 +258,7 @@ def test_a_call_around_a_call_is_one_call() -> None:
 def test_spans_may_be_nested_deeply_and_may_name_each_other_as_parents() -> None:
     deep = [span(f"d{at}", f"d{at - 1}", at / 1000, 20 - at / 1000, "invoke_agent") for at in range(1100)]
     calls = calls_of(*deep, chat("a", "d1099", 5, 6, 90), chat("b", "d1099", 7, 8, 90), chat("c", "d3", 9, 10, 90))
-    # The last one runs beside all that is below its neighbour, which had not ended.
+    # The last call runs in parallel with everything below its sibling, which had not ended.
     assert [one.after for one in calls] == [(), (0,), ()]
     circle = [span("x", "y", 0, 9, "invoke_agent"), span("y", "x", 0, 9, "invoke_agent"), chat("a", "x", 1, 2, 90)]
     assert len(calls_of(*circle)) == 1
@@ -479,7 +481,7 @@ def weka(*requests: Any, **more: Any) -> dict[str, Any]:
             chat("a", "r", 1, 3, 0, -1),
             ["the span a: gen_ai.usage.input_tokens", "the span a: gen_ai.usage.output_tokens"],
         ),
-        # Without an operation, what counts tokens is a call; a tool that counts them is none.
+        # Without an operation, a span with token counts is a call; a tool with token counts is not.
         (
             {**chat("a", "r", 1, 3, 0), "attributes": {"gen_ai.usage.input_tokens": 0}},
             ["the span a: gen_ai.usage.input_tokens"],

@@ -76,11 +76,11 @@ def test_a_group_shares_exactly_its_prefix_and_lengths_still_hold(
         ids = default_tokenizer.encode(text)
         assert len(ids) == sample.input_tokens
         by_group.setdefault(index % groups, []).append(ids)
-    # A template's own head is shared by all.
+    # All prompts share the head of the template.
     head = 2 if chat else 0
     for members in by_group.values():
         assert len({tuple(ids[: head + tokens]) for ids in members}) == 1
-        # Behind the prefix each goes its own way; two of four may open with the same word.
+        # After the prefix the prompts differ, although two of four may continue with the same word.
         assert len({tuple(ids[: head + tokens + 5]) for ids in members}) > 1
     if tokens >= 8:
         assert len({tuple(members[0][: head + tokens]) for members in by_group.values()}) == groups
@@ -107,7 +107,8 @@ def test_lengths_that_cannot_be_had_are_refused_with_the_limit_to_write(default_
 def test_lengths_too_short_but_very_rare_are_drawn_again(default_tokenizer: Tokenizer) -> None:
     samples = make(default_tokenizer, "normal:mean=60,std=11", chat=True)
     assert 0 < samples.input_tokens.share_below(samples.least_tokens) < 1e-6
-    # The same with a limit that is met often: nothing gathers at it, as it would if lengths were moved up to it.
+    # The same with a limit that many draws miss: the lengths must not accumulate at it, as they would if short ones
+    # were raised to it.
     often = dataclasses.replace(samples, least_tokens=60)
     lengths = [tokens_of(sample) for sample in itertools.islice(often, 200)]
     assert min(lengths) >= 60

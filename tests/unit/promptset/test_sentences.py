@@ -1,4 +1,4 @@
-"""Texts of whole sentences, and chats of them, have the tokens of their parts; texts that do not add up are refused."""
+"""Texts and chats of whole sentences have as many tokens as their parts. Texts that do not add up are refused."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def chat(
 
 
 def drawn_chats(known: ChatSum, number: int) -> Iterator[tuple[list[int], list[int], int | None, list[dict[str, str]]]]:
-    """Chats with other lengths than those that the constants were measured with."""
+    """Chats whose lengths differ from those used to measure the constants."""
     chance = stream(number, "chats of the test")
     for turns in (1, 2, 3, 7, 15):
         users = [2 + int(chance.random() * 150) for _ in range(turns)]
@@ -149,7 +149,7 @@ def test_a_template_that_forgets_earlier_answers_is_no_sum(tmp_path: Path) -> No
 
 
 def test_a_sentence_that_is_counted_one_short_is_found(default_tokenizer: Tokenizer) -> None:
-    """A planted defect: sentences of 9 tokens among those of 8."""
+    """A planted defect: there are sentences of 9 tokens among those of 8."""
     bank = sentence_bank(default_tokenizer)
     short = (*bank.by_length[:8], bank.by_length[9], *bank.by_length[9:])
     long = tuple((tokens, sentence) for tokens in range(8, 17) for sentence in short[tokens])

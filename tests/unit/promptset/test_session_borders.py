@@ -131,7 +131,7 @@ def test_a_turn_is_waited_for_once_though_it_is_named_twice_and_by_its_place_whe
     session = read_session(row({"id": "a"}, {}, {"after": ["2", "a", "2"], "continues": "a"}), "s")
     assert session.turns[2].after == (1, 0)
     assert session.turns[2].continues == 0
-    # "1" is no turn's name where the first one has another.
+    # "1" is not a turn's name if the first turn has its own.
     assert problems_of(row({"id": "a"}, {"after": ["1"]}))[0].startswith(
         "turn 2: after names '1', and no turn has that id"
     )
@@ -210,7 +210,7 @@ def test_the_first_turn_that_goes_on_with_another_is_on_its_line_and_later_ones_
         ((turn(), turn(after=(0,), continues=5)), ["turn 2: it continues turn 6, which need not have ended"]),
         ((turn(), turn(after=(0,), continues=-1)), ["turn 2: it continues turn 0, which need not have ended"]),
         ((turn(after=()), turn(after=())), ["turn 2: it continues turn 1, which need not have ended"]),
-        # Known at any remove: 3 waits for 2, which waits for 1.
+        # Waiting may be indirect: turn 3 waits for 2, which waits for 1.
         ((turn(), turn(), turn(after=(1,), continues=0)), []),
         ((turn(), turn(after=(), continues=None), turn(after=(1,), continues=0)),
          ["turn 3: it continues turn 1, which need not have ended"]),
@@ -218,7 +218,7 @@ def test_the_first_turn_that_goes_on_with_another_is_on_its_line_and_later_ones_
         ((turn(), turn(after=(), continues=None), turn(after=(1, 0), continues=1)), []),
         ((turn(after=(-1,)),), ["turn 1: after names turn 0, and there are 1"]),
         ((turn(after=(1,)),), ["turn 1: after names turn 2, and there are 1"]),
-        # What comes after a mistake is not said twice.
+        # The consequence of a mistake is not reported as well.
         ((turn(), turn(), turn(after=(5, 0), continues=1)), ["turn 3: after names turn 6, and there are 3"]),
         ((turn(), turn(after=(7,)), turn(after=(1,), continues=0)), ["turn 2: after names turn 8, and there are 3"]),
         ((turn(content=""),), ["turn 1: it is empty: give it a content, or results"]),
@@ -233,7 +233,7 @@ def test_the_first_turn_that_goes_on_with_another_is_on_its_line_and_later_ones_
         ((turn(answer_tool_calls=(ToolCall("", "t"),)), turn(results=("r", "s"))),
          ["turn 2: the answer before it calls 1 tool and it has 2 results: give one for each call"]),
         ((turn(), turn(results=("r",))), []),
-        # In a circle of three, and behind one.
+        # A circle of three turns, and a turn that waits for a later one.
         ((turn(after=(1,), continues=None), turn(after=(2,), continues=None), turn(after=(0,), continues=None)), [
             "turn 1: it comes after turn 2, which waits for this turn: neither would ever be sent",
             "turn 2: it comes after turn 3, which waits for this turn: neither would ever be sent",
@@ -263,7 +263,7 @@ def test_who_pauses_is_said_by_the_turns_or_follows_from_them() -> None:
     def told(*turns: Turn) -> list[tuple[str | None, int, int, int]]:
         return [(n.pause, n.job, n.step, n.steps) for n in Session(id="s", turns=turns).nodes]
 
-    # Where no turn says it: a person before each other turn of the main agent, and tools before their results.
+    # By default: a person pauses before each later turn of the main agent, and tools before their results.
     results = turn(results=("r",))
     assert told(turn(), turn(), turn(agent="a"), results, turn()) == [
         (None, 0, 0, 1), ("human", 1, 0, 3), (None, 1, 1, 3), ("tool", 1, 2, 3), ("human", 2, 0, 1),
@@ -271,7 +271,7 @@ def test_who_pauses_is_said_by_the_turns_or_follows_from_them() -> None:
     assert told(turn(), turn(pause="tool"), turn(), turn(results=("r",), pause="human")) == [
         (None, 0, 0, 3), ("tool", 0, 1, 3), (None, 0, 2, 3), ("human", 1, 0, 1),
     ]  # fmt: skip
-    # A first turn begins no second job.
+    # The first turn does not begin a second job.
     assert told(turn(pause="human"), turn(job=5), turn()) == [("human", 0, 0, 1), (None, 5, 0, 2), (None, 5, 1, 2)]
 
 

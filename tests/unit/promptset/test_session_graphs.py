@@ -1,4 +1,4 @@
-"""Sessions as graphs: what each turn waits for and continues, the content of its request, and which rows form no graph."""
+"""Sessions as graphs: what each turn waits for and continues, the content of its request, and invalid graphs."""
 
 from __future__ import annotations
 

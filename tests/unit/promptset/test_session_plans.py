@@ -1,4 +1,4 @@
-"""Plans of agent sessions by hand, from recipes whose every draw is known."""
+"""Plans of agent sessions, computed by hand from recipes in which every draw is known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tokens(number: int | str) -> Any:
 
 
 def recipe(**more: Any) -> AgentRecipe:
-    """3 turns: 1,000 tokens, and then 50 more after each answer of 10; tools run for 5 s, people pause for a minute."""
+    """3 turns: 1,000 tokens, then 50 more after each answer of 10. Tools run for 5 s, people pause for a minute."""
     lengths = {"turns": 3, "system": 100, "growth": 50, "output_tokens": 10} | more
     laws = {key: tokens(lengths.pop(key)) for key in ("turns", "system", "growth", "output_tokens")}
     first = lengths.pop("first", 1000)
@@ -67,13 +67,14 @@ def test_a_person_begins_a_job() -> None:
         (False, 1, 100, 100, 1000, 0),
         (True, 0, 100, 100, 1000, 0),
         (True, 1, 100, 100, 1000, 100),
-        # Of its own, a system prompt is at most three quarters of the first context; a shared one lengthens it.
+        # A session's own system prompt is at most three quarters of the first context. A shared one lengthens the
+        # context.
         (False, 0, 750, 750, 1000, 0),
         (False, 0, 751, 750, 1000, 0),
         (False, 0, 900, 750, 1000, 0),
         (True, 0, 990, 990, 1006, 0),
         (True, 1, 984, 984, 1000, 984),
-        # At most a quarter of the window, and as much as the template needs.
+        # At most a quarter of the window, at least what the template needs.
         (True, 1, 5000, 2500, 2516, 2500),
         (False, 0, 3, 16, 1000, 0),
         (True, 0, 3, 16, 1000, 0),
@@ -97,7 +98,7 @@ def test_the_least_of_each_part_is_that_of_the_template() -> None:
     assert [t.input_tokens for t in plan_session(small, 0, 0, Floor(system=9, user=7, added=4)).turns] == [16, 22, 28]
     assert {t.output_tokens for t in plan_session(small, 0, 0).turns} == {2}
     assert system_tokens(recipe(system=300), 1, 0, Floor()) == 300
-    # Three quarters of the shortest first context, 32; and behind them the shortest text of a user.
+    # Three quarters of the shortest first context, 32; after that, the shortest text of a user.
     shortest = planned(first=2, system=100)
     assert (shortest.system_tokens, shortest.turns[0].input_tokens) == (24, 40)
 
@@ -105,9 +106,9 @@ def test_the_least_of_each_part_is_that_of_the_template() -> None:
 @pytest.mark.parametrize(
     ("first", "output", "growth", "second"),
     [
-        (1900, 20, 60, ("step", 1980, 1900, 0)),  # With its answer exactly the window.
+        (1900, 20, 60, ("step", 1980, 1900, 0)),  # With its answer it fills exactly the window.
         (1900, 20, 61, ("compaction", 950, 100, None)),
-        (1901, 20, 60, ("compaction", 950, 100, None)),  # Half of 1,901, which is rounded to even.
+        (1901, 20, 60, ("compaction", 950, 100, None)),  # Half of 1,901, rounded to even.
         (1903, 20, 60, ("compaction", 952, 100, None)),
     ],
 )
@@ -179,7 +180,7 @@ def test_sub_agents_begin_together_and_are_joined() -> None:
         ("step", 1060, 1000, (0, 2, 4), 0),
     ]
     assert [t.agent for t in plan.turns] == [None, "agent-1", "agent-1", "agent-2", "agent-2", None]
-    # A turn that waits for agents has no pause of a person.
+    # A turn that waits for agents has no pause for a person.
     assert [(t.pause, t.pause_s, t.job) for t in plan.turns] == [
         (None, 0.0, 0), (None, 0.0, 0), ("tool", 5.0, 0), (None, 0.0, 0), ("tool", 5.0, 0), ("tool", 5.0, 0),
     ]  # fmt: skip

@@ -42,7 +42,7 @@ def test_a_table_counts_the_turns_of_main_agents() -> None:
     ]
     table = table_of(plans)
     assert (table.sessions, table.requests) == (2, 5)
-    # Of n values, the least one that at least half, 90 % and 99 % do not exceed.
+    # The smallest of n values that at least half, 90% and 99% of them do not exceed.
     assert table.quantiles == {
         "turns": (2, 3, 3), "output tokens": (7, 9, 9), "new tokens a turn": (100, 200, 200), "input tokens": (300, 400, 400),
     }  # fmt: skip
@@ -65,7 +65,7 @@ def test_the_published_numbers_are_those_that_the_recipe_names() -> None:
         numbers = [part.replace(",", "") for part in said[1].split("/")]
         assert tuple(float(n[:-1]) * 1000 if n.endswith("k") else float(n) for n in numbers) == values
     assert f"hit rate {PUBLISHED_HIT_RATE:.3f}".replace(" 0", " ") in source
-    # The recipe's pauses are lognormal laws through these quantiles: p90 is exp(1.2816 sigma) times the median.
+    # The recipe's pauses are lognormal with these quantiles: p90 is exp(1.2816 sigma) times the median.
     for (p50, p90), (median, sigma) in zip(PUBLISHED_PAUSES_S.values(), ((140, 1.5365), (8, 1.6584)), strict=True):
         assert p50 == median
         assert p90 == pytest.approx(median * math.exp(1.28155 * sigma), abs=0.5)

@@ -1,4 +1,4 @@
-"""Sessions with tools: calls in planned and real answers, results for exactly those calls, and which rows are invalid."""
+"""Sessions with tools: calls in planned and real answers, results for exactly those calls, and invalid rows."""
 
 from __future__ import annotations
 
@@ -139,7 +139,8 @@ def test_calls_are_counted_as_servers_render_them() -> None:
         "tool_calls": [{"id": "c", "function": {**function, "arguments": "{"}}],
     }
     assert tokenizer.count_chat(as_text) == tokenizer.count_chat(as_object)
-    assert tokenizer.count_chat([ask, close]) < tokenizer.count_chat(as_text)  # What is no JSON stays a text.
+    # Arguments that are not JSON stay a string.
+    assert tokenizer.count_chat([ask, close]) < tokenizer.count_chat(as_text)
 
 
 def test_simulated_sessions_with_tools_are_exact(tmp_path: Path) -> None:

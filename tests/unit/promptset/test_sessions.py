@@ -1,5 +1,5 @@
-"""Sessions: every request has exactly its stated tokens, its history is the conversation so far, and rows can be loaded
-again."""
+"""Sessions: every request has exactly its stated tokens, its history is the conversation so far, and written rows can
+be loaded again."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_the_history_is_made_of_real_answers_or_of_planned_ones() -> None:
     assert said() == [system, ("user", "one")]
     assert said("real") == [system, ("user", "one"), ("assistant", "real"), ("user", "two")]
     assert said(None)[2] == ("assistant", "planned")
-    assert said("")[2] == ("assistant", "")  # A server may have said nothing; that is an answer too.
+    assert said("")[2] == ("assistant", "")  # An empty answer is an answer, too.
     assert said("a", "b")[-3:] == [("user", "two"), ("assistant", "b"), ("user", "three")]
 
 

@@ -1,4 +1,4 @@
-"""Shared beginnings: prompts share what was requested, and the part that a cache could serve is counted."""
+"""Shared beginnings: prompts share the requested part, and the cacheable part is counted."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def common(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def served_by_a_cache(prompts: Iterable[Sequence[int]]) -> int:
-    """Tokens that a cache of whole blocks serves, by their hash chains: as in a server, on real token ids."""
+    """The tokens that a cache of whole blocks serves, found by hash chains over real token ids, as in a server."""
     cached, served = set(), 0
     for ids in prompts:
         chains = [tuple(ids[:end]) for end in range(16, len(ids) + 1, 16)]
@@ -75,7 +75,7 @@ def test_shared_prompts_are_exact_and_the_tally_is_what_a_cache_serves_of_their_
     ids = [ids_of(tokenizer, sample) for sample in prompts]
     assert [len(each) for each in ids] == [sample.input_tokens for sample in prompts]
     served = served_by_a_cache(ids)
-    # What is not shared on purpose may begin alike by chance, with a word: a block more now and then.
+    # Unplanned texts may share a first word by chance, which gives a block more now and then.
     assert tally.cached <= served <= tally.cached + 16 * 12
     assert (tally.prompts, tally.tokens) == (24, sum(tokens_of(sample) for sample in prompts))
 
@@ -83,7 +83,7 @@ def test_shared_prompts_are_exact_and_the_tally_is_what_a_cache_serves_of_their_
 def test_a_tree_shares_as_many_levels_as_the_ways_have_in_common(default_tokenizer: Tokenizer) -> None:
     _, prompts = made(default_tokenizer, "tree:depth=3,fanout=2,tokens=20", 8)
     ids = [ids_of(default_tokenizer, sample) for sample in prompts]
-    # Leaves 0 to 3 in turn: 0 and 1 have two levels in common, 0 and 2 the first, 0 and 4 all of them.
+    # Leaves 0 to 3 in turn: 0 and 1 share two levels, 0 and 2 the first, 0 and 4 all of them.
     for other, levels in ((1, 2), (2, 1), (3, 1), (4, 3)):
         assert levels * 20 <= common(ids[0], ids[other]) < levels * 20 + 5
 
@@ -100,7 +100,7 @@ def test_a_hit_rate_is_met_once_the_cache_is_warm(default_tokenizer: Tokenizer, 
             before = (tally.cached, tally.tokens)
     assert before is not None
     warm = (tally.cached - before[0]) / (tally.tokens - before[1])
-    # 4,000 roundings to a block of some 550 tokens: a standard error below 0.0003.
+    # Rounding 4,000 prompts of about 550 tokens to blocks has a standard error below 0.0003.
     assert warm == pytest.approx(rate, abs=0.0015)
 
 
@@ -118,11 +118,12 @@ def test_no_prompt_counts_as_served_by_itself() -> None:
     tally.add(64, (("a", 64),))
     assert tally.cached == 0
     tally.add(64, (("a", 64),))
-    assert tally.cached == 48  # The last token is always computed, and only whole blocks are kept.
+    assert tally.cached == 48  # The last token is always computed, and only whole blocks are cached.
     tally.add(64, (("a", 20),))
     assert tally.cached == 48 + 16
     tally.add(100, (("a", 64), ("b", 30)))
-    tally.add(100, (("a", 60), ("b", 30)))  # The text behind a shorter beginning stands at another place: nothing more.
+    # After a shorter beginning the text is at another position, so nothing more is shared.
+    tally.add(100, (("a", 60), ("b", 30)))
     assert tally.cached == 48 + 16 + 64 + 48
     assert tally.share == tally.cached / (3 * 64 + 200)
 
@@ -171,11 +172,11 @@ def test_a_tally_counts_whole_blocks_that_an_earlier_prompt_began_with() -> None
     prompts: list[tuple[int, Path]] = [
         (100, (("a", 32),)),
         (100, (("a", 48),)),  # 3 and 32 tokens: two blocks.
-        (100, (("a", 48), ("b", 16))),  # 3 and 48: three; nothing behind them.
+        (100, (("a", 48), ("b", 16))),  # 3 and 48: three blocks, and nothing after them.
         (100, (("a", 48), ("b", 16))),  # 3, 48 and 16: four.
-        (100, (("a", 32), ("b", 16))),  # Behind a shorter segment it is another text: two.
+        (100, (("a", 32), ("b", 16))),  # After a shorter segment it is another text: two.
         (33, (("a", 48),)),  # The last token is always computed: two.
-        (100, ()),  # 3 tokens are no block.
+        (100, ()),  # 3 tokens fill no block.
     ]
     for tokens, path in prompts:
         before = tally.cached
@@ -189,10 +190,10 @@ def test_a_tally_counts_whole_blocks_that_an_earlier_prompt_began_with() -> None
     ("room", "index", "path"),
     [
         (Room(tokens=320, head=4, most=300), 3, ((1, 156),)),  # Ten blocks with the head.
-        (Room(tokens=320, head=4, most=130), 2, ((0, 124),)),  # Eight have room.
+        (Room(tokens=320, head=4, most=130), 2, ((0, 124),)),  # Eight blocks fit.
         (Room(tokens=320, head=16, most=300), 2, ((0, 144),)),
         (Room(tokens=320, head=12, most=3), 0, ()),
-        (Room(tokens=320, head=16, most=0), 0, ()),  # The head is the block.
+        (Room(tokens=320, head=16, most=0), 0, ()),  # The head fills the block.
     ],
 )
 def test_a_hit_rate_is_whole_blocks_of_the_prompt(room: Room, index: int, path: object) -> None:

@@ -54,7 +54,7 @@ def test_the_shortest_turn_is_what_the_template_adds_and_a_few_more() -> None:
     for number in range(3):
         turns = shortest.session_at(0).turns
         assert load_tokenizer().count_chat(shortest.session_at(0).conversation(number)) == turns[number].input_tokens
-    # A prefix lengthens the first turn alone.
+    # A prefix lengthens only the first turn.
     with pytest.raises(SpecError, match="are below"):
         simulated(input_tokens=60, prefix=parse_prefix("tokens=59,groups=2"))
 
@@ -63,7 +63,7 @@ def test_impossible_lengths_are_refused_together() -> None:
     with pytest.raises(SpecError) as refused:
         simulated(input_tokens="uniform:1..10100000", prefix=parse_prefix("tokens=50,groups=2"))
     assert len(refused.value.problems) == 2
-    # One in a million draws may be too short, and is drawn again.
+    # One in a million draws may be too short, and is repeated.
     assert simulated(input_tokens="normal:mean=80,std=15").session_at(0).turns
     with pytest.raises(SpecError, match="are below"):
         simulated(input_tokens="normal:mean=80,std=20")

@@ -1,4 +1,4 @@
-"""Where plain words are not counted: only with tokenizers that split texts at words."""
+"""Texts of plain words need no counting, but only with tokenizers that split texts at words."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def counted(backend: tokenizers.Tokenizer, template: str = TEMPLATE) -> Counted:
 
 
 def joins_at_words() -> tokenizers.Tokenizer:
-    """Splits texts only before full stops: two words may be one token."""
+    """A tokenizer that splits texts only before full stops, so two words may be one token."""
     tokenizer = tiny_tokenizers.joins_two_words()
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\."), "isolated")
     return tokenizer
 
 
 def knows_two_words() -> tokenizers.Tokenizer:
-    """Splits at words, but first looks for " time the" in a text."""
+    """A tokenizer that splits at words, but first looks for " time the" in a text."""
     tokenizer = tiny_tokenizers.byte_level_bpe()
     tokenizer.add_tokens([AddedToken(" time the", normalized=False)])
     return tokenizer
@@ -93,7 +93,7 @@ def test_nobody_counts_sentences_of_plain_words(
     monkeypatch.setattr(sentences, "adds_up", lambda *_: False)
     again, counted_texts = bank()
     assert (made.by_length, made.long, made.first) == (again.by_length, again.long, again.first)
-    # Of each length between 2 and 16 tokens, those that were drawn, and those that were kept at the beginning of a text.
+    # For each length between 2 and 16 tokens: the drawn texts, and those kept for the beginning of a text.
     assert counted_texts - texts == 6 * 64 + 9 * 32 + sum(map(len, made.by_length))
 
 
@@ -136,16 +136,16 @@ def test_the_texts_that_are_tried_have_each_length_and_two_of_them_end_with_a_fu
     bank = word_bank(tokenizer)
     texts = _trial_texts(bank)
     assert tokenizer.count_plain(texts) == [*range(1, 25)]
-    # A template may join the end of a message with what follows it, and a full stop otherwise than a word.
+    # A template may join the end of a message with the following text, and treat a full stop differently from a word.
     assert [len(text) - len(text.rstrip(".")) for text in (texts[7], texts[15])] == [1, 1]
     assert not any(text.endswith(".") for text in (texts[0], texts[6], texts[8], texts[14], texts[16]))
-    # Without a token for the full stop there are words alone.
+    # Without a token for the full stop there are only words.
     assert not any("." in text for text in _trial_texts(replace(bank, stop=None)))
 
 
 @pytest.mark.parametrize("joined", [".", " answer"])
 def test_a_template_that_joins_the_end_of_a_message_has_its_chats_counted(joined: str) -> None:
-    # This piece and what follows it are one token here; any other piece and what follows it are two.
+    # Here this piece and the text after it are one token; with any other piece there are two.
     backend = tiny_tokenizers.byte_level_bpe()
     backend.add_tokens([AddedToken(f"{joined}<end>", normalized=False), AddedToken("<end>", normalized=False)])
     tokenizer = counted(backend, "{% for m in messages %}{{ m.content }}<end>{% endfor %}")
@@ -158,7 +158,7 @@ def test_a_template_that_joins_the_end_of_a_message_has_its_chats_counted(joined
 
 def test_a_tokenizer_that_changes_texts_has_them_counted(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.wordpiece(), tmp_path / "wordpiece")))
-    assert tokenizer.parts("The Word") is None  # It makes capitals small.
+    assert tokenizer.parts("The Word") is None  # It lowercases capitals.
     assert tokenizer.parts("the word") == ["the", "word"]
     assert not adds_up(tokenizer, word_bank(tokenizer))
 
@@ -169,7 +169,7 @@ def test_a_tokenizer_that_changes_texts_has_them_counted(tmp_path: Path) -> None
     ids=["writes one word otherwise", "says more of a long text"],
 )
 def test_a_template_that_does_more_with_some_texts_has_these_counted(does: str) -> None:
-    # The texts that are tried are short, and few words stand in them.
+    # The tried texts are short, with few words.
     tokenizer = counted(tiny_tokenizers.byte_level_bpe(), "{% for m in messages %}{{ " + does + " }}{% endfor %}[end]")
     lengths = [20, 28, 60, 300, 1000]
     chats = [exact_messages(tokenizer, n, stream(3, n), number=n) for n in lengths]

@@ -46,7 +46,7 @@ def test_the_floor_of_a_template_is_what_its_shortest_texts_take() -> None:
     made = agents(first=1, system=1, growth=1, output_tokens=1)
     session = made.session_at(0)
     first = load_tokenizer().count_chat(session.conversation(0))
-    # A text has at least two tokens: of the system, of the user.
+    # The texts of the system and of the user have at least two tokens each.
     least = load_tokenizer().count_chat(
         [{"role": "system", "content": session.system}, {"role": "user", "content": "x"}]
     )
@@ -72,7 +72,7 @@ NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system'
 
 @pytest.fixture(scope="module", params=[FORGETS, NO_SYSTEM + FORGETS], ids=["with system", "without"])
 def counting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    """A tokenizer whose template drops answers, so that prompts are counted whole."""
+    """A tokenizer whose template drops answers, so prompts must be counted as a whole."""
     folder = tmp_path_factory.mktemp("model")
     return load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), folder, template=request.param)))
 
@@ -93,7 +93,7 @@ def test_prompts_that_are_counted_whole_have_their_tokens_and_say_what_a_cache_h
         found = [turn.cached_tokens for turn in session.turns]
         assert found[1:] == earlier[1:]
         assert found[0] == (150 if shared and index else 0)
-        # All conversations begin with the same words, of a system prompt where there can be one.
+        # All conversations begin with the same words, in a system prompt if the template has one.
         begin = counting.encode_chat(session.conversation(0))[:100]
         assert counting.encode_chat(session.conversation(1))[:100] == begin
         assert (session.system is None) is session.turns[1].content.startswith(session.turns[0].content[:40])

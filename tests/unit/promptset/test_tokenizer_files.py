@@ -1,5 +1,5 @@
-"""Tokenizers from the files that makers ship. These files are small and generated here; the real ones:
-test_real_tokenizers.py."""
+"""Tokenizers from the files that model makers ship. These files are small and generated here; test_real_tokenizers.py
+has real ones."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def chat_ids(folder: Path) -> list[int]:
 
 
 def bpe_folder(folder: Path, template: str, **config: object) -> Path:
-    """A tokenizer whose file puts a BOS before a text; by default the configuration names none."""
+    """A tokenizer whose file adds a BOS before texts; by default the configuration names none."""
     return tiny_tokenizers.save(
         tiny_tokenizers.byte_level_bpe(),
         folder,

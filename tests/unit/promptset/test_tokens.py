@@ -24,7 +24,7 @@ HELLO = [{"role": "user", "content": "Hello there"}]
 
 @pytest.mark.processes
 def test_importing_everything_brings_nothing_heavy() -> None:
-    # How long it takes is printed by scripts/bench-promptset.
+    # scripts/bench-promptset prints how long this takes.
     code = "import sys, promptset.cli, promptset.loaders, json; print(json.dumps(sorted(sys.modules)))"
     modules = json.loads(subprocess.check_output([sys.executable, "-c", code]))
     assert "promptset.loaders" in modules
@@ -45,7 +45,7 @@ def test_the_default_template_marks_each_turn_by_one_token(default_tokenizer: To
         {"role": "assistant", "content": "Yes"},
         {"role": "user", "content": "Hi"},
     ]
-    # Begin of sentence, user, assistant, end of sentence, user, assistant.
+    # BOS, user, assistant, EOS, user, assistant.
     assert default_tokenizer.count_chat(messages) == words + default_tokenizer.count("Hi") + 6
 
 
@@ -68,7 +68,7 @@ def test_the_default_template_marks_calls_of_tools_and_their_outputs(default_tok
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "1", "content": "42"},
     ]
-    # Begin of sentence, user, assistant, five marks of a call, end of sentence, two of an output, assistant.
+    # BOS, user, assistant, five markers of a call, EOS, two of an output, assistant.
     assert default_tokenizer.count_chat(messages) == words + 12
 
 
@@ -83,7 +83,7 @@ def test_a_prompt_is_counted_with_the_tokens_that_are_added_and_a_chat_without(t
 
 
 def test_the_file_alone_says_whether_a_bos_is_added(tmp_path: Path) -> None:
-    # As in transformers 5: the configuration's add_bos_token neither adds one nor takes one away.
+    # As in transformers 5: the configuration's add_bos_token neither adds nor removes a BOS.
     backend = tiny_tokenizers.byte_level_bpe()
     assert load_tokenizer(str(save(backend, tmp_path / "with", add_bos_token=False))).count("the word") == 3
     backend.post_processor = tokenizers.processors.ByteLevel()
@@ -123,7 +123,7 @@ def test_special_tokens_may_be_objects_and_templates_may_have_names(tmp_path: Pa
 
 
 RENDERED = [
-    # (what servers do, template, text)
+    # (the behaviour of servers, template, text)
     ("blocks leave no lines", "{% if true %}\nyes\n{% endif %}\n", "yes\n"),
     ("indented blocks leave no spaces", "a\n   {% if true %}\nb\n   {% endif %}\n", "a\nb\n"),
     ("tojson escapes nothing", "{{ {'a': '<é>'} | tojson }}", '{"a": "<é>"}'),
@@ -236,7 +236,7 @@ class AutoTokenizer:
 
 @pytest.fixture
 def stand_in_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A module of that name with one model in its cache, which records its calls."""
+    """A stub module of this name with one cached model. Records its calls."""
     folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path / "model")
     (tmp_path / "transformers.py").write_text(TRANSFORMERS.format(file=str(folder / "tokenizer.json")))
     monkeypatch.syspath_prepend(tmp_path)

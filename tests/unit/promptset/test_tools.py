@@ -1,4 +1,4 @@
-"""Chats with tools: exact including the tools, written, read again, sent; and a template that ignores them."""
+"""Chats with tools: exact including the tools; written, read back and sent; and a template that ignores tools."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_rows_with_tools_are_exact_as_the_template_writes_them(
     manifest = json.loads(out.with_name("rows.jsonl.manifest.json").read_text())
     assert manifest["exactness"] == {"checked": 12, "exact": 12}
     assert manifest["options"]["tools"] == ["weather", "stocks"]
-    # All share what the tools cost in front of their own 20 tokens.
+    # All prompts share the tokens of the tools before their own 20 tokens.
     assert manifest["sharing"]["planned_share"] > 0.2
     assert "ignores" not in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Files that never end, and pipes without a writer: refused wherever a file of settings or rows is named."""
+"""Endless files, and pipes without a writer, are refused wherever a file of settings or rows is named."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_byte_order_mark_is_no_text_and_a_broken_line_is_named(tmp_path: Path)
 
 
 def raised_as_a_sentence(read: Callable[[Path], Any], path: Path) -> None:
-    """As a ValueError, whichever exception hierarchy it belongs to."""
+    """Raise the error as a ValueError, whatever its class."""
     try:
         read(path)
     except Exception as e:

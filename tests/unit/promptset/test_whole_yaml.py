@@ -1,4 +1,4 @@
-"""Invalid YAML ends only in the documented errors."""
+"""Invalid YAML causes only the documented errors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from promptset.whole_file import load_yaml, parse_yaml
     [
         ("a: [", yaml.YAMLError),
         ("[" * 1000, RecursionError),
-        ('"\\UF1000600"', ValueError),  # More than a C int takes.
-        ('"\\U00110000"', ValueError),  # One more than the last character.
+        ('"\\UF1000600"', ValueError),  # Too large for a C int.
+        ('"\\U00110000"', ValueError),  # One above the last code point.
     ],
 )
 def test_each_way_of_being_no_yaml_is_an_error_that_callers_expect(text: str, error: type[Exception]) -> None:

@@ -73,7 +73,7 @@ def nested(levels: int) -> object:
 
 
 def test_what_is_nested_too_deep_cannot_be_sent() -> None:
-    # orjson writes 254 levels, and a request has up to 30 around what it is given.
+    # orjson writes 254 levels, and a request adds up to 30 around the given value.
     assert [too_deep(nested(levels)) for levels in (0, 200, 224, 225, 900)] == [False, False, False, True, True]
     with pytest.raises(TypeError):
         too_deep({1, 2})

@@ -55,7 +55,7 @@ def test_what_was_confused_is_counted_with_its_fault() -> None:
     joining = Join(ledger_of(lines))
     list(joining.pairs(records))
     assert joining.confused() == {("ok", "reset", "reset"): 1, ("ok", "http_error", ""): 1}
-    # The third left before a byte came: it needs no line.
+    # The third request was cancelled before any byte came, so the ledger needs no line for it.
     assert not any("without a line" in problem for problem in joining.problems())
     assert any("without a line" in problem for problem in unmatched(made_record(2, outcome=Outcome.CANCELLED)))
 
@@ -90,7 +90,7 @@ def test_a_ledger_is_read_as_far_as_its_lines_are_whole() -> None:
     text = b'{"id":"a","attempt":2}\n{"id":"a","attempt":1}\n\n{"id":"b"}\n{"id":"a","attempt":2,"x":1}\n{"id":"c"'
     ledger = Ledger(BytesIO(text))
     assert list(ledger) == ["a", "b"]
-    # Of equal attempts the last line counts.
+    # If two lines have the same attempt, the last one counts.
     assert ledger.line("a") == {"id": "a", "attempt": 2, "x": 1}
     assert ledger.line("c") is None
     for bad in (b'{"id":"a"}\n{"id"\n', b'{"id":"a"}\n[1]\n', b'{"id":"a"}\n{"x":1}\n'):
@@ -172,7 +172,7 @@ def test_each_mistake_gives_its_own_number() -> None:
     assert found["tpot_ms", SERVERS_COUNT] == pytest.approx([40 / 6])
     assert found["chunk_gap_ms", SHARED] == pytest.approx([10 / 3] * 3 + [30])
     assert found["itl_ms", BURSTS] == pytest.approx([10, 0, 0, 30])
-    # Where each chunk has a token, gaps that are shared are no mistake.
+    # If every chunk has its own token, shared gaps are no mistake.
     plain = {row[:2] for row in mistaken_values(Pair(made_record(2), made_line(made_record(2))))}
     assert not plain & {("itl_ms", BURSTS), ("chunk_gap_ms", SHARED)}
     alone = made_record(1, chunks_ms=(50,))
@@ -291,7 +291,7 @@ def test_a_slow_reader_has_a_chunk_that_waited_and_no_other_has() -> None:
         ({"sent_ns": None}, False),
         ({"outcome": Outcome.CANCELLED}, False),
         ({"outcome": Outcome.TIMEOUT_TOTAL}, False),
-        # What the client says of a reply that the ledger served is the client's affair.
+        # The ledger shows that the server served the reply. How the client judged it does not matter here.
         ({"outcome": Outcome.MALFORMED}, True),
     ],
 )
@@ -311,7 +311,7 @@ def test_sums_of_inputs_leave_out_usage_that_is_wrong_or_missing() -> None:
     lines[1] |= {"input_tokens": 25, "fault": "usage_missing"}
     lines[2] |= {"input_tokens": 31, "fault": "usage_wrong"}
     lines[3] |= {"inputs": None, "input_tokens": 41}
-    lines[4] |= {"input_tokens": None}  # Neither side counted them.
+    lines[4] |= {"input_tokens": None}  # Neither side counted the input tokens.
     joining = Join(ledger_of(lines))
     list(joining.pairs(records))
     sums = {row.what: (row.here, row.there) for row in joining.agreement()}
@@ -348,7 +348,7 @@ def test_quantiles_of_a_report_s_histogram_may_be_off_by_its_resolution(tmp_path
     for stat in ("p50", "p99"):
         true = rows[stat]["true"]
         assert rows[stat]["allowed"] == pytest.approx([true * (1 - 1 / 1024), true * (1 + 1 / 1024)])
-    # The mean and the maximum are exact in it too.
+    # The mean and the maximum are exact in a folded distribution, too.
     assert rows["mean"]["allowed"] == pytest.approx([rows["mean"]["true"]] * 2)
     assert rows["max"]["allowed"] == pytest.approx([rows["max"]["true"]] * 2)
 

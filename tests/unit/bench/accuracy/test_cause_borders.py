@@ -42,7 +42,7 @@ def moved(by: float) -> dict[str, float]:
 def test_an_error_is_noticed_from_a_tenth_of_a_millisecond_on() -> None:
     assert cause_of("x", of(measured=moved(0.0999))) is None
     assert cause_of("x", of(measured=moved(0.101))) is not None
-    # Of a speed the time per token counts: 1000 / 50 and 1000 / 50.3 are 0.12 ms apart, 1000 / 50.2 only 0.08.
+    # A speed is compared as a time per token: 1000 / 50 and 1000 / 50.3 are 0.12 ms apart, 1000 / 50.2 only 0.08.
     speeds = {"p50": 50.0}
     assert cause_of("x", of(unit="tokens/s", true=speeds, measured={"p50": 50.2})) is None
     assert cause_of("x", of(unit="tokens/s", true=speeds, measured={"p50": 50.3})) is not None
@@ -79,14 +79,14 @@ def errors_of(comparison: MetricComparison) -> dict[str, float]:
     ("measured", "true", "said"),
     [
         ({"p50": 50.0, "p90": 54.0, "max": 70.0}, {"p50": 50.2, "p90": 54.1, "max": 70.4}, "rounded"),
-        # All but one of the quantiles, and the maximum.
+        # All quantiles except one are rounded, and so is the maximum.
         ({"p50": 50.5, "p90": 54.0, "max": 70.0}, {"p50": 50.2, "p90": 54.1, "max": 70.4}, "rounded"),
         ({"p50": 50.5, "p90": 54.5, "max": 70.0}, {"p50": 50.2, "p90": 54.1, "max": 70.4}, None),
         ({"p50": 50.0, "p90": 54.0, "max": 70.5}, {"p50": 50.2, "p90": 54.1, "max": 70.4}, None),
-        # The truth is whole too.
+        # The true values are whole numbers, too.
         ({"p50": 50.0, "p90": 54.0, "max": 70.0}, {"p50": 50.0, "p90": 54.0, "max": 71.0}, None),
         ({"p50": 50.0, "p90": 54.0, "max": 70.0}, {"p50": 50.0, "p90": 54.0, "max": 70.4}, "rounded"),
-        # A millisecond and more is no rounding.
+        # A difference of a millisecond or more is no rounding.
         ({"p50": 50.0, "p90": 54.0, "max": 70.0}, {"p50": 51.2, "p90": 54.1, "max": 70.4}, None),
         ({"p50": 50.0, "p90": 54.0, "max": 70.0, "mean": 50.0}, {"p50": 50.5, "p90": 54.4, "max": 70.4, "mean": 50.5}, "cut"),
         ({"p50": 50.0, "p90": 54.0, "max": 70.0, "mean": 50.0}, {"p50": 50.2, "p90": 54.4, "max": 70.4, "mean": 50.2},
@@ -107,7 +107,7 @@ def test_the_same_error_or_factor_everywhere_is_a_shift_or_a_scale() -> None:
     shift = of(measured=moved(5.0))
     assert shifted(shift, errors_of(shift)) == "all quantiles are shifted by +5.000 ms"
     assert scaled(shift, errors_of(shift)) is None
-    # Errors from 4.5 to 5 lie within a tenth of the largest, from 4.4 not.
+    # An error of 4.5 is within a tenth of the largest error, 5. An error of 4.4 is not.
     assert shifted(shift, {"p50": 4.5, "p99": 5.0}) is not None
     assert shifted(shift, {"p50": 4.4, "p99": 5.0}) is None
     assert shifted(shift, {"p50": -0.1, "p99": 5.0}) is None
@@ -136,7 +136,7 @@ def test_stamps_are_early_or_late_by_their_median_or_their_tail() -> None:
         assert str(late_stamps(early, errors)).startswith("the time stamps are early")
     for errors in ({"p50": 0.1, "p99": -5.0}, {"p50": -5.0, "p99": 0.1}):
         assert str(late_stamps(early, errors)).startswith("the time stamps are late")
-    # An explanation leaves less than a tenth of the error, or 0.02 ms, and less than half of it.
+    # A cause explains an error if it leaves less than half of it, and less than a tenth of it or 0.02 ms.
     for left, explains in ((0.49, True), (0.51, False)):
         near_it = of(measured=moved(5.0), recounted=moved(5.0 - left))
         assert (late_stamps(near_it, errors_of(near_it)) is not None) is explains
@@ -151,9 +151,9 @@ def test_stamps_are_early_or_late_by_their_median_or_their_tail() -> None:
         ([1.0, None, 1.0, 6.0, None, 6.0], 5.0),
         ([6.0, 6.0, 1.0, 1.0], -5.0),
         ([1.0, 6.0, 6.0], None),  # Too few slices.
-        ([1.0, 1.0, 1.09, 1.09], None),  # Not noticed.
+        ([1.0, 1.0, 1.09, 1.09], None),  # The jump is too small to be noticed.
         ([1.0, 1.0, 1.2, 1.2], pytest.approx(0.2)),
-        # Even within a tenth of the jump; the slices beside it may hold both lags.
+        # Lags on either side may vary by a tenth of the jump. The slices next to the jump may contain both lags.
         ([1.0, 1.0, 1.4, 6.0, 6.4, 6.4], pytest.approx(5.4)),
         ([1.5, 1.0, 1.0, 6.0, 6.0, 6.0], 5.0),
         ([1.7, 1.0, 1.0, 6.0, 6.0, 6.0], None),

@@ -1,4 +1,4 @@
-"""Causes: the pattern of an error names the mistake, and no error names none."""
+"""Causes: the pattern of an error names the mistake; without an error there is no cause."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_a_client_that_is_right_is_told_so(tmp_path: Path) -> None:
         (metric, stat)
         for metric in METRICS.keys() - OF_FEW.keys() - {"ttfb_ms"}
         for stat in ("mean", "p50", "p75", "p90", "p95", "p99", "p999", "max")
-        if stat != "p999" or metric in ("itl_ms", "chunk_gap_ms")  # The requests are too few for it.
+        if stat != "p999" or metric in ("itl_ms", "chunk_gap_ms")  # There are too few requests for p999.
     }
     assert [(row["metric"], row["error_share"]) for row in rows["throughput"]] == [
         (name, pytest.approx(0, abs=1e-6))
@@ -115,11 +115,11 @@ def test_stamps_that_are_bounds_bound_the_numbers(tmp_path: Path) -> None:
     low, high = of["e2el_ms", "p50"]["allowed"]
     assert high - low == pytest.approx(50.4, abs=0.5)
     assert of["ttft_ms", "p50"]["allowed"] is None
-    assert rows["causes"] == []  # The truth lies within what the stamps allow: that is cause enough.
+    assert rows["causes"] == []  # The bounds of the stamps explain it.
 
 
 def test_a_wrong_number_of_bounded_stamps_is_recounted_as_it_was_stamped(tmp_path: Path) -> None:
-    # Every fifth chunk of text is stamped 12 ms late, and its bound says 4 ms: beyond what the stamps allow.
+    # Every fifth text chunk is stamped 12 ms late with a bound of 4 ms, which the bound cannot explain.
     def late(record: RequestRecord) -> RequestRecord:
         is_late = [kind != "u" and i % 5 == 4 for i, kind in enumerate(record.chunk_kind)]
         stamps = tuple(at + late * 12_000_000 for at, late in zip(record.chunk_ns, is_late, strict=True))
@@ -142,7 +142,7 @@ SHIFT_NS = 10**15 + 123_456_789
 
 
 def elsewhere(line: dict[str, Any], way_in_ms: float) -> dict[str, Any]:
-    """The same line by another machine's clock, which a request takes this long to reach."""
+    """The same line with another machine's clock; requests take this long to reach that machine."""
     moved = {key: line[key] + SHIFT_NS for key in ("handled_ns", "end_ns")}
     write_ns = [at + SHIFT_NS for at in line["write_ns"]]
     received = line["received_ns"] + SHIFT_NS + round(way_in_ms * 1e6)
@@ -163,7 +163,7 @@ def test_without_a_shared_clock_durations_are_compared_and_no_instant(tmp_path: 
         both_ways = network_ms if row["metric"].startswith(("ttf", "e2el")) else 0.0
         assert row["error"] == pytest.approx(both_ways, abs=1e-6), row
     assert judged(rows).status is Status.VALID
-    # The same files taken for ones of a shared clock are nonsense, and said to be.
+    # If the same files claim a shared clock, the certificate reports that they contradict it.
     assert judged(certified(tmp_path / "wrong", records, [elsewhere(x, 3.0) for x in LINES])).status is Status.INVALID
 
 
@@ -193,7 +193,7 @@ def test_the_mock_is_held_against_its_plan_and_its_closed_form_apart(tmp_path: P
     noise = t_quantile(0.975, max(1.0, certain / 2 - 1)) * (2 * 50 / 49) ** 0.5 / certain**0.5
     assert found["ttft_ms", "mean"]["noise"] == pytest.approx(noise)
     assert found["ttft_ms", "p50"]["difference"] == pytest.approx(0.1 - arrival)
-    # Of replies of another length than the mock would choose, its E2EL says nothing.
+    # If the replies' lengths differ from those that the mock would choose, the expected E2EL does not apply.
     truth["expected"]["output_tokens"] = {"mean": 128.0}
     rows = certified(tmp_path / "other", records, lines, truth=truth)
     assert {row["metric"] for row in rows["mock"]["closed_form"]} == {"ttft_ms", "tpot_ms"}
@@ -212,7 +212,7 @@ def test_lost_chunks_have_a_cause_of_their_own(tmp_path: Path) -> None:
 
 
 def test_quantiles_averaged_over_workers_are_named(tmp_path: Path) -> None:
-    # Worker 1 has a fifth of the requests and the slow ones: an average of two p90s is no p90.
+    # Worker 1 has a fifth of the requests, and they are slow: the average of two p90s is not the p90 of all requests.
     records = [made_record(i, sent_ms=i, worker=int(i % 5 == 0),
                            chunks_ms=[(90 if i % 5 == 0 else 50) + i * 0.05 + 10 * k for k in range(4)])
                for i in range(200)]  # fmt: skip

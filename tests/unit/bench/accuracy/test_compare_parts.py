@@ -76,7 +76,7 @@ def test_stamps_that_are_bounds_allow_what_lies_between_with_all_that_is_exact()
     assert rough["mean"] == (6.0, 8.0)
     assert rough["p50"] == (6.0 * (1 - 2**-10), 8.0 * (1 + 2**-10))
     assert _allowed("itl_ms", EXACT, pairs) == allowed
-    # Bounds that change nothing are none.
+    # Bounds equal to the values count as no bounds.
     same = statistics()
     for side in (same.least, same.greatest):
         side["itl_ms"].add([4.0])
@@ -84,7 +84,7 @@ def test_stamps_that_are_bounds_allow_what_lies_between_with_all_that_is_exact()
 
 
 def sent(pairs: PairStatistics) -> PairStatistics:
-    """Two seconds from the first send to the last end."""
+    """A run with two seconds from the first send to the last end."""
     record = made_record(0, chunks_ms=(2_000,), end_ns=START_NS + 2_000_002_000)
     pairs.add(Pair(record, made_line(record)))
     return pairs
@@ -102,7 +102,7 @@ def test_rates_are_amounts_of_the_ledger_over_the_span() -> None:
     [inputs] = _throughput(filled(Throughput, inputs_per_s=3.0), pairs, "chat")
     assert (inputs.metric, inputs.true) == ("inputs_per_s", 7.0)
     assert _throughput(filled(Throughput, found), statistics(), "chat") == []
-    # A server that says no input tokens is not judged by them.
+    # If the server reports no input tokens, they are not compared.
     rows = _throughput(filled(Throughput, found), pairs, "tei-rerank")
     assert [row.metric for row in rows] == ["requests_per_s", "output_tokens_per_s"]
 

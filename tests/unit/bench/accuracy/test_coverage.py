@@ -1,4 +1,4 @@
-"""Which later runs a certificate covers, what is kept, and what a run is told."""
+"""Which later runs a certificate covers, what it keeps, and what it tells such a run."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_folded_quantiles_are_off_by_a_thirty_thousandth_at_most() -> None:
     for name, level in LEVELS.items():
         expected = float(numpy.quantile(held, level))
         assert folded.stats()[name] == pytest.approx(expected, rel=2**-15 * 1.01)
-        assert folded.stats()[name] != expected  # It is folded indeed.
+        assert folded.stats()[name] != expected  # The distribution is folded by now.
     assert (folded.min, folded.max) == (min(held), max(held))
     assert (folded.at_rank(0), folded.at_rank(folded.n - 1)) == (min(held), max(held))
     assert folded.mean == pytest.approx(numpy.mean(held))

@@ -38,7 +38,7 @@ def _longer(record: RequestRecord, by_ns: int) -> RequestRecord:
 
 
 def _records(jobs: int = 30) -> list[RequestRecord]:
-    """Jobs of four steps, each a session; a cut one, a failed one, and one that began in the warm-up."""
+    """Jobs of four steps, each a session: one was cut off, one failed, and one began in the warm-up."""
     records = [record for k in range(jobs) for record in two_agents(4 * k, 1500.0 * k + 7 * (k % 4), session=k)]
     stretched = [
         _longer(record, k % 9 * 10_000_000) if record.job_step == 3 else record for k, record in enumerate(records)
@@ -85,7 +85,7 @@ def _reported(seconds: Sequence[float]) -> Callable[[dict[str, Any]], dict[str, 
 
 
 def _by_job(of: Callable[[list[RequestRecord]], float], *, cut: bool = False) -> list[float]:
-    """A value for each completed job, and for the cut one."""
+    """One value per completed job, plus one for the job that was cut off."""
     jobs = range(31 if cut else 30)
     return [of([r for r in RECORDS if r.session_number == number]) for number in jobs]
 
@@ -157,7 +157,7 @@ def test_each_mistake_gives_job_seconds_of_its_own_and_what_is_left_out_is_count
     lag = LAG_NS / MS
     job = two_agents(0, 0.0, session=0)
     for record in job:
-        # Each response goes on for 90 ms behind its last token.
+        # Each response ends 90 ms after its last token.
         truth.add(Pair(record, made_line(record) | {"end_ns": record.chunk_ns[-1] + 90_000_000}))
     steps = [
         (r.intended_ns - START_NS, r.chunk_ns[-1] - START_NS, r.pause_ns or 0, r.pause)
@@ -180,7 +180,7 @@ def test_each_mistake_gives_job_seconds_of_its_own_and_what_is_left_out_is_count
         truth.compared(filled(Jobs, job_s={"n": 1, **dict.fromkeys(STATS, (whole - lag) / 1000), "p999": None}))[2]
         == []
     )
-    # Nothing is compared where the report has no value, and that is said.
+    # Without values in the report nothing is compared, and the certificate says so.
     none = truth.compared(filled(Jobs, job_s={"n": 0, **dict.fromkeys(STATS)}))
     assert (none[0], none[1]) == ([], ["job_ms: 0 values measured, and 1 in the ledger"])
     assert truth.compared(None)[1] == none[1]
@@ -189,7 +189,7 @@ def test_each_mistake_gives_job_seconds_of_its_own_and_what_is_left_out_is_count
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"phase": "warmup"}, None),  # None of its steps was in the run.
+        ({"phase": "warmup"}, None),  # All steps of the job were in the warm-up.
         ({"outcome": Outcome.CANCELLED}, CUT),
         ({"sent_ns": None}, CUT),
     ],
@@ -222,7 +222,7 @@ def test_stamps_that_are_late_give_the_job_seconds_that_are_reported_by_their_la
     late_ns, after_ns = 80_000_000, 50_000_000
     for record in two_agents(0, 0.0, session=0):
         first, last = record.chunk_ns
-        # The usage comes 50 ms behind the last token.
+        # The usage chunk comes 50 ms after the last token.
         served = replace(record, chunk_ns=(first, last, last + after_ns), chunk_kind="ccu", chunk_tokens=(1, 1, 0))
         seen = replace(served, chunk_ns=(first, last + late_ns, last + late_ns + after_ns))
         truth.add(Pair(seen, made_line(served)))

@@ -1,4 +1,4 @@
-"""Records and ledger, paired: agreement is silent, a difference names its request."""
+"""Records and ledger lines are paired: matching pairs report nothing, and each difference names its request."""
 
 from __future__ import annotations
 
@@ -134,7 +134,8 @@ def test_a_difference_is_named_with_both_sides(what: str, change: dict[str, Any]
         ("malformed", Outcome.MALFORMED),
         ("stall+crlf+gzip", Outcome.OK),
         ("slow+reset", Outcome.RESET),
-        # The end of the connection decides, then what cannot be read, then what was said.
+        # The outcome follows from the end of the connection first, then from malformed bytes, then from the reported
+        # error.
         ("malformed+truncate", Outcome.TRUNCATED),
         ("malformed+reset", Outcome.RESET),
         ("malformed+error_in_stream", Outcome.MALFORMED),
@@ -165,7 +166,7 @@ def test_streams_with_a_last_event_need_it_and_their_errors_are_named(
 
 def test_every_fault_of_the_mock_but_the_one_without_a_line_has_its_outcome() -> None:
     assert OUTCOME_OF_FAULT.keys() == FAULTS.keys() - {"refuse"}, (
-        "bench/accuracy/join.py says of each fault with which outcome a client must record it: OUTCOME_OF_FAULT, or _HARMLESS"
+        "bench/accuracy/join.py must list the outcome of each fault: OUTCOME_OF_FAULT, or _HARMLESS"
     )
 
 

@@ -1,4 +1,4 @@
-"""A request whose user left: the ledger must show that the client closed the connection at about that time."""
+"""Requests cancelled by the client: the ledger must show that the client closed the connection at about that time."""
 
 from __future__ import annotations
 

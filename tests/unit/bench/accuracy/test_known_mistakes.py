@@ -31,7 +31,7 @@ def given(shared_clock: bool = True, **changes: Any) -> dict[tuple[str, str], li
     return {(metric, mistake): values for metric, mistake, values in rows}
 
 
-# In ms on the client's clock; the mock wrote each 0.002 before.
+# In ms on the client's clock. The mock wrote each chunk 0.002 ms earlier.
 FROM_SENT = {
     ("ttft_ms", of.ROLE): 5,
     ("ttft_ms", of.FIRST_CHUNK): 5,
@@ -52,7 +52,7 @@ FROM_SENT = {
 def test_mistakes_of_where_a_latency_begins_and_ends() -> None:
     found = given()
     assert {row: found[row] for row in FROM_SENT} == {row: [pytest.approx(at - LAG)] for row, at in FROM_SENT.items()}
-    # Without a shared clock all of them run from the mock's receipt.
+    # Without a shared clock all times count from the arrival of the request at the mock.
     apart = given(shared_clock=False)
     assert {row: apart[row] for row in FROM_SENT} == {
         row: [pytest.approx(at - LAG - WAY_IN)] for row, at in FROM_SENT.items()
@@ -69,7 +69,7 @@ def test_mistakes_of_what_a_time_per_token_is_divided_by() -> None:
     for mistake, (ms, tokens) in times.items():
         assert found["tpot_ms", mistake] == [pytest.approx(ms / tokens)], mistake
         assert found["tps", mistake] == [pytest.approx(1000 * tokens / ms)], mistake
-    # Where the server says nothing its own count is the tokens that it sent.
+    # If the server reports no count, the number of tokens that it sent counts.
     assert given(output_tokens=None)["tpot_ms", of.SERVERS_COUNT] == [pytest.approx(10)]
 
 
@@ -81,12 +81,12 @@ def test_mistakes_of_the_gaps() -> None:
     )
     assert found["chunk_gap_ms", of.SHARED] == pytest.approx([10 / 3] * 3 + [30])
     assert found["itl_ms", of.BURSTS] == pytest.approx([10, 0, 0, 30])
-    # Two tokens in a chunk are several, and one in each are not.
+    # A chunk of two tokens holds several; chunks of one token do not.
     two = given(chunks_ms=(50, 60), kinds="cc", tokens=(1, 2))
     assert (two["itl_ms", of.BURSTS], two["chunk_gap_ms", of.SHARED]) == (pytest.approx([10, 0]), pytest.approx([5, 5]))
     one = given(chunks_ms=(50, 60), kinds="cc", tokens=(1, 1))
     assert not one.keys() & {("itl_ms", of.BURSTS), ("chunk_gap_ms", of.SHARED)}
-    # A chunk without a token of its own has its gap as it is.
+    # The gap before a chunk without a token stays as it is.
     empty = given(tokens=(0, 2, 0, 4, 0, 0))
     assert empty["chunk_gap_ms", of.SHARED] == pytest.approx([10, *[7.5] * 4])
     assert empty["itl_ms", of.BURSTS] == pytest.approx([10, 30, 0, 0, 0])
@@ -107,6 +107,6 @@ def test_a_reply_of_one_chunk_or_of_one_instant_has_no_time_per_token() -> None:
 def test_reasoning_alone_has_its_first_token_as_output() -> None:
     found = given(chunks_ms=(50, 60), kinds="tt", tokens=(1, 1), connect_ns=None)
     assert found["ttft_ms", of.REASONING_IGNORED] == found["ttft_ms", of.CONNECT] == [pytest.approx(50 - LAG)]
-    # Two tokens, both of them reasoning: nothing is left without them.
+    # Both tokens are reasoning, so nothing remains without reasoning.
     assert ("tpot_ms", of.REASONING_NO_TOKENS) not in found
     assert found["tpot_ms", of.REASONING_TWICE] == [pytest.approx(10 / 3)]

@@ -1,4 +1,4 @@
-"""What a certificate takes from each pair: by hand, one pair at a time."""
+"""The values that a certificate takes from each pair, computed by hand for single pairs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def values(of: Distribution) -> tuple[int, Any, Any]:
 
 
 def test_each_chunk_has_its_lag_in_the_sixtieth_of_the_run_in_which_it_was_seen() -> None:
-    # 60 s: a second each. What is seen at a border belongs to what begins there; what comes after the end, to the last.
+    # 60 s, in slices of a second. A value on a border belongs to the later slice, a value after the end to the last
+    # one.
     seen_ms = (500, 900, 999, 1_000, 1_500, 30_000, 58_500, 59_000, 59_999, 61_000, 75_000)
     found = taken(pair(chunks_ms=seen_ms))
     counted = {place: of.n for (metric, place), of in found.over_time.items() if metric == "lag_ms" and of.n}
@@ -73,7 +74,7 @@ def test_the_lag_of_a_chunk_is_known_where_both_stamps_are_exact() -> None:
     [
         (1_000_000, 999_999, False),
         (1_000_000, 1_000_000, True),
-        (1_000_000, 1_200_000, True),  # A tenth and a tenth of a millisecond more.
+        (1_000_000, 1_200_000, True),  # More than a tenth, and a tenth of a millisecond, longer.
         (1_000_000, 1_200_001, False),
         (None, 100_000, False),
         (None, 100_001, False),
@@ -134,7 +135,8 @@ def test_warm_up_and_failures_are_summed_apart() -> None:
         pair(outcome=Outcome.MALFORMED, line={"input_tokens": 5}),
         pair(line={"fault": "reset"}),
     )
-    # What the ledger served is served, whatever the client says of it; the last is a success that cannot be.
+    # A request counts as served if the ledger says so, whatever the client recorded. The last one is a success that the
+    # ledger rules out.
     assert (found.warmup, found.failed, found.served) == ((1, 3, 30), (1, 3, 4), 1)
 
 
@@ -144,7 +146,7 @@ def test_the_span_runs_from_the_first_send_to_the_last_end_of_the_run() -> None:
     pairs = [pair(first), pair(second), pair(before)]
     assert taken(*pairs).span_s == pytest.approx((900 - 40 - LAG_MS) / 1000)
     assert taken(*pairs[::-1]).span_s == taken(*pairs).span_s
-    # The client's own end, where the clocks are two.
+    # With two clocks, the end by the client's clock counts.
     assert taken(*pairs, shared_clock=False).span_s == pytest.approx((900 - 40) / 1000)
     assert taken().span_s is taken(pair(before)).span_s is None
     nothing = made_record(0, end_ns=START_NS)
@@ -175,7 +177,7 @@ def test_what_the_mock_planned_and_did_differs_by_how_late_it_wrote() -> None:
     line = made_line(record)
     planned = line["planned"] | {"ttft_ns": line["planned"]["ttft_ns"] - MS, "gaps_ns": [4 * MS, 4 * MS, 30 * MS]}
     found = taken(Pair(record, line | {"planned": planned}))
-    # Due at 49, 57 (with the second of its two tokens) and 87.
+    # The chunks were due at 49, 57 (with the second of its two tokens) and 87.
     assert (values(found.mock_error), found.mock_error.mean) == ((3, 1.0, 3.0), pytest.approx(7 / 3))
     for change in ({"blocked": [1]}, {"planned": planned | {"gaps_ns": [4 * MS, 4 * MS]}}, {"chunk_tokens": [1, 3, 0]}):
         assert taken(Pair(record, line | {"planned": planned} | change)).mock_error.n == 0
@@ -186,7 +188,7 @@ def test_what_the_mock_planned_and_did_differs_by_how_late_it_wrote() -> None:
     [{"fault": "stall"}, {"received_ns": None}, {"planned": {"ttft_ns": None, "gaps_ns": [], "output_tokens": 3}}],
 )
 def test_a_reply_with_a_fault_or_without_a_plan_says_nothing_of_the_mock(change: dict[str, Any]) -> None:
-    # As a request of the warm-up, of which nothing else is asked.
+    # Requests of the warm-up are not checked for anything else.
     assert not taken(pair(phase="warmup", line=change)).mock
     assert taken(pair(phase="warmup")).mock
     assert not taken(pair(phase="warmup", chunks_ms=(50,), kinds="r")).mock
@@ -219,7 +221,7 @@ def test_a_request_with_two_records_is_among_the_worst_twice() -> None:
     found = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=60.0)
     record = made_record(0)
     line = made_line(record) | {"write_ns": [*record.chunk_ns]}
-    for ttft in [40.0, 60.0] * 4:  # As far off to either side of 50.
+    for ttft in [40.0, 60.0] * 4:  # The errors are symmetric around 50.
         found.add(Pair(record, line), {"ttft_ms": ttft})
     assert [(row.id, row.error) for row in found.worst()] == [("made-0", 10.0)] * 4 + [("made-0", -10.0)]
 

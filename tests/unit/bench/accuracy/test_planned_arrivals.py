@@ -15,7 +15,7 @@ from tests.support.made_records import MS, START_NS, made_record
 def slip(due_ms: Sequence[float], planned_ms: Sequence[float], *, took_ms: float = 1.0, worker: int = 0) -> Slip | None:
     """Request i was due at `due_ms[i]`, and the schedule has `planned_ms`; each request took `took_ms`."""
     arrivals = PlannedArrivals(START_NS + round(ms * MS) for ms in planned_ms)
-    # The order of records is that of their ends, not of their numbers.
+    # Records are in the order of their ends, not of their numbers.
     for index in reversed(range(len(due_ms))):
         arrivals.add(made_record(index, sent_ms=due_ms[index], chunks_ms=(took_ms,), worker=worker))
     return arrivals.slip()
@@ -71,7 +71,7 @@ def cause(found: Slip | None) -> str:
 
 def test_a_delay_that_grows_from_arrival_to_arrival_adds_up() -> None:
     assert cause(slip([at + 0.7 * i for i, at in enumerate(EVEN)], EVEN)) == planned_arrivals.ADDS_UP
-    # It may stand still, and be smaller once in a while: 2 of 20 steps are more than a tenth of them.
+    # The delay may stay the same, and may shrink now and then; but 2 of 20 steps are more than a tenth.
     still = [at + 0.7 * (i // 4) for i, at in enumerate(EVEN)]
     assert cause(slip(still, EVEN)) == planned_arrivals.ADDS_UP
     once = [*still[:10], still[10] - 0.7, *still[11:]]
@@ -87,10 +87,10 @@ def test_arrivals_right_after_the_end_of_another_request_were_gated_by_the_cap()
     # One at a time, each request takes 15 ms, and the next is due 0.05 ms after its end.
     gated = [15.05 * i for i in range(20)]
     assert cause(slip(gated, EVEN, took_ms=15.0)) == planned_arrivals.GATED
-    # 0.1 ms and more after an end is no consequence of it.
+    # A request due 0.1 ms or more after an end does not count as its consequence.
     apart = [15.1 * i for i in range(20)]
     assert cause(slip(apart, EVEN, took_ms=15.0)) == planned_arrivals.ADDS_UP
-    # Of four that are late, two follow an end: half of them are not most of them.
+    # Four requests are late, and two of them follow an end: half is no majority.
     half = [0.0, 10.0, 21.0, 31.04, 42.0, 52.04]
     assert cause(slip(half, EVEN, took_ms=10.0)) == planned_arrivals.ADDS_UP
     most = [0.0, 10.0, 21.0, 31.04, 41.08, 51.12]
@@ -105,7 +105,7 @@ def test_late_arrivals_before_any_request_has_ended_were_not_gated() -> None:
     ("workers", "expected"), [(2, planned_arrivals.SAME_IN_EACH_WORKER), (1, planned_arrivals.ANOTHER_PLAN)]
 )
 def test_the_same_moment_in_each_worker_is_one_seed_for_all(workers: int, expected: str) -> None:
-    # Arrivals come in pairs; of one worker that is a schedule with pairs.
+    # Arrivals come in pairs. With one worker, that is a schedule of pairs.
     arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in range(20))
     for index in range(20):
         arrivals.add(made_record(index, sent_ms=9.5 * (index // 2), chunks_ms=(3.0,), worker=index % workers))
@@ -113,12 +113,12 @@ def test_the_same_moment_in_each_worker_is_one_seed_for_all(workers: int, expect
 
 
 def test_half_of_the_arrivals_at_the_same_moment_is_chance() -> None:
-    # 4 moments of 8 arrivals are shared by two workers: 4 that are more than one, not more than half of 8.
+    # Two workers share 4 instants of 8 arrivals: that is more than one, but not more than half.
     due = [0.0, 0.0, 9.0, 9.0, 18.0, 18.0, 27.0, 27.0]
     arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in range(20))
     for index, at in enumerate(due):
         arrivals.add(made_record(index, sent_ms=at, chunks_ms=(3.0,), worker=index % 2))
-    # 8 of the 8 arrivals share their moment.
+    # All 8 arrivals share their instant.
     assert cause(arrivals.slip()) == planned_arrivals.SAME_IN_EACH_WORKER
     arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in range(20))
     for index, at in enumerate([0.0, 0.0, 9.0, 9.0, 18.0, 19.0, 27.0, 28.0]):

@@ -33,7 +33,7 @@ LAG_MS = LAG_NS / MS
 
 
 def test_a_whole_reply_took_so_long_since_it_was_sent_and_longer_since_it_was_due() -> None:
-    # Due at 0, sent 30 ms later, there 120 ms after that.
+    # Due at 0, sent at 30 ms, received by the server 120 ms after that.
     record = made_record(sent_ms=30, chunks_ms=(), intended_ns=START_NS, end_ns=START_NS + 150 * MS)
     assert true_values(Pair(record, made_line(record))) == {
         "e2el_ms": [pytest.approx(120 - LAG_MS)],
@@ -109,7 +109,7 @@ def test_jobs_that_one_side_alone_has_are_a_problem() -> None:
 
 
 def test_a_job_of_one_step_took_from_when_it_was_due_to_its_last_token() -> None:
-    # Due 20 ms before it was sent; its last token 70 ms after that.
+    # Sent 20 ms after it was due; the last token came 70 ms after that.
     rows, problems, causes = jobs_of(step(sent_ms=20, intended_ns=START_NS)).compared(reported([0.090]))
     assert (problems, causes) == ([], [])
     assert {row.stat for row in rows} == {"mean", "p50", "p75", "p90", "p95", "p99", "max"}
@@ -210,7 +210,7 @@ def test_a_cause_is_told_of_the_statistic_that_stamps_do_not_explain() -> None:
 
 
 def test_a_delay_of_a_nanosecond_is_one() -> None:
-    # Each is due one nanosecond late, and a hundredth of a millisecond after the one before has ended.
+    # Each request is due one nanosecond late, a hundredth of a millisecond after the end of the previous one.
     arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in count())
     for index in range(20):
         due = START_NS + 10 * MS * index + (index > 0)

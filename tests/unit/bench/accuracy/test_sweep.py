@@ -140,7 +140,7 @@ def test_the_page_shows_every_point_with_a_link_to_its_certificate() -> None:
     page = calibration_sweep_page(SWEPT)
     for name in ("concurrency-1", "concurrency-10", "concurrency-100", "rate-20"):
         assert f'href="{name}/certificate.html"' in page
-    assert page.count("<figure") == page.count('class="area"><svg') == 2  # The rate has one point, which is no line.
+    assert page.count("<figure") == page.count('class="area"><svg') == 2  # The rate has one point: no line.
 
 
 def test_a_point_names_its_first_reason_and_has_two_more_to_point_at() -> None:

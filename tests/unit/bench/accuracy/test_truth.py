@@ -39,7 +39,7 @@ def test_every_metric_that_begins_with_the_request_is_known_to_begin_on_the_clie
         "bench/results/certificate.py: FROM_SENT has the keys of request_values"
     )
     assert set(METRICS) - set(FROM_SENT) - set(OF_FEW) == set(gap_values((50, 60), (50, 60), reply)), (
-        "and gap_values makes all others"
+        "gap_values must have all other keys"
     )
 
 
@@ -126,7 +126,7 @@ def test_a_request_that_was_sent_twice_counts_from_its_first_send(shared_clock: 
     detour_ns = 750 * MS
     once = made_record(chunks_ms=(50, 60))
     line = made_line(once)
-    # The ledger's line is that of the second attempt; the first was sent 750 ms before it.
+    # The ledger's line belongs to the second attempt. The first attempt was sent 750 ms earlier.
     sent_ns = (once.sent_ns or 0) - detour_ns
     twice = replace(once, attempts=2, sent_ns=sent_ns, resent_ns=once.sent_ns, intended_ns=sent_ns, eligible_ns=sent_ns)
     before = true_values(Pair(once, line), shared_clock=shared_clock)
@@ -136,5 +136,5 @@ def test_a_request_that_was_sent_twice_counts_from_its_first_send(shared_clock: 
         assert list(after[metric]) == pytest.approx([value + later for value in values]), metric
     stamped, _, _ = stamped_values(twice, (1, 1), 2)
     assert stamped["ttft_ms"] == [800]
-    assert ttft_ms(twice) == 800  # As bench.metrics has it, of which the truth knows nothing.
+    assert ttft_ms(twice) == 800  # bench.metrics gives this value; bench/accuracy computes it independently.
     assert send_lateness_ms(twice) == 0

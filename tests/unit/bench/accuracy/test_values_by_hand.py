@@ -23,7 +23,7 @@ from tests.unit.bench.accuracy.test_coverage import CERTIFICATE, SHAPE
 
 
 def test_chance_moves_the_mean_gap_by_what_its_requests_vary() -> None:
-    # Requests of 9 gaps, whose mean is 9 ms in one half and 11 ms in the other: the mean gap is 10 ms.
+    # Requests have 9 gaps each. The mean gap is 9 ms in one half of them and 11 ms in the other: 10 ms over all.
     series = MockSeries()
     order = [i * 37 % 100 for i in range(100)]
     for received in order:
@@ -31,7 +31,7 @@ def test_chance_moves_the_mean_gap_by_what_its_requests_vary() -> None:
         series.add(received, {"ttft_ms": 50.0 + gap, "e2el_ms": 140.0}, 9 * gap, 9)
     noise = series.noise("itl_ms")
     assert noise is not None
-    # 1.98 standard errors of 1 / sqrt(100), or more where neighbours are alike.
+    # The noise is 1.98 standard errors of 1 / sqrt(100), or more if successive values are correlated.
     assert 0.1 < noise < 0.6
     assert series.noise("ttft_ms") == pytest.approx(noise, rel=0.1)
     assert series.noise("output_tokens") is None

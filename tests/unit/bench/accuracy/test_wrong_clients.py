@@ -96,7 +96,8 @@ def test_a_wrong_metric_is_caught_and_named_with_its_size_and_cause(
 
 
 def test_whole_milliseconds_are_within_the_bands_where_the_value_is_large(tmp_path: Path) -> None:
-    # 0.5 ms of some 540 ms is 0.1%: the bands ask for both, and the certificate shows the error all the same.
+    # 0.5 ms of about 540 ms is 0.1%. A band is exceeded only if both of its limits are; the certificate shows the error
+    # anyway.
     latency = dict(LATENCY)
     latency["e2el_ms"] = to_plain(describe(sorted(float(int(slow_metrics.e2el_ms(r) or 0)) for r in RECORDS)))
     rows = certified(tmp_path, latency=latency)
@@ -167,13 +168,13 @@ def test_an_error_inside_a_200_stream_scored_as_success_makes_the_run_invalid(tm
 
 
 def test_stamps_taken_late_are_caught(tmp_path: Path) -> None:
-    # As by a client that parses JSON before it looks at the clock, under load: 5 ms later for every chunk.
+    # A client that parses JSON before it reads the clock is late under load: by 5 ms for every chunk.
     late = [replace(r, chunk_ns=tuple(at + 5_000_000 for at in r.chunk_ns)) for r in RECORDS]
     rows = certified(tmp_path, late)
     found = judged(rows)
     assert found.status is Status.INVALID
     assert any("of TTFT reads" in reason for reason in found.reasons)
-    assert not any("of itl_ms reads" in reason for reason in found.reasons)  # A constant delay leaves the gaps alone.
+    assert not any("of itl_ms reads" in reason for reason in found.reasons)  # A constant delay keeps the gaps.
     assert {c["metric"]: c["cause"] for c in rows["causes"]}["ttft_ms"] == (
         "the time stamps are late: all quantiles are shifted by +5.002 ms"
     )

@@ -1,4 +1,4 @@
-"""Reports with correct values and wrong quantiles: the mistake that a certificate names; and identical loads."""
+"""Reports with correct values but wrong quantiles, for which a certificate names the mistake; and identical loads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ORDERS = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
 def ttfts(records: Any) -> list[float]:
-    """To the first text, which is the second chunk."""
+    """Times to the first text, which is the second chunk."""
     return sorted((record.chunk_ns[1] - record.sent_ns) / MS for record in records)
 
 
@@ -65,6 +65,6 @@ def test_loads_are_of_one_shape_where_their_sizes_are_less_than_a_tenth_apart(fa
     one = CertificateBrief.from_json(CERTIFICATE | {"shape": SHAPE | dict.fromkeys(coverage.SIZE, 1.0)})
     other = CertificateBrief.from_json(CERTIFICATE | {"shape": SHAPE | dict.fromkeys(coverage.SIZE, factor)})
     assert len(coverage.kept_with([other], one)) == kept
-    # A size that one of them does not know, or that is nothing, says nothing of the others.
+    # If a size is missing or zero on one side, the other sizes are still compared.
     unknown = CERTIFICATE | {"shape": SHAPE | dict.fromkeys(coverage.SIZE, 1.0) | {"chunks_per_s": None}}
     assert len(coverage.kept_with([one], CertificateBrief.from_json(unknown))) == 2

@@ -268,7 +268,7 @@ def test_the_gate_is_asked_with_every_rule(operations: Operations, gate: Gate) -
     ]  # fmt: skip
     operations.gate(["a"], GateRules(["ttft<1s"]))
     assert gate.words[4:] == ["--slo=ttft<1s", "--margin=5%", "--format", "json", "--", str(runs / "a")]
-    operations.gate(["a"], GateRules(baseline="main"))  # Its folder is there already.
+    operations.gate(["a"], GateRules(baseline="main"))  # The folder of the gate exists already.
     assert gate.words[4:-4] == ["--margin=5%", f"--baseline={kept / 'main.json'}"]
 
 

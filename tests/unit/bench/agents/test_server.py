@@ -1,4 +1,5 @@
-"""An agent's tools, through the protocol's own client in this process: what they pass on, wait for and answer."""
+"""The tools of an agent, called through the protocol's own client in this process: what they pass on, wait for and
+answer."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from bench.errors import BenchError, Exit
 
 
 class Runner:
-    """The parts of the queue that the server manages."""
+    """The part of the queue that the server uses."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -37,7 +38,7 @@ class Played(Operations):
 
     def __init__(self, states: Sequence[Task] = (), lines: Sequence[dict[str, Any] | None] = ()) -> None:
         self.console = SimpleNamespace(runner=Runner())  # type: ignore[assignment]
-        # Not iterators: StopIteration in a thread would leave the tool waiting.
+        # Lists rather than iterators: a StopIteration in a thread would leave the tool waiting.
         self._states, self._lines = list(states), list(lines)
         self.asked: list[tuple[object, ...]] = []
 
@@ -92,7 +93,8 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    from bench.agents import server  # Only here: it takes a second or two, and every process collects all tests.
+    # Imported only here: it takes a second or two, and every process collects all tests.
+    from bench.agents import server
 
     made = Clock()
     monkeypatch.setattr(server, "LoopClock", lambda: made)
@@ -219,7 +221,7 @@ def test_the_queue_is_looked_after_as_long_as_the_server_runs() -> None:
             reply = await client.call_tool("tasks")
             assert reply.structured_content == {"tasks": [{"id": "b"}, {"id": "a"}]}
             assert words == ["began"]
-        assert words == ["began", "ended"]  # Before the event loop cancels what is left.
+        assert words == ["began", "ended"]  # Both are logged before the event loop cancels the remaining tasks.
 
     asyncio.run(drive())
 
@@ -246,7 +248,7 @@ def test_a_signal_ends_the_server_although_a_thread_waits_for_stdin(
     monkeypatch.setattr("bench.agents.server.server_of", lambda operations: SimpleNamespace(run=serve))
     try:
         assert mcp.main(["--runs", str(tmp_path)]) == Exit.GOOD
-        assert seen == [meanwhile, meanwhile], "a handler of Python's would wait for the thread"
+        assert seen == [meanwhile, meanwhile], "a Python signal handler would wait for the thread"
         assert [signal.getsignal(number) for number in numbers] == [handler, handler]
     finally:
         for number, earlier in zip(numbers, before, strict=True):

@@ -39,7 +39,7 @@ def test_the_runs_without_load_ask_each_probe_by_itself() -> None:
         assert (run.mode, run.concurrency, run.rate, run.duration, run.warmup) == ("concurrency", 1, None, None, "0")
         assert (run.check_answers, run.probes, run.seed) == (1.0, "canary=12", 7)
         assert (run.slo, run.cancel, run.workers) == ((), None, "1")
-        # It is the same server, asked in the same way.
+        # All runs use the same server with the same flags.
         assert (run.url, run.header, run.timeout, run.extra_body) == ("https://h", ("A: b",), 9.0, {"top_k": 1})
         assert run.api_key is not None
         assert run.api_key.get_secret_value() == "k"
@@ -101,14 +101,14 @@ def _status(change: Change | None, *, strict: bool = False, status: str = "VALID
     [
         (None, "VALID", False, Exit.GOOD),
         (None, "SUSPECT", False, Exit.GOOD),
-        # Sixty probes do not exclude a fall of 1%.
+        # Sixty probes are too few to exclude a fall of 1%.
         (None, "VALID", True, Exit.OBJECTIVE_FAILED),
         (lambda probe, _: "no", "VALID", False, Exit.OBJECTIVE_FAILED),
         (lambda probe, _: f"{probe.answer}.", "VALID", False, Exit.GOOD),
         (lambda probe, _: f"{probe.answer}.", "VALID", True, Exit.OBJECTIVE_FAILED),
         (lambda probe, _: "no", "INVALID", False, Exit.INVALID),
         (lambda probe, _: "no", "FAILED", False, Exit.TARGET),
-        # Cross-talk is proof in any run.
+        # Cross-talk is proof of an error even in an INVALID run.
         (lambda probe, _: PROBES[3].answer if probe is PROBES[5] else "", "INVALID", False, Exit.OBJECTIVE_FAILED),
     ],
 )

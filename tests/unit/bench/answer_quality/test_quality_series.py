@@ -1,4 +1,4 @@
-"""The series of quality: which runs are made and reported, its file after each, and how it resumes."""
+"""The runs of `quality`: which are made and reported, the file after each run, and how a series resumes."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ def test_what_load_changes_is_found_and_strict_asks_for_more(tmp_path: Path) -> 
     found = asked(series, planned())
     assert (found.exit, found.changed) == (Exit.OBJECTIVE_FAILED, True)
     assert found.content.examples
-    assert asked(Answering(tmp_path / "b"), planned(strict=True)).exit is Exit.OBJECTIVE_FAILED  # It is not shown.
+    # Neither shown nor excluded.
+    assert asked(Answering(tmp_path / "b"), planned(strict=True)).exit is Exit.OBJECTIVE_FAILED
 
 
 def test_its_notes_say_what_was_not_asked_or_not_answered(tmp_path: Path) -> None:

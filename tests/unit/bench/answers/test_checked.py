@@ -38,7 +38,7 @@ def _probes() -> list[Probe]:
 
 
 def _records(probes: Sequence[Probe], wrong: int, times: int = 2, **fields: Any) -> list[RequestRecord]:
-    """Each probe asked `times` times; the first ones are answered wrongly, but only the last time."""
+    """Each probe is sent `times` times. The first probes get a wrong answer, but only the last time."""
     records = []
     for k in range(times * len(probes)):
         probe = probes[k % len(probes)]
@@ -66,9 +66,9 @@ def test_answers_are_graded_from_the_files_of_a_run(tmp_path: Path) -> None:
     assert (checked.probes, checked.answers, checked.failed, checked.foreign) == (40, 80, 0, 0)
     shares = {row.name: (row.probes, row.answers, row.bad, row.share) for row in checked.shares}
     assert shares["accuracy"] == (40, 80, 8, 0.9)
-    # Of the first eight probes four have a schema.
+    # Four of the first eight probes have a schema.
     assert shares["valid_json"] == (10, 20, 4, 0.8)
-    # The first answer to a probe is what its others are compared with.
+    # Later answers to a probe are compared with the first one.
     assert shares["consistency"] == (40, 40, 8, 0.8)
     assert {row.probe for row in checked.wrong} == {f"{kind}-{k}" for kind in ("canary", "schema") for k in range(4)}
     assert checked.wrong[1].bad == ["accuracy", "valid_json"]
@@ -96,7 +96,7 @@ def test_probes_that_failed_and_those_of_the_warm_up_are_no_answers(tmp_path: Pa
 def test_another_requests_code_in_an_answer_is_counted(tmp_path: Path) -> None:
     probes = _probes()
     records = _records(probes, 0, times=1)
-    # Of an ordinary request too, whose text is stored with --store-texts.
+    # The text of an ordinary request counts, too, if --store-texts keeps it.
     stray = made_record(200, answer=StoredAnswer(content=f"{probes[3].code} is yours"))
     checked = checked_answers(_run(tmp_path / "run", [*records, stray]))
     assert checked is not None

@@ -1,4 +1,5 @@
-"""Answers alone against answers under load: what is shown, what is not, and how often chance alone raises an alarm."""
+"""Answers without load against answers under load: which changes are shown, which are not, and how often chance alone
+raises an alarm."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def test_answers_that_stay_are_within_the_margin_once_there_are_enough() -> None
     assert {measure.decision for measure in few.values()} == {"not shown"}
     assert few["right"].probes_to_show == pytest.approx(381, abs=1)
     assert many["right"].decision == many["same_text"].decision == "within the margin"
-    # Of 80 probes with a schema a fall of 1% cannot be excluded.
+    # 80 probes with a schema are too few to exclude a fall of 1%.
     assert many["valid_json"].decision == "not shown"
     assert (many["right"].p, many["right"].p_corrected, many["right"].fall) == (None, None, 0)
 
@@ -92,12 +93,12 @@ def test_a_server_that_changed_for_good_is_not_blamed_on_load() -> None:
 @pytest.mark.parametrize(
     ("alone", "loaded", "back", "decision", "longer"),
     [
-        (0, 0, 100, "not shown", 0),  # It changed after the load.
+        (0, 0, 100, "not shown", 0),  # The change came after the load.
         (100, 100, 0, "not shown", 0),
-        (0, 80, 100, "not shown", 0),  # It gets worse and worse.
+        (0, 80, 100, "not shown", 0),  # Every phase is worse than the one before.
         (100, 20, 0, "not shown", 0),
         (0, 100, 50, "changed", 50),
-        (50, 0, 100, "changed", 0),  # For the better.
+        (50, 0, 100, "changed", 0),  # The answers improved.
     ],
 )
 def test_load_is_blamed_only_for_what_lies_beyond_the_answers_before_and_after(
@@ -176,10 +177,10 @@ def test_answers_to_probes_without_an_answer_alone_are_compared_with_nothing() -
         kept("l4", 0, "a"), kept("l5", 1, "X"),
     ])  # fmt: skip
     found = compare(ThreePhases(probes, alone, loaded, KeptAnswers([kept("b2", 2, "abcdef")])))
-    # Where they differ: at 2, at 1, and at 0.
+    # The answers differ first at positions 2, 1 and 0.
     assert (found.difference.answers, found.difference.differing) == (4, 3)
     assert (found.difference.least, found.difference.median) == (0, 1)
-    # A token of each of the four; alone there is none but the references.
+    # One token of each of the four. Without load there are only the references.
     assert found.drift is not None
     assert (found.drift.tokens, found.drift.most, found.drift.alone_median, found.drift.alone_most) == (
         4,
@@ -187,14 +188,14 @@ def test_answers_to_probes_without_an_answer_alone_are_compared_with_nothing() -
         None,
         None,
     )
-    # Of probes: abcd against abXd!, ab against ab; lengths of all answers to probes.
+    # For probes: abcd against abXd!, and ab against ab. Lengths are those of all answers to probes.
     assert found.length is not None
     assert (found.length.longer, found.length.shorter, found.length.p) == (1, 0, 0.5)
     assert (found.length.alone, found.length.loaded) == (pytest.approx(4.0), pytest.approx((5 + 2 + 5 + 1 + 1) / 5))
     (kind,) = found.kinds
     assert (kind.kind, kind.probes, kind.alone, kind.loaded, kind.loaded_answers) == ("canary", 3, 0, 0, 5)
     names = {row.name: row for row in found.measures}
-    # The second phase without load answers the third probe.
+    # Only the second phase without load answers the third probe.
     assert names["not_empty"].probes == 3
     assert (names["not_empty"].alone.answers, names["not_empty"].loaded.answers) == (3, 5)
 
@@ -220,7 +221,7 @@ def test_shares_and_pairs_are_means_over_probes() -> None:
     right = _by_name(ThreePhases(probes, kept("yn", "y", "yy"), kept("y", "nnny", "n"), kept("nn", "y", "", "y")))[
         "right"
     ]
-    # Alone: a quarter, one, one; loaded: one, a quarter, none. The fourth was not asked under load.
+    # Without load: a quarter, one, one; under load: one, a quarter, none. The fourth probe was not sent under load.
     assert (right.probes, right.alone.answers, right.alone.bad) == (3, 8, 3)
     assert right.alone.share == pytest.approx((0.25 + 1 + 1) / 3)
     assert (right.loaded.answers, right.loaded.bad, right.loaded.share) == (6, 4, pytest.approx((1 + 0.25) / 3))
@@ -236,10 +237,10 @@ def test_every_fault_is_a_fault_and_what_compares_is_none() -> None:
 
 
 def _alarms(comparisons: int) -> int:
-    """How many comparisons report a change for a server that goes wrong in every respect, under load as without."""
+    """How many comparisons report a change, for a server that makes every kind of error as often under load as without."""
     probes, rng, alarms = _set("30"), random.Random(1), 0
     for _ in range(comparisons):
-        # How often each probe goes wrong is its own: some nearly always, most hardly ever.
+        # Each probe has its own error rate: a few nearly always fail, most hardly ever.
         rates = {probe.probe_id: rng.random() ** 3 for probe in probes}
 
         def broken(probe: Probe, _: int, rates: dict[str, float] = rates) -> str:

@@ -1,4 +1,4 @@
-"""Every grader over answers that are right, wrong, and hard to read."""
+"""Every grader, with answers that are right, wrong, and hard to parse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The document of quality: the answer in a sentence, the table, answers side by side, and foreign texts."""
+"""The page of `quality`: the answer in a sentence, the table, answers side by side, and untrusted texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The detection rates that docs/quality.md states: recomputed."""
+"""Recomputes the detection rates in docs/quality.md."""
 
 from __future__ import annotations
 

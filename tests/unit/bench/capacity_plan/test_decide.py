@@ -32,7 +32,7 @@ SLO = ("ttft:p99<150ms", "tpot:p99<45ms")
 
 @pytest.fixture(autouse=True)
 def _shorter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stretch has a quarter of the requests that a plan simulates: only `long` tests depend on a steady p99."""
+    """A stretch has a quarter of the usual requests: only the tests marked `long` need a steady p99."""
     if request.node.get_closest_marker("long"):
         return
     monkeypatch.setattr("bench.capacity_plan.stretches._REQUESTS", 250)
@@ -53,9 +53,9 @@ def test_the_time_that_is_left_is_that_of_the_stretches_that_such_a_plan_takes(t
     assert progress(plan, ten, 3.0) == "planning: 0 stretches simulated"
     answer = Answer((1.0, 1.0), (True, True), 0.0, 1.0, 1.0, 1.0, overloaded=False)
     plan.asked |= {Question(HOURS[2], 1, draw): answer for draw in range(10)}
-    # 2 for each of 10 draws, and 30 for the hours and the headroom.
+    # 2 stretches for each of 10 draws, and 30 for the hours and the headroom.
     assert progress(plan, ten, 20.0) == "planning: 10 stretches simulated, about 80 s left"
-    plan.saturated = 14.0  # 42/s take 4 replicas, at three quarters of that.
+    plan.saturated = 14.0  # 42/s need 4 replicas at three quarters of that rate.
     assert progress(plan, asked(draws=10, cold_start_s=60.0), 20.0).endswith(", about 1.9 min left")
     plan.asked |= {Question(HOURS[2], 2, draw): answer for draw in range(90)}
     assert progress(plan, ten, 100.0).endswith(", about 1 s left")
@@ -122,7 +122,7 @@ def test_the_planned_replicas_hold_the_busiest_hour_and_one_fewer_does_not(tmp_p
 
 
 def test_a_limit_that_a_request_alone_breaks_is_no_matter_of_replicas(tmp_path: Path) -> None:
-    # A step takes 12 ms: a second replica changes nothing about the first token within 1 ms.
+    # A step takes 12 ms, so a second replica does not bring the first token within 1 ms.
     found, _ = stretches(tmp_path, "ttft:p99<1ms", "tpot:p99<45ms")
     plan = planned(found, asked(most=2))
     assert (plan.replicas, plan.broken_alone) == (None, ("ttft:p99<1ms",))
@@ -255,7 +255,8 @@ def test_objectives_that_a_simulation_can_tell_are_taken() -> None:
 
 
 def test_what_a_replica_holds_at_once(tmp_path: Path) -> None:
-    """One replica has 0 to 4 s, 1 to 3 s, and 2 s to the end at 5 s; the other 3 to 5 s: 11 s of requests in twice 5 s."""
+    """One replica has requests at 0 to 4 s, 1 to 3 s, and 2 s to the end at 5 s. The other has one at 3 to 5 s.
+    Together: 11 s of requests in twice 5 s."""
 
     made, _ = stretches(tmp_path, "ttft:p99<1s")
     found: Any = replace(made, simulators=cast("Any", Seen(FOUR)), traffic=cast("Any", Day()))
@@ -302,7 +303,7 @@ FOUR = Simulated([0.0, 1e6, 2e6, 3e6], [0.5e6, 1.5e6, None, 3.5e6], [4e6, 3e6, N
         (("ttft:p99<1s",), 0.0, 0.25),
         (("e2el:p99<2500ms", "ttft:p99<1s"), 0.0, 0.5),
         (("ttft:p99<1s", "e2el:p99<2500ms"), 0.0, 0.5),
-        # Only requests after settling count, unless there are none.
+        # Only requests after the settling time count, if there are any.
         (("e2el:p99<2500ms",), 1.5, 0.5),
         (("e2el:p99<2500ms",), 2.0, 0.5),
         (("e2el:p99<2500ms",), 2.5, 0.0),
@@ -322,7 +323,7 @@ def test_the_saturated_throughput_is_that_of_the_middle_half(tmp_path: Path) -> 
         return Simulated([0.0] * len(at_us), [*at_us], [*at_us], [0] * len(at_us))
 
     made, _ = stretches(tmp_path, "ttft:p99<1s")
-    # Ten a second in the middle; the first and the last hundred are slower, and some never end.
+    # The middle has ten requests per second. The first and the last hundred are slower, and some never end.
     middle = [1_000e6 + n * 0.1e6 for n in range(203)]
     times = [*[n * 10e6 for n in range(100)], *middle, *[2_000e6 + n * 10e6 for n in range(100)], None, None]
     found = replace(made, simulators=cast("Any", Seen(ended([1e6] * 4), ended(times))), traffic=cast("Any", Day()))

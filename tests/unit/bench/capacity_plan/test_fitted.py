@@ -1,4 +1,4 @@
-"""The servers that a fitted one may equally well be."""
+"""The servers that are as likely as the fitted one."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def test_a_draw_has_another_cost_of_a_prompt(tmp_path: Path, resampled: bool) ->
 @pytest.mark.parametrize(
     ("decode", "drafts", "padded"),
     [
-        # 900 us each, and 64 were seen.
+        # 900 us per decode; the fit saw up to 64.
         (None, None, [[64, 57_600], [65, 115_200]]),
         (None, 3, [[256, 230_400], [257, 460_800]]),
-        # Lines between the points, and behind the last.
+        # Straight lines between the points and beyond the last one.
         ([(2, 1_000), (100, 50_000)], None, [[2, 1_000], [64, 32_000], [65, 75_200]]),
         ([(2, 1_000), (64, 2_000)], None, [[2, 1_000], [64, 2_000], [65, 59_600]]),
     ],
@@ -113,7 +113,7 @@ TOO_SHORT, TOO_LONG = (number("ttft_ms", "p99", 300, 150), number("ttft_ms", "p9
 @pytest.mark.parametrize(
     ("slo", "value", "row", "said"),
     [
-        # Twice as long is 440 ms, and 560 ms.
+        # TTFT may be twice as long: 440 ms, and 560 ms.
         ("ttft:p99<500ms", 220, TOO_SHORT, None),
         ("ttft:p99<500ms", 280, TOO_SHORT, "may not hold: the profile's TTFT p99 was -50% off when busy was replayed"),
         ("ttft:p95<500ms", 280, TOO_SHORT, "may not hold: the profile's TTFT p99 was -50% off when busy was replayed"),
@@ -121,7 +121,7 @@ TOO_SHORT, TOO_LONG = (number("ttft_ms", "p99", 300, 150), number("ttft_ms", "p9
         ("tpot:p99<500ms", 280, TOO_SHORT, None),
         ("ttft:p99<500ms", None, TOO_SHORT, None),
         ("ttft:p99<500ms", 280, number("ttft_ms", "p99", 300, 240), None),
-        # Half as long is 450 ms.
+        # TTFT may be half as long: 450 ms.
         ("ttft:p99<500ms", 900, TOO_LONG, "may hold: the profile's TTFT p99 was +100% off when busy was replayed"),
         ("ttft:p99<500ms", 280, TOO_LONG, None),
         ("goodput>=0.9", 0.95, TOO_SHORT, "may not hold: the profile's TTFT p99 was -50% off when busy was replayed"),
@@ -181,7 +181,7 @@ def test_a_fit_knows_what_it_saw_and_a_little_more(
         ((501, 600), (900, 1_000), ["prompts have up to 600 tokens, and the fit saw 400"]),
         ((500, 500), (1_001, 1_002), ["prompts with their replies have up to 1,002 tokens, and the fit saw 800"]),
         ((600, 650), (1_200, 1_300), ["prompts have up to 650 tokens, and the fit saw 400"]),
-        # A few are far longer.
+        # A few prompts are far longer.
         ((300, 801), (500, 900), ["prompts have up to 801 tokens, and the fit saw 400"]),
         ((300, 800), (500, 1_601), ["prompts with their replies have up to 1,601 tokens, and the fit saw 800"]),
     ],
@@ -194,14 +194,14 @@ def test_a_fit_knows_requests_that_are_as_long_as_those_it_saw(
     runs = [replace(run, longest_prompt=400, longest_context=700), replace(run, longest_prompt=90, longest_context=800)]
     server = FittedServer(replace(made, provenance=replace(made.provenance, runs=[*runs, run])), [])
     assert [sentence.partition(":")[0] for sentence in server.longer(prompt, context)] == said
-    assert FittedServer(made, []).longer(prompt, context) == [], "an older profile does not say how long they were"
+    assert FittedServer(made, []).longer(prompt, context) == [], "older profiles have no lengths of prompts"
 
 
 def test_each_draw_has_the_costs_of_its_resample_in_turn(tmp_path: Path) -> None:
     made = profile(tmp_path, resamples=[0.6, 1.0, 1.6])
     costs = [cost_of(file) for file in drawn(made, 5, tmp_path).files]
     assert [cost["b0"] for cost in costs] == pytest.approx([12_000, 7_200, 12_000, 19_200, 7_200])
-    # What is not drawn is the profile's own.
+    # Values that are not drawn are those of the profile.
     assert {(cost["max_num_seqs"], cost["kv_blocks"]) for cost in costs} == {(64, 9_000)}
 
 

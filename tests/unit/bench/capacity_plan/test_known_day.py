@@ -1,4 +1,4 @@
-"""A plan's decisions about replicas that hold a known number of requests per second: all of it follows by hand."""
+"""The decisions of a plan for replicas with a known capacity in requests per second, all computed by hand."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ NIGHT, NOON, EVENING, LATE = (
 
 @dataclass
 class Known(Stretches):
-    """A replica holds `holds` requests per second, for each draw: TTFT reaches its limit, 100 ms, there. For a server
-    that pads batches it is 1.2 times as long."""
+    """`holds`: the capacity of a replica in requests per second, for each draw. At this rate TTFT is 100 ms, its limit.
+    On a server that pads batches TTFT is 1.2 times as long."""
 
     holds: tuple[float, ...] = ()
 
@@ -57,7 +57,7 @@ def known(folder: Path, *holds: float, hours: Sequence[Hour] = (NIGHT, NOON, EVE
 
 
 def test_all_that_a_plan_says_follows_from_what_a_replica_holds(tmp_path: Path) -> None:
-    # Noon has 20 requests a second: 3.2, 2.5, 2.2, 3.6 and 2.9 replicas.
+    # Noon has 20 requests per second: these draws need 3.2, 2.5, 2.2, 3.6 and 2.9 replicas.
     found = known(tmp_path, 6.2, 8, 9, 5.5, 7)
     asked = Asked(2, 16, 5, price=2.0, cold_start_s=1_800.0, command=["plan"], date="today", settings={"draws": 5})
     content = to_plain(planned(found, asked))
@@ -70,10 +70,10 @@ def test_all_that_a_plan_says_follows_from_what_a_replica_holds(tmp_path: Path) 
             "recorded requests); --burstiness plans for bursts"
         ],
         "replicas": 4, "interval": [3, 4],
-        # Four replicas hold 24.8, 36 and 22 requests a second in the first draw, in the easiest and in the hardest.
+        # Four replicas hold 24.8 requests per second in the first draw, 36 in the best and 22 in the worst.
         "headroom": 1.216, "headroom_interval": [1.05, 1.796],
         "at_peak": [
-            # 0.025 ** (1 / 5): five of five.
+            # The limit is met in five of five draws: 0.025 ** (1 / 5).
             {"objective": "ttft:p99<100ms", "value": 71.43, "interval": [55.56, 90.91], "holds": 1.0,
              "holds_interval": [0.478176, 1.0]}
         ],
@@ -85,14 +85,14 @@ def test_all_that_a_plan_says_follows_from_what_a_replica_holds(tmp_path: Path) 
         ],
         "breaks_first_s": 10_800, "breaks_first_interval": [10_800, 10_800],
         "lost": {"requests_lost": 7.143, "interval": [5.556, 9.091], "holds": 0.6, "first_broken_s": 10_800},
-        # Of twelve hours: 35 replica hours and three starts of half an hour, and 26 and two in the easiest draw.
+        # Over twelve hours: 35 replica hours and three starts of half an hour; in the best draw 26 and two.
         "autoscaling": {
             "cold_start_s": 1_800, "replica_hours": 73, "interval": [54, 73], "most_started": 2,
             "late_breaks": 0.38, "cost_a_day": 146, "cost_interval": [108, 146],
         },
         "warnings": plan.warnings_of(found), "price": 2, "cost_a_day": 192, "cost_interval": [144, 192],
     }  # fmt: skip
-    # Two replicas more are there one cold start after the requests of before have settled.
+    # Two more replicas are ready one cold start after the earlier requests have settled.
     assert Question(NOON, 2, 0, changes=((1_900e6, 4),)) in found.asked
 
 
@@ -119,8 +119,8 @@ def test_a_headroom_beyond_the_most_that_is_tried_has_no_interval(
 def test_a_headroom_ends_at_the_loads_that_the_fit_knows(
     seen: int, known_so: bool, headroom: float, interval: list[float] | None, tmp_path: Path
 ) -> None:
-    # Two replicas that hold 8 each have 43.75 requests in flight at 14, and 45.9 at 1.05 times this: a fit knows twice what
-    # it saw. A plan that is not known says what it would be.
+    # Two replicas of 8 requests per second have 43.75 requests in flight at rate 14, and 45.9 at 1.05 times that. A fit
+    # is valid up to twice the load that it saw. If that makes a plan unknown, the plan says what it would otherwise be.
     found = known(tmp_path, 8, hours=[Hour(0, 3_600, 14)])
     found.server = FittedServer(profile(tmp_path, seen=seen), [])
     content = planned(found, Asked(1, 8, 1, price=None, cold_start_s=None, command=[], date="", settings={}))
@@ -129,7 +129,7 @@ def test_a_headroom_ends_at_the_loads_that_the_fit_knows(
 
 def test_a_plan_is_not_known_if_the_profile_misjudged_its_objective_by_more_than_its_room(tmp_path: Path) -> None:
     found = known(tmp_path, 6.2)
-    for replayed, unknown in ((150.0, 1), (250.0, 0)):  # Of 300 ms. Noon takes 81 ms of 100 with four replicas.
+    for replayed, unknown in ((150.0, 1), (250.0, 0)):  # TTFT is 300 ms. At noon it is 81 of 100 ms with four replicas.
         off = replayed / 300 - 1
         row = ReplayedNumber(number="ttft_ms", quantile="p99", measured=300, replayed=replayed, off=off, apart=True)
         load = Replay(name="busy", held_out=False, numbers=[row])
@@ -142,8 +142,8 @@ def test_a_plan_is_not_known_if_the_profile_misjudged_its_objective_by_more_than
 def test_a_plan_is_not_known_if_it_rests_on_batches_that_were_not_seen(
     rate: float, seen: int, unknown: int, tmp_path: Path
 ) -> None:
-    # Two replicas that hold 8 each have 43.75 requests in flight at 14, and TTFT takes 87.5 ms of 100: 105 ms if batches of
-    # more than 40 are padded. At 12 it is 90 ms.
+    # Two replicas of 8 requests per second have 43.75 requests in flight at rate 14, where TTFT is 87.5 of 100 ms, or
+    # 105 ms if batches of more than 40 are padded. At rate 12 it is 90 ms when padded.
     found = known(tmp_path, 8, hours=[Hour(0, 3_600, rate)])
     server = profile(tmp_path, seen=seen)
     found.server = FittedServer(server, [], tmp_path / "padded.json")
@@ -163,7 +163,7 @@ def test_a_plan_of_which_no_number_is_enough_has_no_costs(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("holds", "most", "needed"),
     [
-        # 90% of the draws: 2 of 2, 9 of 10, 10 of 11.
+        # At least 90% of the draws: 2 of 2, 9 of 10, 10 of 11.
         ((9, 21), 8, ((3, 1), 3)),
         ((21, *[11] * 8, 2.1), 16, ((1, *[2] * 8, 10), 2)),
         ((21, *[11] * 8, 2.1, 2.3), 16, ((1, *[2] * 8, 10, 9), 9)),
@@ -211,7 +211,7 @@ def test_the_hours_above_some_rate_break(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("hours", "cold_start_s", "scaled"),
     [
-        # The last hour of the day is before the first.
+        # The hour before the first is the last hour of the day.
         ((NOON, NIGHT), 3_600.0, Scaled((3, 1), (23.0,), 2, 1 - 8 / 20)),
         ((NIGHT, NOON, EVENING), 0.0, Scaled((1, 3, 2), (25.0,), 2, 1 - 8 / 20)),
         ((NIGHT, LATE), 3_600.0, Scaled((1, 1), (4.0,), 0, None)),
@@ -237,7 +237,7 @@ def answer(in_flight: float, tokens: float = 0, *, value: float = 1.0, overloade
 @pytest.mark.parametrize(
     ("answers", "unknown"),
     [
-        # The fit saw 64 requests and 1,600 tokens in flight. The median counts, of the draws that are not overloaded.
+        # The fit saw 64 requests and 1,600 tokens in flight. The median over the draws that are not overloaded counts.
         ([answer(128), answer(129, overloaded=True)], []),
         ([answer(129)], ["129 requests in flight"]),
         ([answer(127), answer(128), answer(900)], []),

@@ -100,7 +100,7 @@ def test_the_lengths_of_a_day_are_those_of_the_flags_else_of_the_busiest_run(tmp
             plan._traffic(plan._parser().parse_args(words), None)
         assert len(refused.value.problems) == len(said)
         assert all(map(str.startswith, refused.value.problems, said))
-    # Of a profile that could not be read nothing more is said.
+    # If the profile cannot be read, nothing else is said about it.
     assert plan._traffic(plan._parser().parse_args(rates), None).hours == day.hours
 
 

@@ -1,4 +1,4 @@
-"""A plan from a search: the replicas that keep the day's rates, and its limits."""
+"""A plan from a search: the replicas that hold the day's rates, and its limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DAY = "00:00,8\n08:00,50\n14:00,70\n20:00,30\n"
 
 
 def searched(folder: Path, **changes: Any) -> Path:
-    """A search that found 20 requests a second, 18 to 23."""
+    """A search whose capacity is 20 requests per second, 18 to 23."""
     content = {
         "schema": 1, "load_kind": "rate", "objectives": [{"text": "ttft:p99<500ms", "allowed": 0.01}],
         "config_sha256": "0" * 64,
@@ -54,7 +54,7 @@ def test_replicas_keep_the_busiest_hour_at_the_low_end_of_the_interval(
     status, content = plan(searched(tmp_path), "--price", "2")
     assert (status, content["replicas"], content["interval"]) == (Exit.GOOD, 4, [4, 4])  # 70 / 18 = 3.9, 70 / 23 = 3.04
     assert (content["headroom"], content["headroom_interval"]) == (1.143, [1.029, 1.314])
-    # Three keep 54 to 69 requests a second.
+    # Three replicas hold 54 to 69 requests per second.
     assert [hour["breaks"] for hour in content["hours"]] == ["no", "no", "yes", "no"]
     assert (content["breaks_first_s"], content["cost_a_day"]) == (50_400, 192)
     assert (content["draws"], content["lost"], content["at_peak"]) == (None, None, [])
@@ -69,7 +69,7 @@ def test_replicas_keep_the_busiest_hour_at_the_low_end_of_the_interval(
 def test_hours_within_the_interval_break_perhaps(tmp_path: Path) -> None:
     _, content = plan(searched(tmp_path, capacity={"estimate": 20.0, "low": 16.0, "high": 25.0}))
     assert (content["replicas"], content["interval"]) == (5, [3, 5])
-    # Four keep 64 to 100.
+    # Four replicas hold 64 to 100.
     assert [hour["breaks"] for hour in content["hours"]] == ["no", "no", "perhaps", "no"]
     assert content["breaks_first_s"] is None
     assert "perhaps 14:00, or none" in text.render(plan_document(msgspec.convert(content, PlanContent)), Level.USUAL)

@@ -1,4 +1,4 @@
-"""What is simulated of an hour, and the conclusions from its requests: from hand-made answers."""
+"""What a plan simulates of an hour, and its conclusions from hand-made answers."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ def test_a_server_is_measured_with_one_user_and_with_more_than_it_serves_at_once
     alone = ended(*[second * 1e5 for second in range(11)])
     found, simulators, day = made(tmp_path, "ttft:p99<1s", alone, ended(1, 2), load=load, hours=hours, seqs=seqs)
     found.prepare()
-    assert day.asked == [(hours[1], seconds, 0, 1.0)]  # Three requests of each user, and 20 s at least.
+    assert day.asked == [(hours[1], seconds, 0, 1.0)]  # Three requests per user, but at least 20 s.
     for job, of, many in zip(simulators.jobs, (1, users), (20, 3 * users), strict=True):
         assert (job["users"], job["at_us"], job["router"]) == (of, [], "prefix")
         assert job["settings"] == {"profile": str(tmp_path / "first"), "seed": 0}
         assert (job["output_tokens"], job["input_tokens"]) == ([*range(many)], [7] * many)
         assert len(job["prefix"]) == many
-    assert found.settle_s == pytest.approx(2.5 * 0.9)  # Of ten in eleven, alone.
+    assert found.settle_s == pytest.approx(2.5 * 0.9)  # 2.5 times the 10/11 quantile of the times alone.
 
 
 def test_a_profile_without_limits_is_taken_to_have_none(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_profile_without_limits_is_taken_to_have_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("slo", "broken"),
     [
-        # A request alone takes 300 ms, of which the first token 100; one of three is slower.
+        # A request alone takes 300 ms, 100 of them to the first token. One request in three is slower.
         ("ttft:p50<100ms", ("ttft:p50<100ms",)),
         ("ttft:p50<101ms e2el:p50<301ms tpot:p50<101ms", ()),
         ("ttft:max<100ms e2el:p99<300ms tpot:p99<100ms", ("ttft:max<100ms", "e2el:p99<300ms", "tpot:p99<100ms")),
@@ -159,7 +159,7 @@ LOAD = Requests([0.0, 1e6, 2e6, 3e6], [10, 20, 30, 40], [1, 2, 3, 4])
         ("e2el:min<9s e2el:p50<9s", 0.0, (2_000, 4_000)),
         ("ttft:min<1s e2el:min<9s", 2.0, (200, 2_000)),
         ("ttft:mean<1s tpot:mean<1s e2el:mean<1s", 3.0, (200, 600, 2_000)),
-        # Goodput is the share of the requests that keep every limit.
+        # Goodput is the share of requests within every limit.
         ("goodput>10% ttft:p99<300ms", 0.0, (0.25, INF)),
         ("goodput>10% e2el:p99<3s", 0.0, (0.5, INF)),
         ("goodput>10% e2el:p99<3s ttft:p50<300ms", 3.0, (1.0, 2_000, 200)),
@@ -195,7 +195,7 @@ def test_a_rate_above_the_saturated_throughput_of_all_replicas_overloads_them(
 @pytest.mark.parametrize(
     ("sent", "last", "replica", "held"),
     [
-        # One that ends as the next begins is not there with it.
+        # A request that ends as the next begins does not overlap with it.
         ([0, 2, 2], [2, 4, 4], [0, 0, 0], (2, 5 + 7, 6 / 4)),
         ([0, 2, 2], [2, 4, 4], [0, 1, 1], (2, 5 + 7, 6 / 4 / 2)),
         ([0, 2, 2], [4, 4, None], [0, 1, None], (1, 5, 6 / 4 / 2)),

@@ -157,7 +157,7 @@ def test_the_day_of_a_trace_begins_with_its_first_request_that_has_lengths(tmp_p
 def test_the_busiest_stretch_begins_at_the_first_of_the_most_requests_together(tmp_path: Path) -> None:
     day = trace_of(tmp_path, (0, 1.9, 2.1, 2.2, 3_700))
     assert day.requests(day.hours[0], 2.0, draw=0).at_us == pytest.approx([0, 0.2e6, 0.3e6])
-    # Twice the traffic: the four seconds with the most requests, in two.
+    # At twice the traffic, the busiest four seconds are compressed into two.
     assert day.requests(day.hours[0], 2.0, draw=0, times=2.0).at_us == pytest.approx([0, 0.95e6, 1.05e6, 1.1e6])
 
 

@@ -1,4 +1,4 @@
-"""Comparisons of runs made by hand: the answer, the chosen test, and what cannot be compared."""
+"""Comparisons of hand-made runs: the answer, the chosen test, and what cannot be compared."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_one_run_each_claims_nothing_of_what_two_runs_cannot_show(tmp_path: Path
 
 
 def test_every_form_of_one_run_each_says_two_and_none_says_worse_better_or_same(tmp_path: Path) -> None:
-    # TPOT changes by 10%, E2EL by 4%: with several runs "worse" and "at margin".
+    # TPOT changes by 10%, E2EL by 4%: with several runs the decisions are "worse" and "at margin".
     a = made_run(tmp_path / "a", requests=1_000)
     content = plain(compared(a, made_run(tmp_path / "b", at=1, requests=1_000, tpot_ms=5.2, ttft_ms=60.0)))
     forms = (comparison_text(content), comparison_markdown(content), comparison_page(content))
@@ -220,7 +220,7 @@ def test_few_values_say_how_long_a_run_would_do(tmp_path: Path) -> None:
 def test_a_number_that_decides_and_that_one_side_lacks_is_named(tmp_path: Path) -> None:
     a = made_side(tmp_path / "a", 3, step=2)
     for i in range(3):
-        # The whole reply in one chunk: there is no time between tokens.
+        # Each reply comes in one chunk, so there is no time between tokens.
         whole = [made_record(n, sent_ms=100.0 * n, chunks_ms=(50.0 + n % 3,)) for n in range(60)]
         write_run(tmp_path / "b" / f"{i}", whole, at=1 + 2 * i, run_id=f"b-{i}")
     for sides, lacks in (((a, tmp_path / "b"), "B"), ((tmp_path / "b", a), "A")):

@@ -1,4 +1,4 @@
-"""Jobs in comparisons of runs with limits and with each other: a gate, and a comparison."""
+"""Jobs in a gate, which compares a run with limits, and in a comparison of runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {"rate": None, "mode": "sessions", "concurrency": 4}
 
 
 def _run(path: Path, *, at: int, mean_ms: float, sessions: int = 160) -> Path:
-    """Sessions of two successive jobs each, whose length varies by a tenth."""
+    """Sessions of two successive jobs each. Job lengths vary by a tenth."""
     chance = random.Random(at)
     records: list[RequestRecord] = []
     for k in range(sessions):

@@ -1,4 +1,4 @@
-"""The comparison of runs with given summaries: its test, its margins, its warnings, its corrections."""
+"""Comparisons of runs with hand-made summaries: the test, margins, warnings and corrections."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_one_run_against_five_is_the_t_test_of_few_candidates_seen_from_either_s
 def test_a_quantile_is_the_same_only_if_each_side_holds_enough_independent_values(
     requests: int, summarized: int, margin: float, answer: Answer, missing: str | None
 ) -> None:
-    # 60 values of a run of A are worth 40, 20 of one of B 13.
+    # A run of A has 60 values, which are worth 40 independent ones; a run of B has 20, worth 13.
     kept = {"A": 60, "B": requests}
     a = side("A", (0, 2, 4), (5.0, 5.0, 5.0))
     b = side("B", (1, 3, 5), (5.0, 5.0, 5.0), latency={"ttft_ms": row(summarized, p90=80.0)})
@@ -156,7 +156,7 @@ def test_a_quantile_is_the_same_only_if_each_side_holds_enough_independent_value
 
 
 def test_no_error_on_both_sides_leaves_room_for_three_in_the_independent_requests() -> None:
-    # 60 requests a run are worth 40: 80 of A, 120 of B.
+    # 60 requests of a run are worth 40: 80 for A, 120 for B.
     found = compared(side("A", (0, 4)), side("B", (1, 2, 3))).versus[0].of("error_rate")
     assert found.difference is not None
     assert (found.difference.low, found.difference.high) == pytest.approx((-3 / 80, 3 / 80))
@@ -197,7 +197,7 @@ def test_a_ratio_of_zero_is_not_compared(runs: int, zero: str) -> None:
     ("number", "of_runs", "mean"),
     [
         (TPOT, (2.0, 8.0), 4.0),
-        (TPOT, (0.0, 8.0), 4.0),  # There is no geometric mean of zero.
+        (TPOT, (0.0, 8.0), 4.0),  # The geometric mean of zero is undefined.
         (ERRORS, (0.25, 0.5), 0.375),
     ],
 )
@@ -419,7 +419,7 @@ def test_primary_numbers_are_marked() -> None:
 def test_a_side_of_two_runs_differs_only_beyond_the_intervals_of_its_runs(
     wide: float, runs: int, answer: Answer
 ) -> None:
-    # 10 ms in each run of A, 20 ms in each of B: where the median lies between two modes, chance does that too.
+    # 10 ms in each run of A, 20 ms in each run of B. If the median lies between two modes, chance alone can do that.
     def of(name: str, tpot: float, ends: tuple[float, float]) -> Side:
         rows = (row(60, {"p50": ends}, p50=tpot + 0.01 * k) for k in range(runs))
         return Side(name, Path(name), tuple(run_at(k, name, latency={"tpot_ms": it}) for k, it in enumerate(rows)))

@@ -143,7 +143,7 @@ def test_a_side_is_written_with_its_runs_and_those_left_out() -> None:
 
 
 def at(load: int, *args: Any, **fields: Any) -> ComparedNumber:
-    """A row of a load."""
+    """A row for a load."""
     made = row(*args, **fields)
     return structs.replace(made, title=f"{load}: {made.title}")
 
@@ -208,7 +208,7 @@ def test_sweeps_of_different_things_are_not_compared() -> None:
 
 
 def versus_of(ps: list[float | None], load: int, warnings: tuple[str, ...]) -> Versus:
-    """Two sides at a load with this many primary numbers, the p of each, and an exploratory one."""
+    """Two sides at a load: so many primary numbers, the p of each, and one exploratory number."""
     found = [
         None if p is None else Difference(0.1, 0.05, 0.15, p, 0.04, 9.0, ratio=True) for p in ps
     ]  # fmt: skip
@@ -243,7 +243,8 @@ def searched(estimate: float | None, low: float = 0.0, high: float = 0.0, **fiel
 
 
 def test_the_change_of_capacity_is_taken_for_normal() -> None:
-    # Ends of 90%, 1.6449 errors to either side: the error of each is ln(1.1 / 0.9) / 3.2897 = 0.061.
+    # The ends of a 90% interval are 1.6449 standard errors away, so the error of each is ln(1.1 / 0.9) / 3.2897 =
+    # 0.061.
     a, b = (searched(value, 0.9 * value, 1.1 * value)["capacity"] for value in (20.0, 22.0))
     found = capacities.difference_of(a, b)
     error = math.sqrt(2) * math.log(1.1 / 0.9) / 3.289707253902945
@@ -253,7 +254,7 @@ def test_the_change_of_capacity_is_taken_for_normal() -> None:
     assert capacities.difference_of(b, a).p == pytest.approx(found.p)
     assert math.log1p(found.seen_from) == pytest.approx((1.959963984540054 + 0.8416212335729143) * error)
     assert (math.isinf(found.degrees), found.ratio, found.spread_known) == (True, True, False)
-    # Without an error of their own two searches still have one.
+    # Two searches without errors of their own still differ by chance.
     sure = searched(20.0, 20.0, 20.0)["capacity"]
     assert capacities.difference_of(sure, sure).p == 1.0
     assert math.log1p(capacities.difference_of(sure, sure).high) == pytest.approx(1.959963984540054e-9, rel=1e-6)

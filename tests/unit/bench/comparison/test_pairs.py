@@ -1,4 +1,4 @@
-"""Runs made in turn: their order, which are made and which are kept, and the report of each."""
+"""Runs of two sides in turn: their order, which runs are made or kept, and the report of each."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_runs_that_are_missing_are_made_in_turn_with_one_seed_a_pair(tmp_pat
 
 
 def test_runs_of_other_settings_are_not_taken_for_those_that_are_missing(tmp_path: Path) -> None:
-    # The sides were swapped, and the load of the second is longer than before.
+    # The sides were swapped, and the second side's load is longer than before.
     made_run(tmp_path / "a" / "1", settings={"url": "http://a", "seed": 7})
     made_run(tmp_path / "b" / "1", settings={"url": "http://b", "seed": 7})
     given = resolve(

@@ -23,7 +23,7 @@ SCHEMA = Draft202012Validator(orjson.loads(files("bench.report").joinpath("compa
 
 
 def compared(*paths: Path, **options: Any) -> dict[str, Any]:
-    """The comparison, which matches its schema and can be rendered."""
+    """The comparison. Checks that it matches its schema and can be rendered."""
     content: dict[str, Any] = to_plain(compare_directories(paths, **{"margin": 0.05, **options}))
     assert [error.message for error in SCHEMA.iter_errors(content)] == []
     text = comparison_text(content)
@@ -184,7 +184,7 @@ def test_three_sweeps_are_each_compared_with_the_first_and_their_length_is_no_va
         ("machine", "name"),
         ("machine", "processors"),
     ]
-    # The second load is none of all three.
+    # Not all three sweeps have the second load.
     assert {row.name.partition(" at ")[2] for versus in content.versus for row in versus.numbers} == {"1"}
 
 

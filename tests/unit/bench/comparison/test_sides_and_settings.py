@@ -182,7 +182,7 @@ def test_the_runs_of_a_directory_are_those_inside_it_that_are_whole(tmp_path: Pa
     (tmp_path / "file").touch()
     assert run_directories(tmp_path) == runs
     assert run_directories(runs[1]) == runs[1:2]
-    # One that was asked for is read, whatever its name.
+    # A directory that is named explicitly is read, even if hidden.
     assert run_directories(tmp_path / ".hidden") == [tmp_path / ".hidden"]
     with pytest.raises(UsageError, match="file holds no run"):
         run_directories(tmp_path / "file")

@@ -1,4 +1,4 @@
-"""What is taken from a run: its single values, its numbers, and the batches that represent a run on its own."""
+"""The values that a comparison takes from a run: single values, numbers, and the batches that represent a single run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_values_are_those_of_requests_after_the_warm_up_in_the_order_of_sending(
     never_sent = made_record(
         2, sent_ms=200.0, chunks_ms=(), outcome=Outcome.CONNECT_ERROR, sent_ns=None, intended_ns=START_NS + 200 * MS
     )
-    # Due long before all others, sent between them.
+    # This request was due long before all others, but sent between them.
     delayed = made_record(3, sent_ms=250.0, chunks_ms=(80.0,), intended_ns=START_NS)
     left_out = [
         made_record(10 + k, sent_ms=50.0, chunks_ms=(10.0,), outcome=outcome)
@@ -67,7 +67,7 @@ def failed(n: int) -> array[float]:
 
 
 def in_turn(n: int) -> array[float]:
-    """Alternating values: as good as independent (act 1)."""
+    """Alternating values, which count as independent (act 1)."""
     return array("d", [50.0, 60.0] * (n // 2) + [50.0] * (n % 2))
 
 
@@ -85,7 +85,7 @@ def test_a_run_is_worth_its_requests_over_the_dependence_of_e2el(
 def test_the_dependence_of_a_metric_takes_twenty_values() -> None:
     values = RequestValues({"ttft": in_turn(20), "tpot": in_turn(19)})
     assert [values.act_of(name) for name in ("ttft", "tpot", "job")] == [1.0, None, None]
-    # Forty values that rise: neighbours are nearly the same.
+    # Forty rising values: neighbours are nearly the same.
     assert (RequestValues({"ttft": array("d", range(40))}).act_of("ttft") or 0) > 5
 
 
@@ -153,7 +153,7 @@ SERIES = {
 @pytest.mark.parametrize(
     ("number", "window", "series"),
     [
-        (OUTPUT, (2.0, 8.0), [10.0, 15.0, 20.0]),  # Steps that begin and end with the window are in it.
+        (OUTPUT, (2.0, 8.0), [10.0, 15.0, 20.0]),  # Steps that begin or end exactly with the window count.
         (OUTPUT, (2.1, 7.9), [15.0]),
         (INPUTS, (2.0, 8.0), [1.0, 1.5, 2.0]),
         (OUTPUT, (None, 8.0), []),
@@ -206,7 +206,8 @@ def test_a_run_without_values_does_not_show_how_long_it_would_have_to_be() -> No
 
 
 def test_values_that_depend_on_each_other_make_batches_longer() -> None:
-    # Blocks of eight equal values, high and low by a fair coin: act is near eight, and a batch must hold five of those.
+    # Blocks of eight equal values, each high or low by a fair coin. The act is near eight, and a batch must hold five
+    # blocks.
     rng = np.random.default_rng(4)
     blocks = np.repeat(rng.integers(0, 2, 100), 8) + 10.0
     cut, _ = batches._batches(of("ttft", "mean"), blocks.tolist())

@@ -24,7 +24,8 @@ def console(tmp_path: Path) -> Iterator[Console]:
 
 @pytest.fixture(scope="session")
 def portal() -> Iterator[BlockingPortal]:
-    """The event loop of all requests, in its own thread: a client alone would make both for each request."""
+    """The event loop for all requests, in its own thread. Without it, a client makes a new loop and thread for each
+    request."""
     with start_blocking_portal() as portal:
         yield portal
 

@@ -38,8 +38,8 @@ PATHS = [route.path for route in ROUTES if "GET" in (route.methods or ()) and "{
 def test_each_page_renders_with_a_title_and_a_heading(path: str, user: TestClient) -> None:
     page = user.get(path)
     assert page.status_code < 500, page.text
-    assert len(re.findall("<title>.+</title>", page.text)) == 1, f"{path}: its template has a block title"
-    assert page.text.count("<h1") == 1, f"{path}: its template has a heading in the block main"
+    assert len(re.findall("<title>.+</title>", page.text)) == 1, f"{path}: its template needs a block title"
+    assert page.text.count("<h1") == 1, f"{path}: its template needs one heading, in the block main"
 
 
 def test_the_queue_is_reordered_from_the_list(user: TestClient, console: Console) -> None:
@@ -104,7 +104,7 @@ def test_a_choice_is_offered_once(user: TestClient) -> None:
     page = user.get("/new?kind=search").text
     options = re.findall(r"<option[^>]*>([^<]+)", page.partition('name="load"')[2].partition("</select>")[0])
     assert options == ["Fixed rate", "Fixed users", "Conversations"]
-    # A copy of a task that says what is the default anyway.
+    # A copy of a task that states a default explicitly.
     said = user.post("/new", data={"action": "paste", "kind": "search", "yaml": "load: rate"}).text
     assert '<option value="rate" selected>' in said
 
@@ -159,7 +159,7 @@ def test_a_task_has_the_data_that_was_chosen(
     console.files.add("mine.jsonl", b'{"prompt": "hello"}\n')
     assert user.post("/new", data={**FORM, **chosen, "input_tokens": "64"}).status_code == 200
     (task,) = console.tasks()
-    # A length typed for simulated prompts is not meant for others.
+    # A length entered for simulated prompts does not apply to a data set.
     assert (task.settings.get("dataset"), "input_tokens" in task.settings) == (dataset, dataset is None)
 
 
@@ -358,7 +358,7 @@ def test_a_deleted_task_comes_back_with_its_title(user: TestClient, console: Con
     console.mark("run", {"title": "Nightly"})
     page = user.post("/tasks/run/remove")
     assert (page.status_code, console.tasks()) == (200, [])
-    # A paragraph would end before the form in it.
+    # A browser would end a paragraph before the form in it, so this must be a div.
     assert re.search(r'<div class="told[^>]*>(?:(?!</div>).)*/tasks/run/restore', page.text, re.DOTALL) is not None
     user.post("/tasks/run/restore")
     assert [task.title for task in console.tasks()] == ["Nightly"]
@@ -374,7 +374,7 @@ def test_the_numbers_of_a_run_are_exported_as_csv(user: TestClient, console: Con
 
 
 def test_any_http_service_is_asked_for_its_method_body_and_what_to_expect(user: TestClient, console: Console) -> None:
-    """The check box is off, and text typed for an LLM service does not count."""
+    """With the check box off, values entered for an LLM service do not count."""
     off = {
         "kind": "run", "action": "keep", "asked_llm": "1", "url": "http://127.0.0.1:9/orders", "requests": "5",
         "method": "PUT", "expect": "status=200\ntext:done", "one_body": '{"id": 7}', "data": "simulated",
@@ -389,7 +389,7 @@ def test_any_http_service_is_asked_for_its_method_body_and_what_to_expect(user: 
     page = user.get(f"/new?from={task.id}").text
     assert 'name="llm" value="on">' in page
     assert "{&#34;id&#34;: 7}</textarea>" in page
-    # On again: what only other services have is not meant.
+    # With the check box on again, values for other services do not count.
     on = {**off, "llm": "on", "title": "llm"}
     assert user.post("/new", data=on).status_code == 200
     settings = next(task.settings for task in console.tasks() if task.title == "llm")

@@ -1,4 +1,4 @@
-"""Damaged files and a full disk: one sentence about the task, while the list, the other tasks and the queue continue."""
+"""Damaged files and a full disk: the task shows one sentence, while the list, the other tasks and the queue continue."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_damaged_live_lines_are_left_out_and_the_others_shown(state: str, user: 
     live.write_bytes(b"".join(line + b"\n" + orjson.dumps(LINE) + b"\n" for line in LINES.values()) + b'{"torn')
     pages_are_shown(user)
     assert user.get("/api/tasks/bad/live").json() == [LINE] * len(LINES)
-    # The number of an event counts the damaged lines: after a break, nothing comes twice.
+    # Event numbers count damaged lines, too, so nothing is sent twice after a reconnect.
     events = user.get("/api/tasks/bad/events").text
     numbers = [str(2 * number) for number in range(1, len(LINES) + 1)]
     assert re.findall(r"^id: (\d+)", events, re.MULTILINE) == numbers
@@ -127,7 +127,7 @@ def test_damaged_numbers_are_said_to_be(content: bytes, user: TestClient, consol
             for state in ("ended", "running")
             for plain in ("run.yaml", "run.yaml summary.json report.html")
         ),
-        # Without run.yaml nothing is left of the state.
+        # Without run.yaml the state is unknown.
         *(("ended", plain) for plain in ("task.yaml", "search.yaml", "sweep.json", "plan.json")),
     ],
 )
@@ -167,13 +167,13 @@ def test_on_a_full_disk_no_half_of_a_task_is_left_and_one_sentence_says_why(user
     assert {task["id"] for task in listed} == {"good", waiting.id}
     assert sorted(path.name for path in console.runs.iterdir()) == sorted([".console", "good", waiting.id])
     assert console.files.listed() == []
-    # It goes on when there is room.
+    # The queue continues when there is space again.
     assert user.post("/api/tasks", json={"settings": HERE, "start_at": LATER}).status_code == 201
 
 
 def test_a_task_whose_log_cannot_be_written_says_so_and_the_next_one_is_due(user: TestClient, console: Console) -> None:
     first = console.create(HERE, start=False).id
-    (console.runs / first / "console.log").mkdir()  # No file can be opened there, whoever asks.
+    (console.runs / first / "console.log").mkdir()  # A file cannot be opened where a directory is, not even by root.
     console.store.enqueue(first)
     console.runner.look()
     task = console.task(first)
@@ -195,7 +195,7 @@ def test_a_directory_that_is_taken_away_leaves_the_queue(console: Console, tmp_p
 def test_a_task_is_looked_for_and_started_by_one_thread_at_a_time(
     console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The queue is checked beside the requests that fill it: two checks at once would start one task twice."""
+    """The queue is checked in parallel with the requests that fill it. Two checks at once could start a task twice."""
     runner, due = console.runner, console.runner.due
     seen: list[tuple[str, bool]] = []
 
@@ -212,13 +212,13 @@ def test_a_task_is_looked_for_and_started_by_one_thread_at_a_time(
     assert not runner._looking.locked()
 
 
-# Only the content of sweep.json tells that it is of a calibration.
+# Only the content of sweep.json shows that it belongs to a calibration.
 KINDS = [name for name, kind in SHOWN.items() if kind.sign and name != CALIBRATION_SWEEP]
 
 
 @pytest.mark.parametrize(
     ("kind", "content"),
-    # What is no JSON is the same for every kind.
+    # Files that are not JSON are treated alike for every kind.
     [
         *[(kind, content) for kind in KINDS for content in (b"[]", b'{"schema": 1}')],
         *[(KINDS[0], content) for content in (b"{", b"", b"\0")],
@@ -236,7 +236,7 @@ def test_the_damaged_numbers_of_a_series_are_said_to_be_and_its_report_is_shown(
     pages_are_shown(user)
     task, said = console.task("bad"), f"{numbers.name} cannot be read: "
     assert (task.state, task.has_report, str(task.problem).startswith(said)) == ("ended", True, True)
-    # One sentence, which says what makes the file again: no report does that.
+    # One sentence, which names the command that makes the file again. A report cannot do that.
     assert str(task.problem).endswith(f". To make it again: python -m bench {kind}")
     assert str(console.runs) not in str(task.problem)
     page = user.get("/tasks/bad").text

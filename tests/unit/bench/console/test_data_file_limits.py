@@ -38,7 +38,7 @@ def test_the_limits() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with one uploaded file, and with a directory, a link, a hidden and an oddly named file."""
+    """A folder with one uploaded file, a directory, a link, a hidden file and an oddly named file."""
     folder = tmp_path / "files"
     (folder / "sub").mkdir(parents=True)
     for name in ("b.jsonl", ".hidden.jsonl", "with space.jsonl", "sub/inner.jsonl", "../outside.jsonl"):
@@ -90,7 +90,7 @@ def test_a_zip_that_says_it_is_too_large_is_not_unpacked(tmp_path: Path, monkeyp
     with zipfile.ZipFile(squeezed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("c.txt", b"0" * 401)
     damaged = bytearray(squeezed.getvalue())
-    damaged[35] ^= 1  # Its content cannot be read, so that only its directory can be the reason.
+    damaged[35] ^= 1  # The content is damaged, so the refusal can only come from the size in the archive's directory.
     with pytest.raises(TooLarge, match="the ZIP unpacks to more than 0 MiB"):
         DataFiles(tmp_path).add("z.zip", bytes(damaged))
 
@@ -120,7 +120,7 @@ def test_a_zip_is_known_by_its_content_and_its_folders_are_no_files(tmp_path: Pa
     files = DataFiles(tmp_path)
     packed = zipped(("rows/", b""), ("rows/a.jsonl", b"{}\n"), ("rows/b.jsonl", b"[]\n"))
     assert files.add("no-ending", packed) == ["a.jsonl", "b.jsonl"]
-    # Parquet files are binary, and one may begin like a ZIP.
+    # Parquet files are binary, and may begin like a ZIP archive.
     assert files.add("rows.parquet", packed) == ["rows.parquet"]
     assert (tmp_path / "rows.parquet").read_bytes() == packed
     for whole, content in ((True, b"PK\x03\x04 broken"), (False, b"PK\x03\x04")):
@@ -188,7 +188,7 @@ def fetched(answer: Answer, url: str = URL) -> tuple[str, bytes]:
     async def main() -> tuple[str, bytes]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
             got = await fetch(url, client, allow_local=True)
-            assert not client.is_closed  # It is the caller's.
+            assert not client.is_closed  # The client belongs to the caller.
             return got
 
     return asyncio.run(main())

@@ -83,7 +83,7 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(bomb) < 2_000
     with pytest.raises(TooLarge, match="unpacks to more"):
         files.add("bomb.zip", bomb)
-    assert files.listed() == []  # Nothing of it is kept.
+    assert files.listed() == []  # No part of the file is kept.
     for rows in (Rows(whole=True), Rows(base64=True)):
         with pytest.raises(ConsoleError):
             files.add("bomb.zip", bomb, rows)
@@ -141,8 +141,8 @@ DEFLATED, STORED = zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED
 @pytest.mark.parametrize(
     ("method", "old", "new"),
     [
-        (STORED, b"rows rows", b"rows_rows"),  # Its checksum is wrong.
-        (DEFLATED, b"a.txt", b"\xff.txt"),  # Its name is no UTF-8.
+        (STORED, b"rows rows", b"rows_rows"),  # Wrong checksum.
+        (DEFLATED, b"a.txt", b"\xff.txt"),  # The name is not valid UTF-8.
         *((method, None, b"\x55" * 20) for method in (DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)),
     ],
 )

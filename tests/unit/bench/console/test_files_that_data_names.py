@@ -1,4 +1,4 @@
-"""No task sends a local file: a body, a template and a curl command name uploaded files, or none."""
+"""No task can send a local file of its choice: bodies, templates and curl commands may name only uploaded files."""
 
 from __future__ import annotations
 

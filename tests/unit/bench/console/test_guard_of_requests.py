@@ -1,4 +1,4 @@
-"""The guard's treatment of each request: as calls of the ASGI application itself, with a stub behind it."""
+"""How the guard treats each request, tested by calls of the ASGI application with a stub behind it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.console import security
 from bench.console.security import Guard, Keys, host_allowed, is_loopback
 from tests.support.console_process import TOKEN
 
-with pytest.MonkeyPatch.context() as _patch:  # The names of tests are the same in each process.
+with pytest.MonkeyPatch.context() as _patch:  # Test names must be the same in each process.
     _patch.setattr(security, "secret_token", lambda: "a-session-of-the-test")
     KEYS = Keys(TOKEN)
 COOKIE = b"trueload_8600=" + KEYS.session.encode()
@@ -169,7 +169,8 @@ def test_the_token_of_readers_looks_and_changes_nothing(monkeypatch: pytest.Monk
         for method in ("POST", "PATCH", "DELETE"):
             reply = asked(method, headers=reader | {b"x-csrf-token": keys.csrf.encode()})
             assert (reply.status, b"token is read-only" in reply.body) == (403, True)
-    # Its token is no cookie, or guesses of it would not be counted; and without one nobody reads.
+    # The read-only token is not accepted in a cookie, where guesses would not be counted. Without a token nothing can
+    # be read.
     assert asked(headers={b"cookie": b"trueload_8600=only-for-looking-at"}).status == 401
     monkeypatch.setitem(globals(), "KEYS", Keys(TOKEN))
     assert [asked(headers=reader).status for reader in (bearer, {b"cookie": value})] == [401, 401]
@@ -209,7 +210,7 @@ def test_a_typed_token_sets_the_cookie_and_leads_to_the_page_that_was_asked_for(
     [
         ({b"x-csrf-token": CSRF}, b"", 299),
         ({b"x-csrf-token": CSRF[:-1]}, b"", 403),
-        # The header counts where there is one.
+        # The header takes precedence over the form field.
         ({b"x-csrf-token": b"wrong", b"content-type": FORM}, b"csrf=" + CSRF, 403),
         ({b"content-type": FORM}, b"a=b&csrf=" + CSRF, 299),
         ({b"content-type": FORM}, b"csrf=wrong&csrf=" + CSRF, 403),

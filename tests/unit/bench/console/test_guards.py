@@ -1,4 +1,4 @@
-"""Guards of the console that no answer shows: what is compared, read or checked before a request is refused."""
+"""Guards of the console that no response reveals: what is compared, read or checked before a request is refused."""
 
 from __future__ import annotations
 

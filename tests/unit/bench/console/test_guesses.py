@@ -58,7 +58,7 @@ def test_a_sender_is_answered_late_and_then_locked_out() -> None:
     assert guesses.locked_ns("10.0.0.7", 69 * NS_PER_S) == 0
     assert guesses.locked_ns("10.0.0.8", 9 * NS_PER_S) == 0
     assert said == ["10 wrong tokens from 10.0.0.7: locked out for 60 s"]
-    # After it, ten more lock it out again; after ten quiet minutes it begins anew.
+    # After the lockout, ten more wrong tokens lock the sender out again. Ten quiet minutes reset the count.
     for _ in range(10):
         guesses.wrong("10.0.0.7", 100 * NS_PER_S)
     assert said[1:] == ["20 wrong tokens from 10.0.0.7: locked out for 60 s"]

@@ -1,4 +1,4 @@
-"""Which file of a data set on a hub is meant."""
+"""Which file of a data set on a hub a name refers to."""
 
 from __future__ import annotations
 

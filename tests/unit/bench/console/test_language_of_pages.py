@@ -1,4 +1,4 @@
-"""The language of a page: by the browser, by the reader's choice, and never for programs."""
+"""The language of a page follows the browser or the reader's choice. Programs always get English."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_a_page_comes_in_the_language_that_the_browser_asks_for(user: TestClient
     page = user.get("/new", headers=CHINESE).text
     assert '<html lang="zh-CN">' in page
     assert re.findall("<h1>(.*)</h1>", page) == ["新建任务"]
-    assert "单个任务" in user.get("/api", headers=CHINESE).text  # What the routes of the API declare.
-    # What the settings declare, and placeholders that are words; a value to type stays.
+    assert "单个任务" in user.get("/api", headers=CHINESE).text  # Descriptions from the API's routes.
+    # Labels from the settings, and placeholders made of words, are translated; placeholders that are values are not.
     assert '<label for="f-concurrency">并发用户数</label>' in page
     assert 'placeholder="服务器列出的模型"' in page
     assert 'placeholder="wire"' in page
@@ -51,7 +51,7 @@ def test_the_switch_leads_to_the_same_page_and_is_kept(user: TestClient) -> None
     reply = user.get(f"/new{unescape(link[1])}", follow_redirects=False)
     assert (reply.status_code, reply.headers["location"]) == (303, "/new?kind=search&target=a%26b")
     assert f"{COOKIE}=zh-CN" in reply.headers["set-cookie"]
-    # The cookie of the choice counts more than what the browser asks for.
+    # The reader's choice, in a cookie, wins over the browser's language.
     assert '<html lang="zh-CN">' in user.get("/new", headers={"accept-language": "en"}).text
     user.get(f"/new?{PARAMETER}=en")
     assert '<html lang="en">' in user.get("/new", headers=CHINESE).text
@@ -75,7 +75,7 @@ def test_errors_are_in_the_language_that_was_asked_for_and_of_programs_in_englis
     assert (page.status_code, re.findall("<p>(.*?)</p>", page.text)[0]) == (404, "没有任务 &#39;nothing&#39;。")
     assert user.get("/api/tasks/nothing").json() == {"error": "there is no task 'nothing'"}
     assert user.get("/api/tasks/nothing", headers=CHINESE).json() == {"error": "没有任务 'nothing'"}
-    # Also in front of the routes.
+    # The guard's refusals are translated, too.
     refused = TestClient(user.app, base_url="http://127.0.0.1").get("/", headers=CHINESE)
     assert refused.status_code == 401
     assert "或在这里输入令牌" in refused.text

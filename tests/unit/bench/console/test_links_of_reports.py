@@ -1,4 +1,4 @@
-"""The console follows every link of every kind of report and of its runs: each leads to a page or a file."""
+"""Every link in every kind of report, and in the reports of its runs, leads to a page or a file of the console."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def files_of_a_run() -> dict[str, bytes]:
 
 
 def a_run(path: Path) -> None:
-    """Each is a copy of one."""
+    """A series of runs that are copies of one run."""
     path.mkdir(parents=True)
     for name, of_it in files_of_a_run().items():
         (path / name).write_bytes(of_it)
@@ -86,7 +86,7 @@ def a_race(path: Path) -> None:
 
 
 def a_race_for_the_held_load(path: Path) -> None:
-    """Each load of a turn is a search, with its runs in it. One turn of each arm."""
+    """One turn of each arm. Each load of a turn is a search with its runs."""
     made_tune(path.parent, path.name)
     race = tune_file.read(path / tune_file.TUNE)
     tune_file.write(path, msgspec.structs.replace(race, goal="held_load", turns=race.turns[:2]))
@@ -111,8 +111,9 @@ def a_plan(path: Path) -> None:
     made_plan(path.with_name("searched"), path.name)
 
 
-# For each kind: what makes its directory, and its links. A report has its own; the report of each run in it adds two, also in
-# a search. A sweep of calibrations leads to certificates, which have no links.
+# For each kind: the function that makes its directory, and the number of links. A report has links of its own. Each run
+# in it adds the two of its report, also in a search. A sweep of calibrations leads to certificates, which have no
+# links.
 KINDS = {
     "run": (a_run, 2),
     "search": (a_search, 3 + 3 * 2),
@@ -126,7 +127,7 @@ KINDS = {
 
 
 def walked(user: TestClient, address: str) -> dict[str, object]:
-    """By page and link, the target: a status and a type."""
+    """The target of each (page, link): status and content type."""
     found: dict[str, object] = {}
     waiting, known = [address], {address}
     while waiting:

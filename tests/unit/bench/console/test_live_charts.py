@@ -1,5 +1,5 @@
-"""The charts of a running task are those of its report: the same functions and order, and a script that fills each
-line."""
+"""The charts of a running task are those of its report: the same functions in the same order, and a script that fills
+each line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_script_has_a_value_for_each_line_of_each_chart(settings: dict[str, 
         set(re.findall(r"^  (\w+): ", SCRIPT[start : SCRIPT.index("});", start)], re.MULTILINE)),
     )
     for chart in live_charts.charts(task(**settings)):
-        assert not chart.empty, f"{chart.key}: without a value its SVG would not be in the page"
+        assert not chart.empty, f"{chart.key}: an empty chart has no SVG in the page"
         if not chart.over_time:
             assert re.search(rf"^    {chart.key}\(chart, numbers\)", SCRIPT, re.MULTILINE), chart.key
             continue
@@ -70,7 +70,7 @@ def test_the_limit_of_an_objective_is_a_line_in_the_chart_of_its_metric() -> Non
 
 
 def test_the_page_has_no_place_in_its_html() -> None:
-    # The policy of the console's pages forbids styles in HTML: a script sets them.
+    # The content security policy of the console forbids styles in HTML, so a script sets them.
     for view in live_charts.views(task()):
         assert view["x_ticks"] == ()
         assert all(panel["plot"].y_ticks == () for panel in view["panels"])

@@ -23,7 +23,7 @@ def test_the_live_page_has_the_tiles_of_its_endpoint(settings: dict[str, Any], t
     task = Task(id="a", state="running", settings={"url": "http://h", **settings})
     line = {"second": {"inputs": 3, "output_tokens": 7}, "sent": 1, "done": 1, "in_flight": 0, "failed": 0,
             "share_done": 0.1, "left_s": 3}  # fmt: skip
-    # The test looks at the live numbers alone, so the rest of the page may lack its values.
+    # The test checks only the live numbers, so values for the rest of the page may be missing.
     environment = site.templates().overlay(undefined=Undefined)
     period = {"metrics": [], "slice": 1, "step": 1, "start": 0, "steps": 1, "steady": None}
     shown = environment.get_template("task.html.j2").render(

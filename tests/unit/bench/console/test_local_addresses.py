@@ -1,4 +1,4 @@
-"""Data is not fetched from this machine or its link, whatever name, notation or redirect leads there."""
+"""Data is never fetched from this machine or its local network, whatever name, notation or redirect leads there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = {"data": ["203.0.113.7"], "inside": ["127.0.0.1"], "mixed": ["203.0.113.
 async def resolve(host: str, port: int) -> list[str]:
     if host in NAMES:
         return NAMES[host]
-    return await resolved(host, port)  # Addresses, which need no name server.
+    return await resolved(host, port)  # These are addresses, so no name server is needed.
 
 
 def fetched(url: str, location: str = "") -> list[httpx.Request]:

@@ -1,4 +1,4 @@
-"""A runs folder has one console: a second one points to the first, and leaves its address alone."""
+"""A runs folder has one console. A second one points to the first, and leaves its address file alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN = "a token/with+signs&more"
 
 @pytest.fixture
 def words(tmp_path: Path) -> Iterator[list[str]]:
-    """The command of a second console. Its port is taken: it ends, even if it mistakes itself for the first one."""
+    """The command of a second console. Its port is taken, so it ends even if it takes itself for the first one."""
     (tmp_path / ".console").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken, held_alone(tmp_path / ".console") as ours:
         assert ours

@@ -45,7 +45,7 @@ def test_who_made_and_changed_a_task_is_told_by_the_proxy_alone(opened: Opened, 
     assert task["by"] == "alice"
     path = f"/api/tasks/{task['id']}"
     opened("10.0.0.9").patch(path, json={"label": "x", "note": "y"}, headers={"x-forwarded-user": "bob"})
-    # From elsewhere anybody could write any name.
+    # From any other address, a client could claim any name.
     opened("10.0.1.9").patch(path, json={"title": "b"}, headers={"x-forwarded-user": "mallory"})
     opened("10.0.0.9").patch(path, json={"baseline": True})
     opened("10.0.0.9").post(f"{path}/stop", headers={"x-forwarded-user": "carol"})

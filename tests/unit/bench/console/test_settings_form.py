@@ -54,7 +54,7 @@ def test_several_addresses_are_typed_one_on_a_line_and_one_is_a_text(tmp_path: P
     assert settings_form.typed({"url": "http://h:1\n"})["url"] == "http://h:1"
     assert settings_form.check({"url": both, "rate": "5"}, {}, DataFiles(tmp_path))["url"] == both
     assert refused({"url": ["http://h:1", "http://h:1"]}, tmp_path).keys() == {"url"}
-    # A file with addresses in it would be read, and loaded.
+    # If the console read a file of addresses, the load would go to them.
     (tmp_path / "addresses").write_text("http://h:1\nhttp://h:2\n")
     file = f"@{tmp_path / 'addresses'}"
     for url in (file, [file], ["http://h:3", file], [{"url": file}]):

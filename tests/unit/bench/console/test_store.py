@@ -130,7 +130,7 @@ def test_a_closed_store_takes_nothing_more(path: Path) -> None:
 
 
 def at_version(path: Path, version: int) -> None:
-    """A file with the tables of the first version, some rows, and this number."""
+    """A file with the tables of the first version, some rows, and this version number."""
     path.parent.mkdir(parents=True)
     connection = sqlite3.connect(path)
     connection.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version={version};")

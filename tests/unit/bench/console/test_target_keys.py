@@ -1,4 +1,4 @@
-"""A key is sent to the scheme, host and port of its target and to no other address, and is requested when it is gone."""
+"""A key is sent only to the scheme, host and port of its target. A task whose key is gone asks for it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_variable_must_be_allowed_by_the_one_who_started_the_console() -> None
     assert KeyVariables(environment=HELD).problem("AWS_SECRET") == (
         "AWS_SECRET may not be used as a key: start the console with --key-env AWS_SECRET"
     )
-    # Whether another variable exists is not told.
+    # The answer does not reveal whether another variable exists.
     assert "--key-env NO_SUCH" in str(KeyVariables(environment=HELD).problem("NO_SUCH"))
     assert KeyVariables(["AWS_SECRET"], HELD).problem("AWS_SECRET") is None
     assert KeyVariables(["AWS_*"], HELD).problem("AWS_SECRET") is None
@@ -110,7 +110,7 @@ def test_a_target_that_names_a_variable_that_is_not_allowed_is_refused_wherever_
     with pytest.raises(Refused) as refused:
         console.save_target(wrong)
     assert [field for field, _ in refused.value.problems] == ["key_variable", "header_variables"]
-    # One that an older version saved.
+    # A target saved by an older version.
     console.store.save_target(Target("old", HERE, key_variable="AWS_SECRET"))
     with pytest.raises(Refused, match="--key-env AWS_SECRET, or type it"):
         console.create({"requests": 1}, target="old", start=False)
@@ -154,7 +154,7 @@ def test_a_clone_for_another_server_leaves_key_and_headers_behind(lab: Console) 
     assert [plan["typed"] for plan in plans] == [["header"], []]
     assert lab.runner.secrets[same.id] == {"header": ["X-A: secret"]}
     assert other.id not in lab.runner.secrets
-    # A plan that says nothing of where its keys belong sends them nowhere, and asks.
+    # A plan that does not name the target of its keys sends them nowhere, and asks.
     path = lab.runs / same.id / "task.yaml"
     path.write_text(path.read_text().replace("keys_for", "was"))
     assert lab.task(same.id).needs == ("api_key",)
@@ -172,7 +172,7 @@ def test_a_clone_for_more_servers_leaves_a_typed_key_behind(console: Console) ->
 
 def test_run_again_waits_for_the_typed_secrets(user: TestClient, console: Console) -> None:
     done = console.create({"url": HERE, "requests": 1}, secrets={"api_key": "k", "header": ["X: y"]}, start_at=LATER)
-    console.runner.secrets.clear()  # As after its end.
+    console.runner.secrets.clear()  # As after the end of the task.
     reply = user.post(f"/tasks/{done.id}/clone", follow_redirects=False)
     again = console.task(reply.headers["location"].rpartition("/")[2])
     assert (again.state, again.needs) == ("not started", ("api_key", "header"))

@@ -49,7 +49,7 @@ def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
     planned(tmp_path, "g-starting")
     (planned(tmp_path, "h-failed") / LOG).write_text("probing http://h:1\nerror: cannot connect to http://h:1\n")
     (tmp_path / "i-other").mkdir()
-    # The process of a run that has ended may still be there.
+    # The process of a finished run may still exist.
     with RunDirectory(tmp_path / "d-running").held(), RunDirectory(tmp_path / "a-ended").held():
         found = tasks_of(tmp_path, {"e-queued": None}, ("g-starting",))
     assert {name: task.state for name, task in found.items()} == {
@@ -182,7 +182,7 @@ def test_a_broken_file_is_put_aside_and_every_task_is_found_again(tmp_path: Path
 def test_a_file_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
     path = tmp_path / ".console" / "console.sqlite"
     path.parent.mkdir()
-    sqlite3.connect(path).close()  # Version 0: nothing in it.
+    sqlite3.connect(path).close()  # An empty database of version 0.
     store = store_at(tmp_path)
     assert store.queue() == []
     store.close()
@@ -261,7 +261,7 @@ def test_who_follows_a_run_reads_each_whole_line_once(tmp_path: Path) -> None:
     rows, end = live_lines.read_on(path, 0, position)
     assert tokens(rows) == [2, 3]
     assert live_lines.read_on(path, 0, end) == ([], end)
-    # One that comes back has had two lines.
+    # A reader that reconnects already has two lines.
     assert tokens(live_lines.read_on(path, 2, None)[0]) == [2, 3]
 
 

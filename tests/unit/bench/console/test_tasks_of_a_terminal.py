@@ -1,4 +1,4 @@
-"""Races of flags and plans, which only a terminal starts, as tasks of the console."""
+"""Races of flags, and plans, as tasks of the console. Only a terminal can start them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a task with a mix, in each state before its report."""
+"""The page of a task with a mix, in each state before it has a report."""
 
 from __future__ import annotations
 

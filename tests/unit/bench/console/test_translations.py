@@ -1,4 +1,4 @@
-"""The console's texts in other languages: no message is missing, and no page shows a text outside the catalogs."""
+"""The console's translations: no message is missing, and every text on a page is in the catalogs."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def english_of_template(source: str, left_out: frozenset[str] | set[str] = froze
         for c in tree.find_all(nodes.Const)
         if isinstance(c.value, str) and id(c) not in marked and c.value not in STATES
     ]
-    # Of constants in expressions, states, fields and paths are no texts: a text has a capital letter or a space.
+    # In expressions, constants that are states, fields or paths are not texts. A text has a capital letter or a space.
     texts = [*parser.texts, *(c for c in consts if re.search(r"^[A-Z][a-z]|[A-Za-z]+ [a-z]", c) and "</" not in c)]
     return [text.strip() for text in texts if _has_english(text)]
 
@@ -246,7 +246,7 @@ def test_texts_of_scripts_and_errors_outside_the_marker_are_found() -> None:
     ) == [1, 3]
 
 
-# What readers get.
+# Rendered pages.
 
 
 def test_scripts_are_given_the_messages_that_their_extractor_finds(template: Catalog) -> None:
@@ -263,7 +263,7 @@ def test_scripts_get_no_words_in_english(in_chinese: None) -> None:
 def test_a_phrase_is_english_until_a_page_shows_it(in_chinese: None) -> None:
     phrase = tr("%(task)s is %(state)s: stop it first", task="a", state=Phrase("running"))
     assert (f"{phrase}", str(ValueError(phrase))) == ("a is running: stop it first",) * 2
-    # An error keeps what it needs to be translated, and so do values.
+    # Errors and values keep what their translation needs.
     assert shown(str(ValueError(phrase))) == "a 的状态是“运行中”：请先停止它"
     assert shown("a is running") == "a is running"
     assert shown(Phrase("of no catalog")) == "of no catalog"

@@ -24,7 +24,7 @@ LINES = Rows(whole=False, base64=False)
 
 
 class MemoryConsole:
-    """`replies`: what the next requests get instead of their answer: a status with a body, or no answer."""
+    """`replies`: what the next requests get instead of the normal answer: a status with a body, or no answer."""
 
     def __init__(self, *replies: tuple[int, bytes] | None) -> None:
         self.uploads: dict[str, dict[str, Any]] = {}
@@ -75,7 +75,7 @@ class MemoryConsole:
 def upload(
     console: Callable[[httpx.Request], httpx.Response], path: Path, rows: Rows = LINES
 ) -> tuple[list[str], list[tuple[int, int]]]:
-    """The names, and the output."""
+    """Returns the names and the output."""
     shown: list[tuple[int, int]] = []
 
     async def main() -> list[str]:

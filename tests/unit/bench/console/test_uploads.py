@@ -1,4 +1,5 @@
-"""Uploads of large files: what has arrived is kept, the sender continues there, and the hash of the whole decides."""
+"""Uploads of large files: received parts are kept, the sender continues after them, and the hash of the whole file
+decides."""
 
 from __future__ import annotations
 

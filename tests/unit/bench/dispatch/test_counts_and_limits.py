@@ -1,4 +1,5 @@
-"""A dispatcher's bookkeeping by itself: what is in flight, which turns are due, when sending ends, who stays."""
+"""The bookkeeping of a dispatcher, tested alone: requests in flight, due calls, the end of sending, and which users
+stay."""
 
 from __future__ import annotations
 
@@ -68,7 +69,7 @@ def test_what_is_in_flight_is_counted_and_weighted_by_time() -> None:
     assert (counter.now, counter.max) == (2, 2)
     counter.end(55)
     counter.end(60)
-    # 10 to 30 and 20 to 55 and 50 to 60, whichever ended when.
+    # Requests at 10 to 30, 20 to 55 and 50 to 60, in any order of their ends.
     assert (counter.now, counter.max, counter.integral_ns(999)) == (0, 2, 20 + 35 + 10)
 
 
@@ -184,7 +185,7 @@ def test_every_listener_hears_every_reason_and_the_first_one_stays() -> None:
 
 
 class Watched:
-    """Users, when each came, and the clock."""
+    """Users, the instant at which each came, and the clock."""
 
     def __init__(self, *changes: tuple[int, int]) -> None:
         self.clock = Clock()
@@ -206,7 +207,7 @@ def test_users_come_at_the_instants_of_the_plan_though_it_is_looked_at_late() ->
     assert watched.clock.due == [0]
     watched.clock.reach(0)
     assert (watched.came, watched.clock.due) == ([0, 0], [30])
-    # One whose request ends at 35 brings in the one of 30.
+    # The user whose request ends at 35 also applies the change of instant 30.
     assert watched.stays(35) == [True]
     assert watched.came == [0, 0, 30]
     watched.clock.reach(100)

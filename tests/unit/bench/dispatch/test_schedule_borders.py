@@ -25,7 +25,7 @@ def drawn(name: str, seed: int, rate: float, burstiness: float = 1.0) -> Iterato
 @pytest.mark.parametrize(("name", "burstiness"), [("poisson", 1.0), ("gamma", 1.0), ("gamma", 4.0), ("gamma", 0.25)])
 def test_the_first_arrival_is_a_gap_after_the_start(name: str, burstiness: float) -> None:
     first = [next(drawn(name, seed, 2.0, burstiness)) / S for seed in range(1000)]
-    # Mean 1/2 s; the standard error of 1,000 gaps of shape B is 1 / (2 sqrt(1000 B)).
+    # The mean is 1/2 s; the standard error of 1,000 gaps of shape B is 1 / (2 sqrt(1000 B)).
     assert sum(first) / 1000 == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(1000 * burstiness))
     assert min(first) < 0.2
 
@@ -69,9 +69,9 @@ def test_the_place_of_an_arrival_in_its_process() -> None:
     begin = Drawn()
     places = MergedPlaces(begin, 2)
     numbers = [0, 2, 5, 4095, 4096, 4097, 8191, 8192, 4096, 9999, 1]
-    # Of the numbers below n, n // 3 or so are of process 1: 2, 5, 8, ...
+    # About n // 3 of the numbers below n belong to process 1: 2, 5, 8, ...
     assert [places.place(n) for n in numbers] == [(1, n // 3) if n % 3 == 2 else (0, n - (n + 1) // 3) for n in numbers]
-    assert begin.begun == 3  # At first, and each time that an earlier one is asked for which is not kept.
+    assert begin.begun == 3  # Drawn once at first, and again for each earlier arrival that is no longer kept.
     for n in (9999, 9998, 8192):
         places.place(n)
     assert begin.begun == 3
@@ -113,9 +113,9 @@ def test_a_segment_expects_the_area_under_its_line() -> None:
     assert Segment(2, 6, 2 * S).arrivals == 8
     assert Segment(0, 1, S // 2).arrivals == 0.25
     rising = Segment(2, 6, 2 * S)
-    # 2 t + t^2 arrivals until t.
+    # Until t there are 2 t + t^2 arrivals.
     assert [rising.reached_ns(n) for n in (-1, 0, 3, 8)] == [0, 0, S, 2 * S]
-    assert Segment(4, 0, 2 * S).reached_ns(4) == 2 * S  # Also where rounding makes the root one of less than nothing.
+    assert Segment(4, 0, 2 * S).reached_ns(4) == 2 * S  # Even if rounding makes the number under the root negative.
     assert Segment(0.1, 0.0, 3 * S).reached_ns(0.15 + 1e-17) == pytest.approx(3 * S, abs=100)
     assert Segment(4, 0, 2 * S).reached_ns(4.0001) == pytest.approx(2 * S, rel=0.01)
 
@@ -124,7 +124,7 @@ def test_an_arrival_at_the_border_of_two_segments_is_of_the_later_one() -> None:
     steps = [Segment(2, 2, S), Segment(4, 4, S), Segment(1, 1, 2 * S)]
     unit = (n * S for n in itertools.count())
     assert list(arrivals(unit, steps)) == [0, S // 2, S, 5 * S // 4, 3 * S // 2, 7 * S // 4, 2 * S, 3 * S]
-    # One arrival may be behind several short segments.
+    # An arrival may come after several short segments.
     assert list(arrivals(iter([0, 3 * S]), [Segment(1, 1, S), Segment(1, 1, S), Segment(1, 1, 2 * S)])) == [0, 3 * S]
     assert list(arrivals(iter([0, S]), [Segment(1, 1, 5 * S)])) == [0, S]
 
@@ -171,6 +171,6 @@ def test_an_arrival_at_the_instant_of_a_change_stays_and_those_behind_it_move() 
     changing = ChangingArrivals((n * S for n in itertools.count()), 1.0)
     changing.change(2 * S, 4.0)
     changing.change(3 * S, 2.0)
-    # At 2 s two have come; from 2 to 3 s four more, so the sixth is at 3 s.
+    # Two arrivals come until 2 s, and four more from 2 to 3 s, so the sixth is at 3 s.
     assert list(islice(changing, 9)) == [0, S, 2 * S, 9 * S // 4, 5 * S // 2, 11 * S // 4, 3 * S, 7 * S // 2, 4 * S]
     assert changing.again() == 4 * S

@@ -1,5 +1,5 @@
-"""What readers keep of an answer for the next request: text, reasoning, calls with ids and arguments, the server's
-name."""
+"""What readers keep of an answer for the next request: text, reasoning, calls with ids and arguments, and the server's
+field name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What bodies keep of samples and flags; and which events repeat the previous one."""
+"""What bodies take from samples and flags; and which events repeat the previous one."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_events_whose_number_counts_are_told_by_their_text() -> None:
     behind = ContentTemplate(b'"delta":"', counter=b'"sequence_number":')
     behind.learn(b'{"delta":"a","sequence_number":3}', "a")
     assert behind.texts([b'{"delta":"b","sequence_number":12}', b'{"delta":"b","sequence_number":"x"}']) == [b"b"]
-    # What follows the counter is no number: nothing counts, and only the same event fits.
+    # The counter is not followed by a number, so nothing is counted, and only the identical event matches.
     odd = ContentTemplate(b'"delta":"', counter=b'"sequence_number":')
     odd.learn(counted('"x"', "a"), "a")
     assert odd.texts([counted('"x"', "b"), counted('"y"', "c")]) == [b"b"]
@@ -117,7 +117,7 @@ def test_an_event_that_cannot_be_a_pattern_is_none() -> None:
         template = ContentTemplate(b'"delta":"', counter=b'"sequence_number":')
         template.learn(event, words)
         assert not template.learned
-    # Two counters: the event itself is the pattern.
+    # With two counters, the event itself is the pattern.
     twice = ContentTemplate(b'"delta":"', counter=b'"n":')
     twice.learn(b'{"n":1,"n":2,"delta":"a"}', "a")
     assert twice.texts((b'{"n":1,"n":2,"delta":"b"}', b'{"n":1,"n":3,"delta":"b"}')) == [b"b"]

@@ -40,7 +40,7 @@ EVENTS = st.one_of(
 
 
 def oracle(events: list[bytes]) -> tuple[str, str, bool]:
-    """(kinds, text, whether an event is not JSON), event by event, with the json module."""
+    """Returns (kinds, text, whether an event is not JSON), event by event, with the json module."""
     kinds, text = "", ""
     for event in events:
         if event == b"[DONE]":
@@ -58,7 +58,7 @@ def oracle(events: list[bytes]) -> tuple[str, str, bool]:
 
 
 def _is_malformed(reply: ParsedReply, events: list[bytes]) -> bool:
-    """Whether an event was not JSON, as far as it shows: a reported server error takes precedence."""
+    """Whether an event was not JSON, if this shows: a reported server error takes precedence."""
     if ERROR in events:
         return oracle(events)[2]
     return reply.problem is not None and "is not JSON" in reply.problem.message
@@ -113,7 +113,7 @@ def test_events_that_are_counted_differ_in_text_and_number_alone() -> None:
     assert template.texts(events) == [b" b", b" c", b" d"]
     for other in (counted(" b", "5"), counted(" b", -1), counted(" b", 5.5), counted('a"b', 5), counted("", 5), b"{}"):
         assert template.texts([other, *events]) == []
-    number_leads_with_zero = counted(" b", 5).replace(b":5,", b":05,")  # No JSON: left to whoever finds that out.
+    number_leads_with_zero = counted(" b", 5).replace(b":5,", b":05,")  # Not valid JSON: the JSON parser reports it.
     assert template.texts([number_leads_with_zero]) == []
 
 

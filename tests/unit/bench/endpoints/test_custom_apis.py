@@ -153,7 +153,7 @@ TGI_END = {"finish_reason": "length", "generated_tokens": 2, "input_length": 7, 
 GEMINI_USAGE = {"promptTokenCount": 7, "candidatesTokenCount": 2, "totalTokenCount": 9, "cachedContentTokenCount": 3}
 COHERE_END = {"finish_reason": "MAX_TOKENS", "usage": {"tokens": {"input_tokens": 7, "output_tokens": 2}}}
 STREAMS: dict[str, tuple[bytes, str]] = {
-    # name: the body, the kinds of its chunks; each says "a", " b"
+    # name: the body, the kinds of its chunks. Each reply is "a", " b".
     "ollama": (lines(ollama(said("a")), ollama(said(" b")), ollama(said(""), **OLLAMA_END)), "ccu"),
     "ollama-generate": (
         lines(ollama({"response": "a"}), ollama({"response": " b"}), ollama({"response": ""}, **OLLAMA_END)), "ccu",

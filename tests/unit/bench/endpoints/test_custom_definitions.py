@@ -1,4 +1,4 @@
-"""What is wrong with the file of an API, and how it is said."""
+"""Errors in the file of an API, and their sentences."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_what_is_wrong_with_a_definition_is_said(change: dict[str, Any], words: 
             {"path": "a", "reply": "sse", "text": "t", "body": {"a": "{{ b }}"}, "limit": ["c"]},
             ["path must be", "text: 't' is not a path", "body: {{ b }} is not known", "body must hold", "limit has no"],
         ),
-        # A wrong value is not the cause of a second problem.
+        # A wrong value does not cause a second problem.
         ({**MINE, "reply": "sse", "txt": "$.a"}, ["there is no key txt: did you mean text?"]),
         ({**MINE, "body": RINGED, "system": "apart"}, ["body cannot be written as JSON"]),
         ({**MINE, "limit": ["a"], "whole": {"finish": 1}}, ["whole.finish must be a string"]),

@@ -1,5 +1,4 @@
-"""Whatever arrives, in whatever pieces: readers of Messages and Responses never raise, and leave no event without its
-kind."""
+"""For any bytes in any pieces, readers of Messages and Responses never raise, and give each event a kind."""
 
 from __future__ import annotations
 
@@ -85,7 +84,7 @@ def test_nothing_makes_a_reader_raise_and_cuts_change_nothing(
     for places in (cuts, range(1, len(stream))):
         other = ds.read(endpoint, stream, places, **options)
         assert replace(other, problem=None) == replace(reply, problem=None)
-        # Of two errors, which is told first depends on the pieces; that it is an error does not.
+        # The pieces decide which of two errors is reported first, but not that there is an error.
         assert outcome(other) == outcome(reply)
 
 

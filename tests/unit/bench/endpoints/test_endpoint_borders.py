@@ -162,7 +162,7 @@ def test_as_many_results_are_asked_for_as_there_are_documents_or_the_first_of_th
 @pytest.mark.parametrize(
     ("events", "decoded", "wrong"),
     [
-        # Whole only together, or more than one object: each event is looked at alone.
+        # Each event is parsed on its own, even if events are valid JSON only together.
         ([b'{"a":1}, "\x7f", {"b":2}'], [], "event 5 is not JSON"),
         ([b'{"a":1},"\x7f",{"b":2}', b'{"c":[1', b"2]}"], [], "event 5 is not JSON"),
         ([b'{"a":1},{"b":2}'], [], "event 5 is not JSON"),

@@ -1,4 +1,4 @@
-"""What each endpoint declares, what its bodies take from a sample, and which events take the fast path."""
+"""What each endpoint declares, what its bodies take from a sample, and which events the fast path reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHOICE: dict[str, Any] = {"index": 0, "delta": {"content": "a"}, "finish_reason"
 
 
 FACTS: dict[str, tuple[Any, ...]] = {
-    # path, takes messages, is made of, usage only on request, tokens of the probe, variable of the key
+    # path, takes messages, inputs instead of text, usage only on request, tokens of the probe, variable of the key
     "chat": ("/chat/completions", True, None, True, 4, "OPENAI_API_KEY"),
     "completions": ("/completions", False, None, True, 4, "OPENAI_API_KEY"),
     "messages": ("/messages", True, None, False, 4, "ANTHROPIC_API_KEY"),
@@ -43,7 +43,7 @@ FACTS: dict[str, tuple[Any, ...]] = {
 
 
 def test_each_endpoint_has_its_facts() -> None:
-    assert list(FACTS) == list(ENDPOINTS), "FACTS has a row for each endpoint, in the order of ENDPOINTS"
+    assert list(FACTS) == list(ENDPOINTS), "FACTS needs a row for each endpoint, in the order of ENDPOINTS"
 
 
 @pytest.mark.parametrize(("name", "facts"), FACTS.items(), ids=FACTS)
@@ -220,7 +220,7 @@ def test_two_events_of_text_are_read_as_json_and_those_that_look_like_them_are_n
     reader = ENDPOINTS[endpoint].event_reader(ReadOptions(keep_answer=True))
     reader.feed([text_event(endpoint, "~" * n) for n in range(1, 40)])
     reader.feed([text_event(endpoint, "^" * n) for n in range(1, 9)])
-    # One that is no piece of text is read as JSON, and those that come with it.
+    # An event that is no piece of text is read as JSON, and so are the events that come with it.
     ping = b'{"type":"ping","choices":[]}'
     reader.feed([ping, text_event(endpoint, "|"), ping, ping])
     reader.feed([text_event(endpoint, "^")])

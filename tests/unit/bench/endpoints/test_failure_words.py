@@ -1,4 +1,4 @@
-"""What servers report: that a reply failed, its number of tokens, the times of their work; and what is believed."""
+"""What servers report: failures of replies, token counts, and times of their work; and which of it is believed."""
 
 from __future__ import annotations
 
@@ -217,12 +217,12 @@ def test_usage_at_the_borders_of_what_can_be() -> None:
             {"completion_tokens": tokens, "completion_tokens_details": details}, ReplyText(**given)
         ).contradiction
 
-    # 16 bytes, and 16 tokens that no text shows.
+    # A token per byte, and 16 tokens without text.
     assert why(32) is None
     assert why(33) is not None
     assert why(36, details={"reasoning_tokens": 3, "audio_tokens": 1, "rejected_prediction_tokens": -5}) is None
     assert why(37, details={"reasoning_tokens": 3, "audio_tokens": 1}) is not None
-    # Half of our count, and 16.
+    # Our count may be at most twice the usage, plus 16.
     assert why(4, counted=24) is None
     assert why(4, counted=25) is not None
     assert why(8, asked=4, choices=2) is None

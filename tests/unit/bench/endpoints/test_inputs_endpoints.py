@@ -116,7 +116,8 @@ GOOD = [
     (EMBEDDINGS, embeddings([0.5, -1]), InputBatch(1, 1), 2),
     (EMBEDDINGS, embeddings([0.5, -1], [1e30, 2]), InputBatch(2, 2), 2),
     (EMBEDDINGS, embeddings(packed([0.5, -1, 3])), InputBatch(1, 1, 3), 3),
-    (EMBEDDINGS, embeddings([1.7e308, 1.7e308]), InputBatch(1, 1), 2),  # Finite, though the sum is not.
+    # The numbers are finite, although their sum is not.
+    (EMBEDDINGS, embeddings([1.7e308, 1.7e308]), InputBatch(1, 1), 2),
     (EMBEDDINGS, embeddings([0.5]), None, 1),
     (RERANK, ranked((1, 0.9), (0, 0.9), (2, -4.0)), InputBatch(3, 3), None),
     (RERANK, ranked((2, 0.9)), InputBatch(3, 1), None),
@@ -197,7 +198,7 @@ def test_embeddings_have_the_dimensions_of_earlier_replies_of_their_model() -> N
     earlier: dict[str, int] = {}
     assert read(EMBEDDINGS, embeddings([1.0, 2.0]), InputBatch(1, 1), earlier).problem is None
     assert read(EMBEDDINGS, embeddings([1.0], model="other"), InputBatch(1, 1), earlier).problem is None
-    assert read(EMBEDDINGS, embeddings([1.0]), InputBatch(1, 1, 1), earlier).problem is None  # As it was asked.
+    assert read(EMBEDDINGS, embeddings([1.0]), InputBatch(1, 1, 1), earlier).problem is None  # As requested.
     problem = read(EMBEDDINGS, embeddings([1.0, 2.0, 3.0]), InputBatch(1, 1), earlier).problem
     assert problem is not None
     assert problem.message == "the embeddings have 3 dimensions, but earlier replies have 2"

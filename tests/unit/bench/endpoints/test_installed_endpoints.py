@@ -1,4 +1,4 @@
-"""Endpoints of other packages: the example is found by its entry point, and problems of one are reported."""
+"""Endpoints from other packages: the example is found by its entry point, and problems of a package are reported."""
 
 from __future__ import annotations
 

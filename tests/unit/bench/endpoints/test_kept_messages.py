@@ -1,4 +1,4 @@
-"""Bodies joined from messages encoded once equal the bodies of the same messages, and no message is encoded twice."""
+"""Bodies joined from stored encodings equal bodies encoded as a whole, and no message is encoded twice."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_body_of_kept_messages_is_the_same_body(endpoint: str) -> None:
         plain = body(endpoint, CHAT[:end])
         messages = kept(CHAT[:end], ())
         assert body(endpoint, messages) == plain
-        assert body(endpoint, messages) == plain  # Again, of what is kept by now.
+        assert body(endpoint, messages) == plain  # Again, now from the stored encodings.
         json.loads(plain)
 
 

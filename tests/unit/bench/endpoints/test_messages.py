@@ -57,7 +57,7 @@ def test_a_prompt_is_a_message_with_a_limit() -> None:
     assert body(Sample(prompt="hi", output_tokens=5)) == {**common, "max_tokens": 5}
     unlimited = encode(Sample(prompt="hi"), OPTIONS)
     assert json.loads(unlimited.body) == {**common, "max_tokens": MOST_TOKENS}
-    assert unlimited.output_tokens_asked is None  # Nobody asked for so many.
+    assert unlimited.output_tokens_asked is None  # The user did not request this many.
 
 
 def test_the_system_prompt_has_its_own_field_and_tools_their_own_shape() -> None:
@@ -120,7 +120,7 @@ def test_the_prompt_has_the_cached_tokens_too_and_the_last_usage_counts() -> Non
     last = message_delta(input_tokens=10, cache_read_input_tokens=32, cache_creation_input_tokens=8, output_tokens=2)
     reply = read("messages", framed([first, text("a"), text("b"), last, MESSAGE_STOP]))
     assert (reply.input_tokens, reply.cached_tokens, reply.output_tokens) == (50, 32, 2)
-    # llama.cpp says the prompt's tokens at the start alone.
+    # llama.cpp reports the prompt's tokens only at the start.
     reply = read(
         "messages", framed([message_start(input_tokens=1, cache_read_input_tokens=3), *messages("a", "b")[1:]])
     )

@@ -109,7 +109,7 @@ def test_a_full_request_body_keeps_its_own_fields() -> None:
     assert json.loads(encoded.body) == {**own, "stream": True, "stream_options": {"include_usage": True}}
     assert encoded.output_tokens_asked == 9
     assert body(sample, CHAT)["model"] == "m"
-    assert own["stream"] is False  # The row of the data set is not changed: it is sent again.
+    assert own["stream"] is False  # The row of the data set must not change, because it is sent again.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the readers' fast paths must not take: events with more than text; and usage of several choices."""
+"""Events that the readers' fast paths must not take: events with more than text, and usage of several choices."""
 
 from __future__ import annotations
 

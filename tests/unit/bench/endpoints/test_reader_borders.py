@@ -1,4 +1,4 @@
-"""Streams and whole replies at their borders: which calls, which end, and which pieces form an answer."""
+"""Streams and whole replies at their borders: which calls, ends and pieces form an answer."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ DONE = b"[DONE]"
     [
         ([call(0, "a", name="f"), call(0, None, arguments="{}"), call(1, "b", name="g")], 2),
         ([call(0, "a", name="f"), call(0, "a", arguments="{}")], 1),
-        ([call(0, "a", name="f"), call(0, "b", name="g")], 2),  # A server that does not count places.
+        ([call(0, "a", name="f"), call(0, "b", name="g")], 2),  # A server that does not number its calls.
         ([call(0, None, name="f"), call(0, "b", arguments="{}")], 1),
         ([call(0, "a", name="f"), call(0, None, arguments="{"), call(0, "b", name="g")], 2),
         ([call(None, "a", name="f")], 1),
@@ -117,7 +117,7 @@ def test_the_answer_of_a_chat_has_its_calls_and_its_reasoning_in_the_field_it_ca
 
 
 def test_the_bytes_of_a_text_are_those_of_all_its_pieces() -> None:
-    # Ten chunks of 20 bytes, each with another field, so that none is like the other: 150 tokens can be.
+    # Ten chunks of 20 bytes, each with a different field, so that no two are alike. 150 tokens are possible.
     events = [{**said(content="x" * 20), "n": n} for n in range(10)]
     counted = {"choices": [], "usage": {"completion_tokens": 150}}
     reply = chat(*events, END, counted, DONE)
@@ -148,7 +148,7 @@ def test_an_event_that_is_called_an_error_is_one_by_its_number() -> None:
     lines = (OtherLine(1, b"event: error"), OtherLine(0, b"event: message"))
     reply = chat(said(content="a"), {"message": "gone"}, lines=lines)
     assert reply.problem == Problem(Outcome.STREAM_ERROR, "gone")
-    # The first error is the one that is told.
+    # The first error is reported.
     both = chat(
         {"message": "first"},
         {"message": "second"},
@@ -237,7 +237,7 @@ def test_the_answer_of_messages_keeps_its_blocks_whole() -> None:
 @pytest.mark.parametrize(
     ("given", "output", "tokens"),
     [
-        # A name alone has no token where the arguments make up the usage, but a chunk with arguments has one.
+        # A name alone has no token if the arguments account for the usage, but a chunk with arguments has one.
         ({}, 2, (0, 0, 1, 1, 0, 0)),
         ({}, 3, (0, 1, 1, 1, 0, 0)),
         ({"a": 1}, 2, None),
@@ -300,7 +300,7 @@ def test_the_answer_of_responses_has_its_items_and_its_id() -> None:
     assert answer is not None
     assert answer.response_id == "resp_1"
     assert [(one.name, one.arguments) for one in answer.tool_calls] == [("f", '{"a":1}')]
-    # The last event says all of it again, and counts.
+    # The last event repeats everything, and takes precedence.
     whole = [{"type": "function_call", "name": "g", "arguments": "{}", "call_id": "d"}, "odd"]
     said_again = read("responses", framed([*events[:-1], ended(output=whole)]), keep_answer=True).answer
     assert said_again is not None
@@ -387,7 +387,7 @@ def test_a_whole_reply_of_responses_that_failed_or_has_odd_items() -> None:
 @pytest.mark.parametrize(
     ("texts", "doubted"),
     [
-        # 200 bytes in ten chunks: of ASCII a token has at most 12, of other scripts 24.
+        # 200 bytes in ten chunks. A token has at most 12 bytes of ASCII, or 24 of other scripts.
         (["x" * 20] * 10, True),
         (["é" * 5] * 10, False),
         (["é" * 5, *["x" * 20] * 9], False),
@@ -414,7 +414,7 @@ def test_a_reply_of_several_choices_is_limited_where_one_of_them_is(reasons: tup
     pieces = [{"choices": [{"index": n % 2, "delta": {"content": "word "}}]} for n in range(20)]
     counted = {"choices": [], "usage": {"completion_tokens": 4}}
     reply = chat(*pieces, ends, counted, DONE, output_tokens_asked=4)
-    # 20 chunks are more than 4 tokens, unless the limit of 4 was reached: then they are parts of tokens.
+    # 20 chunks are more than 4 tokens, unless the limit of 4 was reached: then chunks are parts of tokens.
     assert (reply.usage_contradiction is None) is believed
 
 

@@ -1,4 +1,4 @@
-"""Realtime: the messages of a request, the events of its reply, from literal messages of OpenAI's API and its beta."""
+"""Realtime: the messages of a request and the events of its reply, from literal messages of OpenAI's API and its beta."""
 
 from __future__ import annotations
 
@@ -190,10 +190,10 @@ def test_a_second_of_audio_has_the_bytes_that_its_format_says(written: dict[str,
 def test_a_call_of_a_tool_needs_no_audio_and_a_limit_ends_well() -> None:
     call = event("response.output_item.added", item={"type": "function_call", "name": "f"})
     reply = read(call, event("response.function_call_arguments.delta", delta="{}"), done())
-    # As everywhere, the name is the first sign of a call; without arguments it is the only one.
+    # As elsewhere, the name is the first sign of a call. Without arguments it is the only sign.
     assert (reply.tool_calls, reply.chunk_kind, reply.problem) == (1, "ffo", None)
     assert read(call, done()).chunk_kind == "fo"
-    # A reply that is to be spoken has no other length of audio: RTF of the clip in the request would be another number.
+    # A spoken reply has only its own length of audio: RTF of the clip in the request would be a different number.
     assert reply.audio == ReceivedAudio(0, 48_000, None)
     cut = read(said("a"), sound(480), done("incomplete", {"type": "incomplete", "reason": "max_output_tokens"}))
     assert (cut.limited, cut.problem) == (True, None)
@@ -236,7 +236,7 @@ def test_which_messages_belong_to_a_reply_and_which_is_its_last() -> None:
     assert words is not None
     before = [event("session.created", session={}), event("session.updated"), event("conversation.item.added"), b"{"]
     assert [words.is_beside(message, begun=False) for message in before] == [True] * 4
-    half = b'{"type":"response.done","text":"\\ud83d"}'  # Half of a character.
+    half = b'{"type":"response.done","text":"\\ud83d"}'  # Half a character.
     own = [CREATED, event("error", error={}), event("response.done"), half, b'{"error":{"message":"oom"}}']
     assert [words.is_beside(message, begun=False) for message in own] == [False] * 5
     assert not words.is_beside(before[2], begun=True)

@@ -27,7 +27,7 @@ VLLM = ServerWords(
     draft_steps=6,
     draft_tokens=18,
     accepted_tokens=10,
-    acceptance=(5, 3, 2),  # Of 6 steps one accepted no draft; three accepted two or more.
+    acceptance=(5, 3, 2),  # One of 6 steps accepted no draft, three accepted two or more.
 )
 LLAMA_CHUNK = (
     b'{"choices":[],"created":1779349198,"id":"chatcmpl-nF","model":"m.gguf","system_fingerprint":"b9251","object":'
@@ -106,9 +106,9 @@ def test_what_cannot_be_is_not_believed() -> None:
     )
     assert server_words({"queue_time_ms": None, "speculative_decoding": None}, {"prompt_ms": None}) == SILENT
     assert drafts(num_spec_steps=-2, num_draft_tokens=1.5, num_accepted_draft_tokens="3") == SILENT
-    # No more drafts can be right than there were.
+    # There cannot be more right drafts than drafts.
     assert drafts(num_spec_steps=2, num_draft_tokens=3, num_accepted_draft_tokens=4) == ServerWords(draft_steps=2)
-    # A histogram that is not of these steps says nothing of positions.
+    # A histogram that does not match the steps gives no acceptance by position.
     assert drafts(num_spec_steps=5, acceptance_histogram=[1, 2, 1]).acceptance is None
     assert drafts(num_spec_steps=3, acceptance_histogram=[1, 2, -1, 1]).acceptance is None
     assert drafts(num_spec_steps=1002, acceptance_histogram=[1] * 1002).acceptance is None

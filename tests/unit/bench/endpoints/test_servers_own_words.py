@@ -1,4 +1,4 @@
-"""What individual servers add to OpenAI's dialect or change in it, as in their streams."""
+"""What individual servers add to OpenAI's dialect or change in it, as seen in their streams."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_usage_of_zeros_on_each_chunk_counts_none_of_them() -> None:
 
 
 def test_usage_of_nothing_on_a_chunk_leaves_it_plain() -> None:
-    """SGLang, OpenAI and DeepSeek write `"usage": null` on each: such chunks are read without JSON, too."""
+    """SGLang, OpenAI and DeepSeek write `"usage": null` on each chunk. Such chunks are read without JSON, too."""
     event = {**chunk({"content": "a", "tool_calls": None}), "usage": None}
     reader = ENDPOINTS["chat"].event_reader(ReadOptions())
     assert isinstance(reader, StreamReader)

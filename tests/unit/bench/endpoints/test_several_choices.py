@@ -1,4 +1,5 @@
-"""Replies of several choices (`n`, several prompts): each that began has to end, and the text of all of them counts."""
+"""Replies with several choices (`n`, several prompts): each choice that began must end, and the texts of all choices
+count."""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ def test_a_reply_whose_choices_all_ended_is_whole(name: str, endpoint: str, batc
 
 @pytest.mark.parametrize("batch", [1, 3, 100])
 def test_a_choice_that_goes_on_between_the_events_of_another_has_to_end(batch: int) -> None:
-    # The first choice's texts are all alike, so most are read without being decoded; the second never has a text.
+    # The texts of the first choice are all alike, so most are read without decoding. The second choice never has a
+    # text.
     role = {"index": 1, "delta": {"role": "assistant"}, "finish_reason": None}
     choices = [*[one("chat", 0, "word ")] * 3, role, *[one("chat", 0, "word ")] * 3, one("chat", 1, "", "stop")]
     reader = ENDPOINTS["chat"].event_reader(ReadOptions())

@@ -26,7 +26,8 @@ def said(text: str, reason: str | None = None) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("between", "kinds", "tokens"),
     [
-        # An empty text may be a token of the next; an event without a choice is none, so that nobody knows which has two.
+        # An empty text may have a token of the next chunk. An event without a choice has none, so it is unknown which
+        # chunk has two.
         (said(""), "cocuo", (1, 0, 2, 0, 0)),
         ({"choices": []}, "cocuo", None),
         ({"choices": [], "usage": None}, "cocuo", None),
@@ -84,7 +85,7 @@ def test_the_system_messages_at_the_start_are_one_text_and_a_later_one_stays_whe
 def test_an_event_is_named_by_its_number_in_the_whole_stream(sizes: tuple[int, ...]) -> None:
     reader = ENDPOINTS["chat"].event_reader(ReadOptions())
     for size in sizes:
-        # Written as servers write it, so that what looks alike is read the short way.
+        # Written like real servers do, so that the fast path reads events that look alike.
         reader.feed([json.dumps(said("a"), separators=(",", ":")).encode()] * size)
     reader.feed([b"{"])
     problem = reader.close().problem
@@ -149,7 +150,7 @@ def test_a_whole_reply_of_messages_that_did_not_say_why_it_ended_is_none() -> No
         ({"stream": False}, {"stream": False}),
         ({"ignore_eos": True}, {"stream": True, "ignore_eos": True}),
         ({"extra": {"stream": False, "top_k": 1}}, {"stream": False, "top_k": 1}),
-        # No tools are offered, so that there is nothing to choose.
+        # The request offers no tools, so there is nothing to choose.
         ({"tool_choice": "auto"}, {"stream": True}),
     ],
 )
@@ -158,7 +159,7 @@ def test_a_body_has_what_the_run_says_and_nothing_else(
 ) -> None:
     given = BodyOptions(**{"endpoint": endpoint, "model": "m", "ask_usage": False, **options})
     found = ENDPOINTS[endpoint].encode(Sample(body={"own": 1}), given)
-    # The API of Messages wants a limit.
+    # Messages requires a limit.
     limit = {"max_tokens": 4096} if endpoint == "messages" else {}
     assert json.loads(found.body) == {"own": 1, "model": "m", **limit, **fields}
     assert found.stream is fields["stream"]
@@ -198,7 +199,7 @@ def test_a_delta_of_a_kind_that_nobody_knows_has_no_text_though_it_has_a_field_o
     [
         (b'{"t":"a","n":1}', "a", True),
         (b'{"t":"","n":1}', "", False),
-        # Written otherwise than it is read, more than once, or not there.
+        # Text that is escaped, occurs more than once, or is missing.
         (b'{"t":"\\u0061","n":1}', "a", False),
         (b'{"t":"ab","n":1}', "a", False),
         (b'{"t":"a","u":{"t":"a"}}', "a", False),

@@ -1,4 +1,4 @@
-"""Speech: the body of a text, and audio as file bytes or in events, cut anywhere."""
+"""Speech: the body for a text, and audio as file bytes or in events, cut anywhere."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_several_files_one_behind_the_other_are_one_audio() -> None:
 
 
 def extensible(kind: int) -> bytes:
-    """A header that names its format at its end, as that of FFmpeg does of 24 bits or of several channels."""
+    """A header with its format at the end, as FFmpeg writes for 24 bits or several channels."""
     format_of = struct.pack("<HHIIHHHHIH", 0xFFFE, 1, 24_000, 48_000, 2, 16, 22, 16, 4, kind) + bytes(14)
     return b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<I", 40) + format_of + b"data\xff\xff\xff\xff"
 

@@ -1,4 +1,4 @@
-"""What the reader keeps of a stream, exactly: the numbers of events, their kinds, and the chosen choice."""
+"""What the reader keeps of a stream, exactly: event numbers, event kinds, and the selected choice."""
 
 from __future__ import annotations
 

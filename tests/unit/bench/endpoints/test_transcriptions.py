@@ -21,7 +21,7 @@ CLIP = Audio(b"RIFF\r\n\x00--\r\n", 'a "b".wav', 1_500_000_000, "what is said")
 
 
 def parts_of(body: bytes) -> list[Message]:
-    """The parts, as the e-mail library reads them."""
+    """The parts of the form, read by the e-mail library."""
     payload = BytesParser().parsebytes(f"Content-Type: {CONTENT_TYPE}\r\n\r\n".encode() + body).get_payload()
     assert isinstance(payload, list)
     return [part for part in payload if isinstance(part, Message)]
@@ -42,7 +42,7 @@ def test_a_clip_is_sent_as_a_form() -> None:
     assert file.get_param("name", header="content-disposition") == "file"
     assert file.get_filename() == "a %22b%22.wav"
     assert (request.stream, request.audio) == (True, SentAudio(1_500_000_000, "what is said"))
-    # The e-mail reader changes line ends of a file: its bytes are these.
+    # The e-mail library changes line ends in a file, so its bytes are checked here.
     assert request.body.endswith(b"\r\n\r\n" + CLIP.data + f"\r\n--{BOUNDARY}--\r\n".encode())
 
 

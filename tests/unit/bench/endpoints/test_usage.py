@@ -1,4 +1,4 @@
-"""Which usage is believed, who counts otherwise, and the tokens of each chunk."""
+"""Which usage is believed, which servers count differently, and the tokens of each chunk."""
 
 from __future__ import annotations
 
@@ -190,19 +190,19 @@ def test_text_beyond_ascii_has_room_for_a_token_a_byte() -> None:
 @pytest.mark.parametrize(
     ("events", "tokens"),
     [
-        # Usage counts one token for each chunk, the empty ones too: each belongs to the text after it.
+        # Usage counts one token per chunk, including empty ones. Each empty chunk's token belongs to the next text.
         ((chunk("a"), chunk(""), chunk("b"), total(3)), (1, 0, 2, 0)),
         ((chunk("a"), chunk(""), chunk(""), chunk("b"), chunk("c"), total(5)), (1, 0, 0, 3, 1, 0)),
         ((chunk(""), chunk("a"), chunk("b"), total(3)), (0, 2, 1, 0)),
-        # An end token came with the finish reason, or did not: nothing that has text after it.
+        # Whether an end token came with the finish reason or not, empty chunks count if text follows.
         ((chunk("a"), chunk(""), chunk("b"), END, total(4)), (1, 0, 2, 0, 0)),
         ((chunk("a"), chunk("b"), END, total(3)), (1, 1, 0, 0)),
         # Usage does not count the empty chunks.
         ((chunk("a"), chunk(""), chunk("b"), END, total(2)), (1, 0, 1, 0, 0)),
-        # Usage counts some of them: which ones is not known.
+        # Usage counts some of the empty chunks, and it is unknown which.
         ((chunk("a"), chunk(""), chunk("b"), chunk(""), chunk("c"), total(4)), None),
         ((chunk("a"), chunk("b"), total(9)), None),
-        # A role chunk is no empty chunk of text.
+        # A role chunk is not an empty text chunk.
         ((b'{"choices":[{"delta":{"role":"assistant","content":""}}]}', chunk("a"), total(2)), None),
     ],
 )
@@ -278,9 +278,9 @@ def with_reasoning(n: int, reasoning: int) -> bytes:
 def test_reasoning_that_is_not_sent_is_in_no_chunk() -> None:
     eight = [chunk("word")] * 8
     assert read(*eight, END, with_reasoning(48, 40), b"[DONE]").chunk_tokens == (1,) * 8 + (0, 0, 0)
-    # 20 tokens in 8 chunks: which has how many is not known.
+    # 20 tokens in 8 chunks: the number per chunk is unknown.
     assert read(*eight, END, with_reasoning(60, 40), b"[DONE]").chunk_tokens is None
-    # A server that does not count reasoning as output, and one that sends it.
+    # A server that does not count reasoning as output, and a server that sends reasoning.
     assert read(*eight, END, with_reasoning(8, 40), b"[DONE]").chunk_tokens == (1,) * 8 + (0, 0, 0)
     thought = b'{"choices":[{"index":0,"delta":{"reasoning":"b"},"finish_reason":null}]}'
     assert read(thought, *eight, END, with_reasoning(48, 40), b"[DONE]").chunk_tokens is None
@@ -294,7 +294,7 @@ def test_usage_on_every_chunk_that_counts_nothing_up_is_that_of_the_chunk(each: 
     assert reply.usage_contradiction is None
     total_said = read(*events, END, total(16), b"[DONE]")
     assert (total_said.output_tokens, total_said.output_tokens_from) == (16, "usage")
-    # Two pieces of one token, each with the count so far.
+    # Two pieces of one token, each with the count up to it.
     assert read(said(1, chunk("wo")), said(1, chunk("rd")), END, b"[DONE]").output_tokens == 1
 
 
@@ -320,7 +320,7 @@ def test_usage_below_the_chunks_of_a_reply_at_its_limit_leaves_one_token_a_chunk
 
 
 def test_servers_that_make_two_chunks_of_one_step_are_believed() -> None:
-    # Reasoning, answer and call change within a step, and a tool's arguments are cut at will.
+    # Reasoning, answer and call may change within a step, and the arguments of a tool may be split anywhere.
     events = [thought("why"), thought("so"), chunk("word"), chunk("word"), *[argument("one")] * 6]
     assert read(*events, END, total(4), b"[DONE]").usage_contradiction is None
     assert read(*events[:4], END, total(2), b"[DONE]").usage_contradiction is None
@@ -330,9 +330,9 @@ def test_servers_that_make_two_chunks_of_one_step_are_believed() -> None:
 @pytest.mark.parametrize(
     ("said", "tokens"),
     [
-        ((1, 3, 6), (1, 2, 3, 0, 0)),  # Of the reply until then.
+        ((1, 3, 6), (1, 2, 3, 0, 0)),  # Usage of the reply so far.
         ((2, 2, 3), (2, 0, 1, 0, 0)),
-        ((1, 1, 1), (1, 1, 1, 0, 0)),  # Of each chunk alone.
+        ((1, 1, 1), (1, 1, 1, 0, 0)),  # Usage of each chunk alone.
     ],
 )
 def test_usage_on_every_chunk_is_of_the_reply_so_far_unless_it_never_grows(
@@ -363,7 +363,7 @@ def test_where_nobody_counts_a_reply_at_its_limit_has_as_many_tokens_and_is_in_d
         "no count but 4 chunks of text, and the reply says that it ended at the limit of 16 tokens"
     )
     assert reply.problem is None
-    # Of a reply that nobody limited, only the length of its chunks says that they hold several tokens.
+    # In a reply without a limit, only the length of the chunks shows that they hold several tokens.
     reply = read(*four_a_chunk, END, b"[DONE]", output_tokens_asked=16)
     assert (reply.output_tokens, reply.output_tokens_from) == (4, "chunks")
     assert reply.output_tokens_doubt == "no count but 4 chunks of text, which have 72 bytes: several tokens each"

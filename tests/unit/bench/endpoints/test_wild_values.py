@@ -1,4 +1,4 @@
-"""A server may put anything anywhere: every field of every reply and event, in turn, holds an invalid value."""
+"""Servers may send anything: each field of each reply and event, in turn, gets an invalid value."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ WHOLE: dict[str, Any] = {
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in it, beginning with itself."""
+    """The paths of all values in a value, including itself."""
     yield at
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in inner:
@@ -110,7 +110,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def spoilt(value: Any) -> Iterator[bytes]:
-    """The JSON of a value with each wild value at each place."""
+    """The JSON of a value, with each invalid value at each path."""
     for at in places(value):
         made: Any = {"": json.loads(json.dumps(value))}
         holder, last = made, ""

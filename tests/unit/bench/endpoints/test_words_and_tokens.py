@@ -91,14 +91,14 @@ def test_a_token_of_which_nothing_shows_is_doubted_where_none_was_asked_for() ->
         ("cc", [0, 2], 2, (0, 2)),
         ("occu", [2, 3], 4, (0, 2, 1, 0)),
         ("cc", [1, 4], 3, None),
-        # The name of a tool may have no token, where the others make up the usage; else it has one.
+        # The name of a tool may have no token, if the other chunks account for the usage. Otherwise it has one.
         ("ncc", [None] * 3, 2, (0, 1, 1)),
         ("ncc", [None] * 3, 3, (1, 1, 1)),
         ("roncu", [None] * 2, 1, (0, 0, 0, 1, 0)),
         ("cncn", [None] * 4, 2, (1, 0, 1, 0)),
         ("ncc", [None] * 3, 4, None),
         ("ncce", [None] * 3, 4, (1, 1, 1, 0)),
-        # As many as there are chunks of text: the empty ones had none, whatever else would add up.
+        # Usage equals the number of text chunks, so empty chunks had no tokens, whatever else would add up.
         ("nec", [None] * 2, 2, (1, 0, 1)),
         ("cec", [None] * 2, 2, (1, 0, 1)),
         ("oo", [], 4, (0, 0)),
@@ -129,7 +129,7 @@ def test_base64_is_little_endian_on_every_machine(monkeypatch: pytest.MonkeyPatc
     little, big = (base64.b64encode(struct.pack(f"{order}2f", *numbers)).decode() for order in "<>")
     monkeypatch.setattr(sys, "byteorder", "little")
     assert list(embeddings._decoded(little, 0)) == numbers
-    # As a machine reads it whose own order is the other one.
+    # As on a machine with the other byte order.
     monkeypatch.setattr(sys, "byteorder", "big")
     assert list(embeddings._decoded(big, 0)) == numbers
 

@@ -9,5 +9,5 @@ from bench.fit import coefficients
 
 @pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of the fitted values: a fifth of the resamples. Other tests check the width of intervals."""
+    """A fifth of the resamples, for tests of the fitted values. Other tests check the width of intervals."""
     monkeypatch.setattr(coefficients, "_RESAMPLES", coefficients._RESAMPLES // 5)

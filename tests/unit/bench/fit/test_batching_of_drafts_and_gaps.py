@@ -1,4 +1,4 @@
-"""The fit of servers that give several tokens per step, of few runs, and of limits given by the user."""
+"""The fit of servers with several tokens per step, of few runs, and with limits from the user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class _Reply:
 
 
 def drafting(users: int, requests: int, drafts: int, acceptance: float) -> list[Stream]:
-    """A server that computes `drafts` tokens beside each decode, and returns the accepted ones one after the other.
+    """A server that computes `drafts` draft tokens with each decode, and returns the accepted tokens one after the
+    other.
 
     Each user sends the next request with the last token of the previous one; the server takes it into the step after
     the next.
@@ -82,7 +83,7 @@ def test_drafts_cost_as_much_as_decodes_and_their_acceptance_is_found() -> None:
     assert (fit.chunks, fit.drafts, fit.stream_interval) == ("drafts", 3, 1)
     assert fit.acceptance == pytest.approx(0.6, abs=0.03)
     assert fit.steps.values[:3] == pytest.approx((B0, B1, B2), rel=0.03)
-    assert fit.limits.max_num_seqs == FittedLimit(None, 12, "unknown"), "drafts are no requests"
+    assert fit.limits.max_num_seqs == FittedLimit(None, 12, "unknown"), "drafts do not count as requests"
 
 
 def test_a_server_of_single_tokens_has_no_drafts() -> None:
@@ -110,7 +111,7 @@ def test_chunks_of_several_steps_show_no_limits_and_how_many_they_hold() -> None
 
 
 def test_the_usual_chunk_is_one_between_the_first_and_the_last() -> None:
-    # Steps of 1 ms: 4 of them in a chunk, then 6, and 2 that were left.
+    # Steps of 1 ms: 4 of them in a chunk, then 6, then the remaining 2.
     streams = []
     for place in range(40):
         sent = 1e5 * place
@@ -126,7 +127,7 @@ def steps_of(streams: Sequence[Stream], given: Given | None = None) -> tuple[int
 
 
 def test_a_gap_that_is_given_is_taken() -> None:
-    # With one of half a us no two tokens are of one step.
+    # With a threshold of half a us, no two tokens share a step.
     streams = quick()
     found = steps_of(streams)
     assert steps_of(streams, Given(step_gap_us=1500.0)) == found
@@ -161,7 +162,7 @@ def test_the_front_end_is_that_of_the_fitted_steps() -> None:
 
 
 def test_a_budget_that_was_found_divides_the_steps_as_one_that_was_given() -> None:
-    # Requests wait long before a step takes them in: without the budget they may lie in any step since they were sent.
+    # Requests wait long before a step takes them. Without the budget, their prefill may be in any step since the send.
     server = StepServer(budget=256, seqs=4)
     runs = [closed_loop(server, users, 2.0, prompts=(40, 900), outputs=(16, 48), seed=users) for users in (4, 8)]
     found, given = (fit_batching(runs, Random(1), how) for how in (Given(), Given(max_num_batched_tokens=256)))

@@ -1,4 +1,4 @@
-"""The fit of a batching server: hidden coefficients, from streams with jitter and outliers."""
+"""The fit of a batching server: it recovers hidden coefficients from streams with jitter and outliers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _fitted(server: StepServer, loads: tuple[tuple[int, float], ...], **load: An
 
 
 def runs_of(server: StepServer, loads: Sequence[tuple[int, float]] = LOADS, **load: Any) -> list[list[Stream]]:
-    """The streams of each load; the lists are this caller's."""
+    """The streams of each load. The caller may change the lists."""
     return [list(streams) for streams in _runs_of(server, tuple(loads), **load)]
 
 
@@ -47,7 +47,7 @@ def fitted(server: StepServer, loads: Sequence[tuple[int, float]] = LOADS, **loa
 
 
 def off(fit: BatchingFit, server: StepServer) -> list[float]:
-    """How far b0, b1 and b2 are from the truth, as shares."""
+    """The relative errors of b0, b1 and b2."""
     truth = (server.b0, server.b1, server.b2)
     return [abs(found / true - 1) for found, true in zip(fit.steps.values, truth, strict=False)]
 
@@ -86,7 +86,7 @@ def test_a_prompt_costs_nothing_besides_its_tokens(name: str) -> None:
 
 
 def test_what_a_prompt_costs_besides_its_tokens_is_found_if_prompts_differ_in_length() -> None:
-    """As llama.cpp does: 11 us a token, and 3 ms each."""
+    """As with llama.cpp: 11 us per token, and 3 ms per prompt."""
     server = StepServer(b0=260, b1=11, b2=1230, prompt=3000, outliers=0.03)
     found = fitted(server)
     b4 = found.steps.coefficients["b4"]
@@ -148,7 +148,7 @@ def test_one_user_tells_neither_a_step_from_its_decode_nor_a_prefill() -> None:
     assert {"b0, b2", "b1"} <= found.keys()
     assert "--concurrency 4 " in found["b0, b2"]
     assert "a0" not in found
-    # The TTFT of similar prompts does not show how much of it is their prefill.
+    # The TTFT of prompts of similar length does not show how much of it is prefill.
     assert "--concurrency 1 " in unknown(StepServer(), ((1, 8.0),), prompts=(200, 400))["a0"]
 
 
@@ -174,7 +174,7 @@ def test_decodes_that_do_not_cost_the_same_each_are_a_table() -> None:
     assert all(one.low <= one.us <= one.high for one in fit.steps.table)
     runs = runs_of(server)
     assert warnings_of(fit, made_runs(runs)) == []
-    # The document says it where the mock reads it, and beside that with intervals.
+    # The document has the value where the mock reads it, and elsewhere with intervals.
     made = as_json(batching_profile(fit, made_runs(runs), date="d", trueload="t", server=None))
     assert made["step_cost"]["decode"] == [[one["tokens"], one["us"]] for one in made["decode"]]
 
@@ -241,7 +241,7 @@ def test_the_profile_is_the_same_each_time() -> None:
 
 
 def test_a_budget_smaller_than_most_prompts_is_found_and_leaves_the_cost_right() -> None:
-    # Prompts of up to 400 tokens take several steps, although they are shorter than what others compute in one.
+    # Prompts of up to 400 tokens take several steps, although some steps of other requests compute more tokens.
     server = StepServer(budget=64)
     fit = fitted(server)
     assert close(fit, server), off(fit, server)
@@ -251,7 +251,7 @@ def test_a_budget_smaller_than_most_prompts_is_found_and_leaves_the_cost_right()
 
 @pytest.mark.parametrize("jitter_us", [60.0, 150.0])
 def test_a_small_budget_whose_steps_are_mostly_fixed_cost_is_no_cheap_prefill(jitter_us: float) -> None:
-    # A part of a prompt makes a step 14% longer: no row lies far off, but TTFT grows by a step for each 64 tokens.
+    # A part of a prompt makes a step only 14% longer, so no row is an outlier, but TTFT grows by a step per 64 tokens.
     server = StepServer(b0=9000.0, b1=20.0, b2=200.0, a0=300.0, budget=64, jitter_us=jitter_us)
     runs = runs_of(server, ((1, 8.0), (4, 8.0)), prompts=(32, 400), outputs=(6, 20))
     fit = fit_batching(runs, Random(1))
@@ -299,8 +299,8 @@ def test_the_cost_of_a_prompt_token_is_not_told_if_no_step_was_seen_to_compute_a
 
 
 def test_a_budget_smaller_than_any_that_is_looked_for_leaves_the_cost_right() -> None:
-    # 10 tokens a step: a prompt of 16 takes two beside the decode of another request, which makes 17 tokens in all. More
-    # than 16 may lie in several steps, so their times are added up.
+    # 10 tokens per step: a prompt of 16 takes two steps next to another request's decode, 17 tokens in all. Rows of
+    # more than 16 tokens may span several steps, so their times are added up.
     server = StepServer(b0=3000.0, b1=300.0, b2=80.0, budget=10, jitter_us=5.0)
     loads = ((2, (16, 16)), (4, (2, 4)))
     runs = [closed_loop(server, users, 2.0, prompts=prompts, outputs=(4, 10), seed=users) for users, prompts in loads]

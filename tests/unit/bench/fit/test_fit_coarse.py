@@ -1,4 +1,4 @@
-"""Chunks of several tokens: which of the two kinds they are, and the rows that they produce."""
+"""Chunks of several tokens: their kind (drafts or interval), and the rows that they give."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bench.fit.streams import Stream
 
 
 def reply(tokens: Sequence[int], gaps_us: Sequence[float], *, sure: bool = True, sent_us: float = 0.0) -> Stream:
-    """Its first chunk comes 1 ms after the send."""
+    """A reply whose first chunk comes 1 ms after the send."""
     arrivals = tuple(accumulate(gaps_us, initial=sent_us + 1000.0))
     return Stream(sent_us, arrivals[-1], 100, 0, arrivals, tuple(tokens), sure)
 
 
 def repeated(tokens: Sequence[int], times: Sequence[float], count: int = 1) -> list[Stream]:
-    """Replies of these chunks, between a first and a last one of a single token each."""
+    """Replies with these chunks, between a first and a last chunk of one token each."""
     return [reply((1, *tokens, 1), (*times, 10.0))] * count
 
 
@@ -60,18 +60,19 @@ def test_times_in_proportion_to_the_tokens_are_of_several_steps(exponent: float,
 @pytest.mark.parametrize(
     ("tokens", "times", "kind"),
     [
-        # Few are those up to the lower quartile (1), many those from the upper one (4) on: the middle ones do not count.
+        # "Few" tokens are those up to the lower quartile (1), "many" those from the upper quartile (4) on. The middle
+        # ones do not count.
         ([1, 1, 2, 3, 3, 4, 4], [10, 10, 90, 90, 90, 10, 10], "drafts"),
         ([1, 1, 2, 3, 3, 4, 4], [10, 10, 10, 10, 10, 40, 40], "interval"),
-        # Nearly all hold one number: more than that are many, and each of these is of one step.
+        # Nearly all chunks have the same number of tokens. Chunks with more are "many", and each of them is one step.
         ([2, 2, 2, 2, 2, 2, 4], [10, 10, 10, 10, 10, 10, 10], "drafts"),
         ([2, 2, 2, 2, 2, 2, 4], [10, 10, 10, 10, 10, 10, 20], "interval"),
-        # One chunk that was late is no median.
+        # One late chunk does not change the median.
         ([1, 1, 1, 4, 4, 4], [10, 10, 900, 40, 40, 40], "interval"),
-        # The mean of 2, 2, 2 and 8 tokens, 3.5, is the square of 1.87.
+        # The mean of 2, 2, 2 and 8 tokens is 3.5, the square of 1.87.
         ([1, 1, 1, 1, 2, 2, 2, 8], [10, 10, 10, 10, 18, 18, 18, 18], "drafts"),
         ([1, 1, 1, 1, 2, 2, 2, 8], [10, 10, 10, 10, 19, 19, 19, 19], "interval"),
-        # A chunk that came together with the one before it took no time.
+        # A chunk that came together with the previous one took no time.
         ([1, 1, 1, 4, 4, 4], [0, 0, 0, 1.5, 1.5, 1.5], "interval"),
     ],
 )
@@ -108,15 +109,15 @@ def columns(streams: Sequence[Stream], gap_us: float = 100.0) -> dict[str, list[
 
 
 def test_a_row_has_what_all_streams_got_between_two_chunks_of_one() -> None:
-    # A from 1000 to 3000, B from 2000 to 4000, A from 3000 to 5500. Of B's two tokens, 1 / 2000 us, one is in the first
-    # row and one in the last; of A's 4 and 2 tokens the half and 2 / 2.5 are in the second.
+    # A from 1000 to 3000, B from 2000 to 4000, A from 3000 to 5500. B's two tokens, 1 per 2000 us, are in the first and
+    # the last row. Half of A's 4 tokens, and 2 / 2.5 of its 2 tokens, are in the second.
     assert columns([A, B]) == {
         "time_us": [2000, 2000, 2500],
         "steps": [4, 2, 2],
         "prefill": [30, 0, 0],
         "decode": [5, pytest.approx(2 + 0.8 + 2), 3],
-        # Tokens times the middle of the context in the row: A has 1 of its tokens at 1000, 3 at 2000, 5 at 3000,
-        # 5.8 at 4000 and 7 at 5500; B 1 at 2000, 2 at 3000 and 3 at 4000.
+        # Tokens times the mean context of the row: A has 1 of its tokens at 1000, 3 at 2000, 5 at 3000, 5.8 at 4000 and
+        # 7 at 5500; B has 1 at 2000, 2 at 3000 and 3 at 4000.
         "context": [
             pytest.approx(4 * (100 + 3) + 1 * (50 + 1.5)),
             pytest.approx(2.8 * (100 + 4.4) + 2 * (50 + 2)),
@@ -124,7 +125,7 @@ def test_a_row_has_what_all_streams_got_between_two_chunks_of_one() -> None:
         ],
     }
     pieces = coarse_rows([A, B], 100.0).pieces
-    # 1.25, 2.4 and 1.5 decodes a step, of which the first two make the first piece.
+    # 1.25, 2.4 and 1.5 decodes per step. The first two make the first piece.
     assert pieces[:, :3].tolist() == [[5, 0, 0], [pytest.approx(4), pytest.approx(0.8), 0], [3, 0, 0]]
 
 
@@ -144,7 +145,7 @@ def test_a_row_has_what_all_streams_got_between_two_chunks_of_one() -> None:
 def test_a_prompt_was_computed_in_the_rows_in_which_its_first_token_came(first_us: float, prefill: list[float]) -> None:
     b = Stream(0.0, 4000.0, 50, 49, (2000.0, 4000.0), (1, 2), sure=True)
     one = Stream(900.0, first_us, 7, 0, (first_us,), (1,), sure=True)
-    own = [1, 0, 0]  # Of b, in the first row.
+    own = [1, 0, 0]  # B's decode, in the first row.
     assert columns([A, b, one])["prefill"] == [a + c for a, c in zip(own, prefill, strict=True)]
 
 

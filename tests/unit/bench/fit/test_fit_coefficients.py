@@ -1,4 +1,4 @@
-"""b0 to b3 from rows with known times: values, intervals, what the loads could determine, residuals and the table."""
+"""b0 to b3 from rows with known times: values, intervals, undetermined values, residuals and the table."""
 
 from __future__ import annotations
 
@@ -92,21 +92,21 @@ def test_fifty_rows_are_needed_and_some_time() -> None:
     with pytest.raises(ValueError, match="most steps take less than"):
         fit(replace(some, time_us=np.zeros(60)))
     assert fit(replace(some, time_us=np.where(np.arange(60) < 29, 0.0, some.time_us))).rows == 60
-    # Three steps a row, each of 99 us: what is closer than 100 us belongs to one step.
+    # Three steps per row, each of 99 us. Arrivals closer than 100 us belong to one step.
     with pytest.raises(ValueError, match="most steps take less than"):
         fit(replace(some, time_us=np.full(60, 297.0), steps=np.full(60, 3.0)))
     assert fit(replace(some, time_us=np.full(60, 300.0), steps=np.full(60, 3.0))).rows == 60
 
 
 def noise(n: int, size_us: float, seed: int = 7) -> Array:
-    """Normally distributed, in random order."""
+    """Normal quantiles, in random order."""
     chance = Random(seed)
     return np.array([chance.gauss(0, size_us) for _ in range(n)])
 
 
 def test_an_interval_is_as_wide_as_two_standard_errors_on_either_side() -> None:
-    # One coefficient: its estimate is a mean of 400, whose standard error is a twentieth of that of a row. Tukey's weights
-    # make it 1 / sqrt(0.95) of that, and moving them 1.2 of what it is at fixed ones.
+    # With one coefficient, the estimate is a mean of 400 rows, whose standard error is a twentieth of a row's. Tukey's
+    # weights divide that by sqrt(0.95). Estimating the weights multiplies it by 1.2 compared with fixed ones.
     n, halves = 400, []
     zeros = np.zeros(n)
     for seed in range(20):
@@ -135,7 +135,7 @@ def test_what_no_row_has_cannot_be_told() -> None:
 
 @pytest.mark.parametrize("apart", [0.0, 1e-4, 0.2])
 def test_two_kinds_of_work_in_the_same_proportion_cannot_be_told_apart(apart: float) -> None:
-    # Batches of 8 whose number varies by a share: of less than a hundredth, the square of which is 1e-4, is too little.
+    # Batches of 8 whose size varies by a share. A share below a hundredth, 1e-4 when squared, is too small.
     wobble = np.where(np.arange(120) % 2 == 0, 1 + apart, 1 - apart)
     found = fit(rows_of(8 * wobble, prefill=varied()["prefill"]))
     told = {name: one.told for name, one in found.coefficients.items()}
@@ -152,19 +152,19 @@ def test_a_column_that_others_explain_but_for_a_ten_thousandth_is_not_told(share
 def test_a_wide_interval_that_moves_a_step_is_not_told_and_one_that_does_not_is() -> None:
     n = 400
     decode = 1.0 + np.arange(n) % 4
-    # 600 us of noise: the error of b2 is about 1.96 x 600 / (20 x 1.12) = 53 us, more than a quarter of 100, and moves a
-    # step of 4 decodes by 212 of 5250 us, which is less than a twentieth.
+    # With 600 us of noise, the error of b2 is about 1.96 x 600 / (20 x 1.12) = 53 us. That is more than a quarter of
+    # 100 us, and changes a step of 4 decodes by 212 of 5250 us, less than a twentieth.
     b2 = fit(rows_of(decode, extra_us=noise(n, 600.0))).coefficients["b2"]
     assert (b2.high - b2.low) / 2 > 0.25 * b2.value
     assert b2.told
-    # 1500 us: 130 us, a tenth of a step. The error of b0, about 1.96 x 1500 x 2.45 / 20 = 360 us, moves it by more than a
-    # twentieth too, but is no wide one for 5000.
+    # With 1500 us, it is 130 us, a tenth of a step. The error of b0, about 1.96 x 1500 x 2.45 / 20 = 360 us, changes a
+    # step by more than a twentieth, too, but is not wide compared with 5000.
     b0, _, b2, _ = fit(rows_of(decode, extra_us=noise(n, 1500.0))).coefficients.values()
     assert (b2.high - b2.low) / 2 > 0.25 * b2.value
     assert not b2.told
     assert (b0.high - b0.low) / 2 > 0.05 * 5300
     assert b0.told
-    # A wide range of batches makes the interval narrow again, whatever it moves.
+    # A wide range of batches makes the interval narrow again, whatever it changes.
     b0, _, b2, _ = fit(rows_of(1.0 + np.arange(n) % 200, extra_us=noise(n, 1500.0))).coefficients.values()
     assert b2.told
     assert b0.told
@@ -183,8 +183,8 @@ def test_the_scale_is_that_of_what_a_step_is_off() -> None:
 
 
 def test_residuals_are_shares_of_the_fitted_step_by_powers_of_two_of_the_decodes() -> None:
-    # 40 batches of 1, of 2 or 3, of 5 and of 12. Of those of 5 a fifth is late by half of itself,
-    # too far off to be believed.
+    # 40 batches of 1, of 2, of 3 and of 12, and 80 of 5. A fifth of those of 5 take half as long again, which makes
+    # them outliers.
     decode = np.array([1.0, 2.0, 3.0, 5.0, 5.0, 12.0] * 40)
     context = 100.0 * (np.arange(240) % 13)
     size = B0 + B2 * decode + B3 * context
@@ -208,7 +208,7 @@ def test_the_decodes_of_a_row_of_several_steps_are_counted_by_step() -> None:
 
 
 def bent(excess: float = 1.0) -> Rows:
-    """Decodes in batches up to 4 cost 1000 us each, beyond that nothing."""
+    """Up to a batch of 4, each decode costs 1000 us; further decodes cost nothing."""
     decode = np.repeat([1.0, 2.0, 4.0, 8.0, 16.0], 100)
     cost = 1000 * np.minimum(decode, 4) * excess
     return rows_of(decode, context=50.0 * (np.arange(500) % 9), extra_us=cost - B2 * decode)
@@ -228,8 +228,8 @@ def test_a_cost_that_is_no_line_gets_a_table_with_the_cost_at_each_point() -> No
 
 
 def test_the_interval_of_a_point_is_that_of_its_sum() -> None:
-    # 2000 us at 2, 4000 at 4. The first piece makes 2 cost twice what is between 1 and 2, and b0 what remains: the first
-    # point is 2 (y2 - y1), the second y4 - 2 y1 + y2, of means of 150 rows each.
+    # 2000 us at 2, 4000 at 4. On the first piece, 2 decodes cost twice the step from 1 to 2, and b0 is the rest. So the
+    # first point is 2 (y2 - y1) and the second y4 - 2 y1 + y2, with means of 150 rows each.
     decode = np.repeat([1.0, 2.0, 4.0, 16.0], 150)
     cost = np.repeat([1000.0, 2000.0, 4000.0, 5000.0], 150)
     found = fit(rows_of(decode, extra_us=cost - B2 * decode + noise(600, 100.0)))
@@ -241,7 +241,7 @@ def test_the_interval_of_a_point_is_that_of_its_sum() -> None:
 
 
 def test_a_line_that_is_off_by_a_twentieth_at_most_needs_no_table() -> None:
-    # 4 % more for the batches in the middle: no reason for a table; 16 %: one.
+    # 4% more for the middle batches needs no table, 16% does.
     for share, is_table in ((0.04, False), (0.16, True)):
         decode = np.repeat([1.0, 6.0, 40.0], 100)
         size = B0 + B2 * decode
@@ -259,7 +259,7 @@ def test_too_few_rows_of_each_size_make_no_table() -> None:
 
 
 def test_a_table_that_is_no_better_is_not_taken() -> None:
-    # Large batches cost less: no rising table can say so.
+    # Large batches cost less, which a rising table cannot express.
     decode = np.repeat([1.0, 4.0, 16.0], 100)
     found = fit(rows_of(decode, extra_us=np.where(decode == 4, 4000.0, 0.0) - B2 * decode))
     assert found.table == ()

@@ -37,7 +37,7 @@ def test_pieces_between_knots_are_added_up(knots: tuple[int, ...], expected: lis
     ("counts", "knots"),
     [
         ({1: 60, 5: 60}, (2,)),
-        ({2: 60, 5: 60}, (2,)),  # What lies on an edge belongs to the piece below.
+        ({2: 60, 5: 60}, (2,)),  # A batch on an edge belongs to the lower piece.
         ({1: 59, 5: 60}, ()),
         ({1: 60, 5: 59}, ()),
         ({0: 60, 5: 60}, (2,)),

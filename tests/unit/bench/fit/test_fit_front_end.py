@@ -1,4 +1,4 @@
-"""a0 and w0: a server that is as fast when idle has no w0; requests that arrive during steps separate the two."""
+"""a0 and w0: a server that is not slower when idle has no w0. Requests that arrive during steps separate the two."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_one_whose_a0_is_longer_than_a_step_has_no_w0() -> None:
 def test_a_closed_loop_does_not_say_how_much_is_which_and_the_run_that_would_is_named() -> None:
     fit = fitted(WAKES, open_loop=False)
     assert fit.front_end.how == "both"
-    # Requests come right behind a step: whatever is shorter than the next one is allowed.
+    # Requests arrive just after a step begins, so any a0 shorter than the next step is possible.
     assert fit.front_end.a0.high < WAKES.b0 + 2 * WAKES.b2 + 500
     assert not fit.front_end.w0.told
     rows = unknown_of(fit, made_runs([list(run) for run in runs_of(WAKES, open_loop=False)]))

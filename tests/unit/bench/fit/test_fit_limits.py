@@ -32,8 +32,8 @@ class Step:
 
 
 def seen(steps: Sequence[Step], waiting: Sequence[tuple[float, int]] = ()) -> Run:
-    """These steps, and waiting requests: when each was sent (us), and the step that brought its first token. Its prompt
-    is the prefill of that step."""
+    """These steps, and waiting requests: the send time (us) of each, and the step that brought its first token. Its
+    prompt is the prefill of that step."""
     ends = np.cumsum([step.lasts_us for step in steps])
     columns = {
         name: np.array([float(getattr(step, name)) for step in steps])
@@ -59,14 +59,14 @@ def limits(*runs: Run, a0_us: float = 0.0, blocks: int | None = None) -> tuple[F
 
 
 def batches(sizes: Sequence[int], tokens: Sequence[int] | None = None) -> list[Step]:
-    """A first step without waiting requests, then one with each of these batches, and the tokens that they hold."""
+    """A first step without waiting requests, then a step for each of these batches and the tokens in it."""
     tokens = [100] * len(sizes) if tokens is None else tokens
     return [Step(), *(Step(decode=size, context=held) for size, held in zip(sizes, tokens, strict=True))]
 
 
 def test_requests_that_wait_beside_a_batch_that_does_not_grow_show_its_size() -> None:
     seqs, kv = limits(seen(batches([8] * 30), [(500.0, 30)]))
-    assert seqs == FittedLimit(None, 8, "unknown")  # They wait in 29 steps.
+    assert seqs == FittedLimit(None, 8, "unknown")  # Requests wait in 29 steps.
     seqs, kv = limits(seen([*batches([8] * 30), Step(firsts=1, decode=7)], [(500.0, 31)]))
     assert seqs == FittedLimit(8, 8, "waiting")
     assert kv == FittedLimit(None, 7, "unknown")
@@ -118,7 +118,7 @@ def test_requests_that_wait_beside_a_sum_of_tokens_that_does_not_grow_show_the_b
     assert of_tokens([4, 8] * 15, [1601] * 30, blocks=555) == FittedLimit(555, 101, "server")
     assert of_tokens([4, 8] * 14, [1601] * 28) == FittedLimit(None, 101, "unknown")
     assert of_tokens([8, 8] * 15, [1601] * 30) == FittedLimit(None, 101, "unknown")
-    # 1701 were held in a step in which nothing waited: 107, and the cache is no smaller.
+    # A step without waiting requests held 1701 tokens, 107 blocks, so the cache is at least that large.
     assert of_tokens([4, 8] * 15, [1601] * 30, most=1701) == FittedLimit(107, 107, "waiting")
 
 
@@ -129,7 +129,7 @@ def test_the_sum_hardly_grows_if_its_most_is_not_a_tenth_more_than_its_middle(mo
 
 @pytest.mark.parametrize(("few", "many", "value"), [(19, 21, None), (18, 22, 63), (10, 11, None)])
 def test_the_batch_grows_if_it_varies_by_more_than_a_twentieth(few: int, many: int, value: int | None) -> None:
-    # Of 19 and 21 the standard deviation is 1, a twentieth of 20. Now and then one was larger by far.
+    # The standard deviation of 19 and 21 is 1, a twentieth of 20. A few batches were much larger.
     steps = [*batches([few, many] * 15, [1000] * 30), Step(firsts=1), Step(decode=40)]
     assert limits(seen(steps, [(500.0, 31)]))[1].value == value
 
@@ -151,13 +151,14 @@ def step(extra_us: float = 0.0, *, decode: int = 12, context: int = 300, prefill
 
 
 def budget(steps: Sequence[Step], *, fit: StepFit | None = None, least: int = 100) -> FittedLimit:
-    """While a long prompt waits from the first step on, until the last but one brings its first token."""
+    """The budget from these steps. A long prompt waits from the first step on; the last step but one brings its first
+    token."""
     steps = [step(), *steps, step(prefill=3, firsts=1), step()]
     return batched_tokens([seen(steps, [(500.0, len(steps) - 2)])], fit or fit_of(), least)
 
 
 def full(tokens: float, count: int = 8, **of: int) -> list[Step]:
-    """Steps of this many tokens: 12 decodes, the rest a part of a prompt."""
+    """Steps of this many tokens: 12 decodes, and a part of a prompt."""
     return [step(B1 * (tokens - 12), **of)] * count
 
 
@@ -188,7 +189,7 @@ def test_only_steps_that_are_sure_without_a_first_token_beside_a_prompt_that_wai
     assert budget([*full(512, 7), *full(512, 1, firsts=1)]).value is None
     steps = [step(), *full(512, 7), step(firsts=1), *full(512, 1)]
     assert batched_tokens([seen(steps, [(500.0, 8)])], fit_of()).value is None
-    # It was sent in step 1, so step 2 is the first that can have computed a part of it.
+    # The prompt was sent in step 1, so step 2 is the first that can have computed a part of it.
     steps = [step(), *full(512, 8), step(firsts=1)]
     assert batched_tokens([seen(steps, [(500.0, 9)])], fit_of()).value == 512
     assert batched_tokens([seen(steps, [(2300.0, 9)])], fit_of()).value is None
@@ -211,7 +212,7 @@ def test_where_a_prompt_costs_nothing_no_step_is_full() -> None:
 @pytest.mark.parametrize(("extra_us", "at_least"), [(0, 212), (59, 212), (-59, 212), (60, 12), (-60, 12)])
 def test_whole_prompts_in_a_step_whose_time_agrees_with_its_work_are_a_bound(extra_us: float, at_least: int) -> None:
     long = step(extra_us, prefill=200, firsts=1)
-    free = replace(step(extra_us, firsts=1), prefill=200)  # What it takes if a prompt token costs nothing.
+    free = replace(step(extra_us, firsts=1), prefill=200)  # The time if prompt tokens cost nothing.
     for b1, brings in ((B1, long), (0.0, free)):
         run = seen([step(), brings, step()], [(500.0, 1)])
         assert batched_tokens([run], fit_of(b1)) == FittedLimit(None, at_least, "unknown")

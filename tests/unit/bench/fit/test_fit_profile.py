@@ -1,4 +1,4 @@
-"""The document of a hand-made fit: its numbers, its warnings, and the runs that would tell more."""
+"""The document of a hand-made fit: its numbers, its warnings, and the further runs that it proposes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def together(users: int, requests: int = 0, prompt: int = 100) -> list[Stream]:
 
 
 def runs_of(*users: int) -> list[FittedRun]:
-    """Runs of these numbers of users; the first names server and model. Its prompts are longer."""
+    """Runs with these numbers of users. The first names the server and the model, and has longer prompts."""
     first, *others = made_runs([together(n, prompt=40 if place else 100) for place, n in enumerate(users)])
     return [first, *(replace(run, url="http://127.0.0.1:9000", model="other") for run in others)]
 
@@ -161,7 +161,7 @@ def test_the_provenance_names_server_versions_and_runs() -> None:
 @pytest.mark.parametrize(
     ("times", "most"),
     [
-        ([(0, 10), (10, 20)], 1),  # One ends as the next is sent.
+        ([(0, 10), (10, 20)], 1),  # One request ends as the next is sent.
         ([(0, 10), (9, 20)], 2),
         ([(0, 30), (5, 10), (12, 20), (14, 15)], 3),
         ([], 0),
@@ -224,7 +224,7 @@ def rows(fit: BatchingFit, runs: Sequence[FittedRun]) -> dict[str, str]:
 def test_batches_of_another_size_tell_a_step_from_its_decodes(
     names: tuple[str, ...], users: tuple[int, ...], concurrency: int
 ) -> None:
-    # Four times the most where there was a load of few, a quarter of it; else a load of few.
+    # After a load of few users, four times the most; otherwise a quarter of it, or a load of few.
     found = rows(without(*names), runs_of(*users))
     assert found == {
         "b0, b2": f"--concurrency {concurrency} --input-tokens uniform:32..256 --output-tokens uniform:32..128"
@@ -254,7 +254,7 @@ def test_prompts_of_one_length_do_not_tell_what_each_costs_besides_its_tokens() 
 
 
 def front(how: str, *names: str) -> BatchingFit:
-    """A front end that cannot determine these."""
+    """A front end in which these are undetermined."""
     unknown = {name: replace(getattr(FRONT, name), told=False) for name in names}
     return replace(FIT, front_end=replace(FRONT, how=how, **unknown))
 
@@ -271,19 +271,19 @@ def test_a_load_of_one_user_tells_the_front_end() -> None:
 @pytest.mark.parametrize(
     ("sent_s", "rate"),
     [
-        ([[0, 1, 2, 3, 4]], "0.5"),  # One a second.
+        ([[0, 1, 2, 3, 4]], "0.5"),  # One per second.
         ([[0, 1, 2], [10, 10.25, 10.5, 10.75]], "2.0"),
         ([[10, 10.25, 10.5, 10.75], [0, 1, 2]], "2.0"),
         ([[0, 100]], "0.1"),
         ([[0]], "0.1"),
-        ([[0, 0.3, 0.7]], "1.4"),  # 2 in 0.7 s: 2.857 a second.
+        ([[0, 0.3, 0.7]], "1.4"),  # 2 in 0.7 s: 2.857 per second.
     ],
 )
 def test_a0_and_w0_are_told_apart_by_half_the_rate_of_the_busiest_load(sent_s: list[list[float]], rate: str) -> None:
     runs = made_runs([[stream(at * 1e6, at * 1e6 + 100) for at in sent] for sent in sent_s])
     for names in (("w0",), ("w0", "a0"), ("w0", "a1")):
         found = rows(front("both", *names), runs)
-        assert found.keys() == {"b4", "a0, w0"}  # All prompts are of one length.
+        assert found.keys() == {"b4", "a0, w0"}  # All prompts have the same length.
         assert found["a0, w0"] == f"--rate {rate} --input-tokens uniform:16..512 --output-tokens 64"
 
 
@@ -328,7 +328,7 @@ def test_the_mock_takes_no_limit_below_what_the_server_was_seen_to_do(name: str)
             "steady steps: steps of run-0 got 20% slower from its first half to its second",
             "failed requests: 3 of 299 requests of run-1 failed, and the mock answers all",
         ]),
-        ((0.0, 0.0), (3, 0), []),  # 3 of 300 are as few as an objective may allow.
+        ((0.0, 0.0), (3, 0), []),  # 3 of 300 is the smallest share that an objective may allow.
     ],
 )  # fmt: skip
 def test_what_the_model_lacks_is_unknown(drifts: tuple[float, ...], failed: tuple[int, int], said: list[str]) -> None:

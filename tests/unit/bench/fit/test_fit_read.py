@@ -51,7 +51,7 @@ def test_a_run_says_what_was_sent_where_and_what_came_back(tmp_path: Path) -> No
         "mode": "rate", "rate": "10.0", "requests": "3", "input_tokens": "16", "output_tokens": "4",
     }  # fmt: skip
     assert (run.server, run.stated) == (None, {})
-    # Times are us since the run began; a request every 100 ms, whose tokens come after 50 ms and every 5 ms.
+    # Times are in us since the start of the run. A request every 100 ms, with tokens after 50 ms and then every 5 ms.
     assert [stream.sent_us for stream in run.streams] == [0, 100_000, 200_000]
     assert run.streams[1].arrivals_us == (150_000, 155_000, 160_000, 165_000)
 
@@ -147,7 +147,7 @@ VLLM = {"vllm:num_requests_running": 1.0}
         ([VLLM], "vLLM", None),
         ([{"sglang:num_running_reqs": 1.0}], "SGLang", None),
         ([{"process_cpu_seconds_total": 1.0}], None, None),
-        # 1000 blocks of 32 tokens are 2000 of 16, 3 of 5 none whole, and of 24 one and a half.
+        # 1000 blocks of 32 tokens are 2000 of 16; 3 of 5 are less than one; a block of 24 is one and a half.
         ([VLLM | {'vllm:cache_config_info{block_size="32",num_gpu_blocks="1000"}': 1.0}], "vLLM", 2000),
         ([VLLM | {'vllm:cache_config_info{block_size="16",num_gpu_blocks="4321"}': 1.0}], "vLLM", 4321),
         ([VLLM | {'vllm:cache_config_info{block_size="5",num_gpu_blocks="3"}': 1.0}], "vLLM", 1),

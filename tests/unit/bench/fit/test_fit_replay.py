@@ -1,4 +1,4 @@
-"""The load that fit replays: to the mock, whatever the run's server was, and whether or not the mock survives."""
+"""The load that fit replays to the mock, whatever the run's server was, and whether or not the mock survives."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_interrupted_replay_still_prints_what_was_fitted(
     printed = capsys.readouterr()
     profile = orjson.loads(printed.out)
     assert profile["step_cost"]["b0"] > 0
-    assert "replay" not in profile, "a plan says that nothing was replayed"
+    assert "replay" not in profile, "the profile must not have a replay, so that a plan can say so"
     assert "runs/8 was not replayed: it died" in profile["warnings"]
     assert "only the replays that were finished" in printed.err
 

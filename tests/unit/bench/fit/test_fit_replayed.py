@@ -1,4 +1,4 @@
-"""Which replayed numbers are far off: beyond chance, or so much too short that chance is a poor excuse."""
+"""Which replayed numbers are far off: beyond chance, or so much shorter that chance is unlikely."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ def replay(off: Off) -> Replay:
         ({"p50": (0.14, True), "p90": (0.24, True), "p99": (0.24, True)}, None, None, ""),
         ({"p50": (0.0, True), "p90": (0.0, False), "p99": (-0.3, True)}, "p99", None, "p99 is -30% off"),
         ({"p50": (0.0, True), "p90": (0.0, False), "p99": (-0.3, False)}, None, None, ""),
-        # Without an interval of p99, the highest quantile that has one decides: queues that the mock lacks move all of them.
+        # Without an interval for p99, the highest quantile with one decides: queues that the mock lacks shift all of
+        # them.
         ({"p50": (-0.75, True), "p90": (-0.82, True), "p99": (-0.4, None)}, "p90", "p90", "p50 is -75%, p90 is -82% off"),
         ({"p50": (-0.75, True), "p90": (-0.1, False), "p99": (-0.4, None)}, None, None, "p50 is -75% off"),
         ({"p50": (-0.75, None), "p90": (-0.1, None), "p99": (-0.4, None)}, "p50", "p50", "p50 is -75% off"),
-        # A pause that a short run met, and its replay did not.
+        # A pause during a short run that the replay did not have.
         ({"p50": (0.0, True), "p90": (0.0, None), "p99": (-0.97, None)}, "p99", None,
          "p99 is -97% (too few requests to exclude chance) off"),
         ({"p50": (0.0, True), "p90": (0.0, None), "p99": (3.0, None)}, None, None, ""),

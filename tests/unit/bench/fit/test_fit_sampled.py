@@ -31,7 +31,8 @@ def streams(
     follows: float = 0.0,
     load: float = 0.25,
 ) -> list[Stream]:
-    """Users one after the other: TTFT (40 to 60 ms + slope) and gaps around 10 ms, both times 1 + load (users - 1)."""
+    """Users one after the other: TTFT (40 to 60 ms + slope) and gaps around 10 ms, both multiplied by 1 + load (users -
+    1)."""
     chance = random.Random(seed)
     free = [1000.0 * user for user in range(users)]
     found = []

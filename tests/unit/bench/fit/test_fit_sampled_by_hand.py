@@ -38,7 +38,7 @@ def alone(
 
 
 def beside(streams: Sequence[Stream], others: int) -> list[Stream]:
-    """The same with this many failed requests active all the time: they are load, and show nothing else."""
+    """The same, with this many failed requests active all the time. They only count as load."""
     first, last = streams[0].sent_us - 1, streams[-1].end_us + 1
     return [*(Stream(first, last, 100, 0, (), (), sure=False) for _ in range(others)), *streams]
 
@@ -86,13 +86,13 @@ def test_ttft_and_gaps_have_factors_of_their_own() -> None:
 
 
 def test_a_request_is_under_way_from_its_send_until_its_last_token() -> None:
-    # The second half begins while the first half is under way: they are alone, then two.
+    # The second half begins while the first half is in flight: requests are alone, then in pairs.
     one = Stream(0.0, 1e9, 100, 0, (50_000.0, 1e9), (1, 1), sure=True)
     streams = [one, *alone(60, behind_us=100_000.0)]
     fit = fit_sampled([streams])
     assert fit.load[-1].under_way == 2
     assert (fit.requests, fit.gaps) == (61, 241)
-    # A request that is sent in the very moment in which another ends is alone.
+    # A request that is sent at the instant in which another ends is alone.
     chained = [
         Stream(
             s.sent_us - 1000 * k,
@@ -113,8 +113,8 @@ def test_a_request_is_under_way_from_its_send_until_its_last_token() -> None:
     [
         ((60,), [1]),
         ((25, 25), [1, 2]),
-        ((30, 24), [1]),  # What is too little for a point of its own belongs to the one before it.
-        ((24, 30), [2]),  # Met by 24 and 30: the middle of those.
+        ((30, 24), [1]),  # Data that is too little for its own point joins the previous one.
+        ((24, 30), [2]),  # 24 and 30 requests join: their mean.
         ((30, 25, 30), [1, 2, 3]),
         ((10, 10, 10, 30), [2, 4]),
         ((13, 13, 24), [2]),
@@ -177,7 +177,7 @@ def test_a_chunk_of_several_tokens_is_as_many_gaps_of_the_same_length() -> None:
 
 
 def correlated(requests: int, gaps: int, spread: float, follows: float, seed: int) -> list[Stream]:
-    """Gaps with normal logarithms: `spread` of their variance lies between requests, and the rest is autocorrelated."""
+    """Lognormal gaps. `spread` of the variance lies between requests, and the rest is autocorrelated."""
     chance = Random(seed)
     found = []
     for request in range(requests):
@@ -191,14 +191,15 @@ def correlated(requests: int, gaps: int, spread: float, follows: float, seed: in
 
 
 def by_kendall(gaps_us: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """(requests, gaps) -> the correlations: scipy's normal scores, an analysis of variance, and Kendall's correction."""
+    """(requests, gaps) -> the correlations, from scipy's normal scores, an analysis of variance, and Kendall's
+    correction."""
     from scipy import stats
 
     requests, m = gaps_us.shape
     scores = stats.norm.ppf((stats.rankdata(gaps_us) - 0.5) / gaps_us.size).reshape(requests, m)
     rest = scores - scores.mean(axis=1, keepdims=True)
     seen = float((rest[:, 1:] * rest[:, :-1]).sum() / (rest[:, :-1] ** 2).sum())
-    f = (seen + 1 / m) / (1 - 3 / m)  # Of a mean of m: seen = f - (1 + 3 f) / m.
+    f = (seen + 1 / m) / (1 - 3 / m)  # For a mean of m: seen = f - (1 + 3 f) / m.
     inside = float(rest.var(axis=1, ddof=1).mean())
     apart = max(0.0, float(scores.mean(axis=1).var()) - inside / m * (1 + f) / (1 - f))
     return apart / (apart + inside), f
@@ -235,7 +236,7 @@ def test_gaps_of_no_length_have_no_factor() -> None:
 
 
 def test_requests_of_different_runs_are_different_requests() -> None:
-    # Each request has gaps of one length; two runs of one request each, and two requests in a run, are the same.
+    # Each request has gaps of one length. Two runs of one request each equal two requests in one run.
     runs = [[*alone(30, gaps=(gap,) * 5)] for gap in (9000.0, 11_000.0)]
     assert fit_sampled(runs).between == pytest.approx(fit_sampled([[*runs[0], *(
         Stream(s.sent_us + 1e9, s.end_us + 1e9, 100, 0, tuple(at + 1e9 for at in s.arrivals_us), s.tokens, s.sure)

@@ -16,7 +16,7 @@ ENDS = tuple(1000.0 * (place + 1) for place in range(8))
 
 
 class Placed:
-    """Streams whose chunks lie in given steps, each at its end."""
+    """Streams whose chunks arrive at the ends of given steps."""
 
     def __init__(self) -> None:
         self.streams: list[Stream] = []
@@ -78,19 +78,19 @@ def test_streams_without_two_chunks_that_are_apart_have_the_least_gap() -> None:
     assert step_gap_us([]) == 100
     assert step_gap_us(arriving((100,), (90_000,))) == 100
     assert step_gap_us(arriving((0, 100, 200))) == 100
-    assert step_gap_us(arriving((0, 100.5))) == 100  # 0.3 of it is less.
+    assert step_gap_us(arriving((0, 100.5))) == 100  # 0.3 of the gap is less.
 
 
 @pytest.mark.parametrize(
     ("streams", "gap"),
     [
-        # A stream alone: each chunk is a step, with any gap. 0.3 of a short time between two.
+        # With a single stream each chunk is a step, whatever the gaps. The threshold is 0.3 of a short gap.
         (arriving((0, 10_000, 20_000, 30_000)), 3000),
-        # Gaps of 100 us and less are not counted among the short ones.
+        # Gaps up to 100 us do not count as short gaps.
         (arriving((0, 100, 10_100, 20_100, 20_200)), 3000),
-        # Two streams, 10 ms apart in steps of 25 ms: 0.3 of that divides them, 0.45 does not.
+        # Two streams, 10 ms apart, with steps of 25 ms: a threshold of 0.3 separates them, 0.45 does not.
         (arriving((0, 25_000, 50_000), (10_000, 35_000, 60_000)), 11_250),
-        # 12.5 ms apart: it takes 0.65.
+        # 12.5 ms apart, it takes 0.65.
         (arriving((0, 25_000, 50_000), (12_500, 37_500, 62_500)), 16_250),
     ],
 )
@@ -122,7 +122,7 @@ def test_where_not_every_step_gives_each_stream_a_chunk_the_smallest_gap_is_take
 
 @pytest.mark.parametrize(("late", "gap"), [(2, 3000), (3, 4500)])
 def test_a_gap_is_as_good_if_a_fiftieth_of_the_chunks_is_all_that_it_loses(late: int, gap: float) -> None:
-    # 101 chunks each, 10 ms apart, of which some pairs of chunks are 4 ms apart: they lie in the next step but one.
+    # 101 chunks each, 10 ms apart. Some pairs of chunks are 4 ms apart, and lie in the next step but one.
     first = [10_000.0 * place for place in range(101)]
     second = [at + (4000 if place in range(50, 50 + late) else 0) for place, at in enumerate(first)]
     assert step_gap_us(arriving(first, second)) == pytest.approx(gap)
@@ -131,7 +131,7 @@ def test_a_gap_is_as_good_if_a_fiftieth_of_the_chunks_is_all_that_it_loses(late:
 def test_the_first_20_000_chunks_choose_the_gap() -> None:
     first = arriving(*[[10_000.0 * place for place in range(10_001)]] * 2)
     second = [3e8 + 10_000 * place for place in range(500)]
-    # The smallest gap divides the steps of the last two: that is seen only where they are among the first.
+    # The smallest gap divides the steps of the last two streams, which shows only if they are among the first.
     assert step_gap_us([*first, *arriving(second, [at + 4000 for at in second])]) == pytest.approx(3000)
     assert step_gap_us([first[0], *arriving(second, [at + 4000 for at in second])]) == pytest.approx(4500)
 
@@ -168,7 +168,7 @@ def test_as_many_tokens_as_steps_have_gone_by_are_one_each() -> None:
 
 def test_several_tokens_in_the_next_step_are_of_steps_that_were_hidden() -> None:
     placed = Placed().add(0, 1, 2, tokens=(1, 4, 2)).add(0, 1, prompt=20, tokens=(1, 2))
-    # 4 tokens behind 11, 12, 13 and 14 others, and 2 behind 21 and 22.
+    # 4 tokens after contexts of 11, 12, 13 and 14, and 2 after contexts of 21 and 22.
     assert placed.column("decode")[:4] == [0, 6, 2, 0]
     assert placed.column("context")[:4] == [0, 4 * 12.5 + 2 * 21.5, 2 * 15.5, 0]
     assert placed.column("steps")[:4] == [1, 2, 2, 1]
@@ -195,13 +195,13 @@ def test_with_drafts_each_decode_computes_them_too_and_a_step_gives_what_was_acc
     assert placed.column("decode", 2)[:6] == [0, 3, 6, 3, 3, 0]
     assert placed.column("context", 2)[:6] == [0, 10 + 2 + 2, 10 + 5 + 2 + 23, 23, 24, 0]
     assert placed.column("steps", 2) == [1] * 8
-    # A stream that got nothing in a step paused there.
+    # A stream without a token in a step paused there.
     assert placed.column("sure", 2)[:6] == [False, True, False, False, True, False]
 
 
 def test_a_step_with_drafts_is_sure_if_no_stream_paused_whatever_its_first_chunk_holds() -> None:
     placed = Placed().add(0, 1, 3, 4).add(1, 2, tokens=(3, 1)).add(2, 3, 4)
-    # The first stream paused over steps 2 and 3, the others did not.
+    # The first stream paused in steps 2 and 3, the others did not.
     assert placed.column("sure", 2)[:6] == [False, True, False, False, True, False]
     assert placed.column("sure")[1] is False
 
@@ -240,12 +240,12 @@ def test_no_steps_make_no_rows() -> None:
 def of_long(
     prompt: int, budget: int | None, *, sent_us: float = 2500.0, first: int = 5, **limits: int
 ) -> list[tuple[float, ...]]:
-    """Beside a permanently active stream, the first token of a long prompt comes at the end of a step."""
+    """The first token of a long prompt comes at the end of a step, next to a permanently active stream."""
     return Placed().add(*range(8)).add(first, prompt=prompt, sent_us=sent_us).rows(budget, **limits)
 
 
 def test_a_prompt_longer_than_what_surely_is_one_step_lies_in_all_since_it_was_sent() -> None:
-    # It was sent in step 2, so step 3 is the first that can have computed it. A decode is beside it in step 5.
+    # The prompt was sent in step 2, so step 3 is the first that can have computed it. Step 5 also has a decode.
     assert of_long(511, None)[2:5] == [ONE, ONE, (1000, 1, 511, 1)]
     assert of_long(512, None) == [ONE, ONE, (3000, 3, 512, 3), ONE, ONE]
     assert of_long(512, None, sent_us=4500.0)[4] == (1000, 1, 512, 1)
@@ -266,9 +266,9 @@ def test_with_a_budget_it_lies_in_as_many_steps_as_it_fills_and_one_more(budget:
 @pytest.mark.parametrize(
     ("before", "sent_us", "is_joined"),
     [
-        (256, 500.0, True),  # With its decode 257 tokens, more than half of what surely is one step.
+        (256, 500.0, True),  # 257 tokens with its decode, more than half of what certainly is one step.
         (255, 500.0, False),
-        (256, 4500.0, False),  # It was sent when the step before had begun.
+        (256, 4500.0, False),  # The prompt was sent after the previous step had begun.
         (256, 3500.0, True),
     ],
 )
@@ -306,7 +306,7 @@ def test_rows_of_several_runs_follow_each_other_and_make_the_columns_of_a_fit() 
     both = joined([one, rows_of(single.streams, single.clusters(), single.table(), None)])
     assert len(both) == 14
     assert both.decode.tolist() == [3] * 7 + [1] * 7
-    # b0, b1, b3, b4, then b2 in one piece, or in two with a knot at 2.
+    # b0, b1, b3, b4, then b2 as one piece, or as two with a knot at 2.
     assert both.design()[[0, 7]].tolist() == [[1, 0, 33, 0, 3], [1, 0, 11, 0, 1]]
     assert both.design((2,))[[0, 7]].tolist() == [[1, 0, 33, 0, 2, 1], [1, 0, 11, 0, 1, 0]]
     assert joined([]).design().shape == (0, 5)

@@ -1,4 +1,4 @@
-"""How a fit keeps the deviations of steps."""
+"""How a fit describes the deviations of steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVEN = np.random.default_rng(0)
 def rows(
     steps: int, *, decodes: tuple[int, int] = (1, 16), slow: float = 0.0, more_us: float = 0.0, seed: int = 1
 ) -> Rows:
-    """Steps of b0 5000 and b2 400: some take three times as long, some a fixed time more."""
+    """Steps with b0 5000 and b2 400. Some take three times as long, some a fixed time longer."""
     chance = np.random.default_rng(seed)
     decode = chance.integers(*decodes, steps, endpoint=True).astype(float)
     late = chance.random(steps)
@@ -55,7 +55,7 @@ def test_pauses_that_do_not_grow_with_the_step_have_power_0() -> None:
 
 
 def test_what_most_steps_take_beyond_their_cost_is_fitted_once_for_all_requests() -> None:
-    # Tens of thousands of requests find a fast server idle: a fit for each would take an hour.
+    # Tens of thousands of requests find a fast server idle. A fit for each would take an hour.
     shares = (0.1,) * 90 + (2.0,) * 10
     usual_us = Variation(0.5, 4_000.0, 50.0, (VariationLevel(1.0, shares),), 100).usual_us()
     called = set[str]()

@@ -50,7 +50,7 @@ def test_an_idle_server_shows_what_its_steps_leave_of_ttft() -> None:
 
 def test_cached_tokens_cost_nothing_and_a_long_prompt_takes_several_steps() -> None:
     assert idle(waits([500.0] * 12, cached=20)).a0.value == pytest.approx(500)
-    # 50 tokens in steps of 24 are three, 30 that are not cached two.
+    # 50 tokens in steps of 24 take three steps, the 30 that are not cached take two.
     assert idle(waits([500.0] * 12, steps=3), 24).a0.value == pytest.approx(500)
     assert idle(waits([500.0] * 12, steps=2, cached=20), 24).a0.value == pytest.approx(500)
     assert idle(waits([500.0] * 12), 50).a0.value == pytest.approx(500)
@@ -58,10 +58,10 @@ def test_cached_tokens_cost_nothing_and_a_long_prompt_takes_several_steps() -> N
 
 def test_its_error_is_two_standard_errors() -> None:
     found = idle(waits([490.0, 510.0] * 8))
-    # Of residuals of 10 us each the scale is 1.4826 x 10, and 16 requests are four times as exact.
+    # For residuals of 10 us the scale is 1.4826 x 10, and 16 requests divide the error by four.
     error = 2 * 14.826 / 4
     assert us(found.a0) == pytest.approx((500 - error, 500, 500 + error), abs=0.01)
-    # Where all prompts have one length, the error of a1 is that for a prompt of one token.
+    # If all prompts have one length, the error of a1 is that for a prompt of one token.
     assert us(found.a1) == pytest.approx((0, 0, error), abs=0.01)
     assert idle(waits([-9.0, 11.0] * 8)).a0.low == 0
 
@@ -105,7 +105,7 @@ def test_a_request_that_waited_for_something_else_has_no_weight() -> None:
 
 
 def counted(streams: Sequence[Stream]) -> int:
-    """The counts for the last requests that found the server idle; twelve others did."""
+    """Whether the last requests count as finding the server idle; twelve others did."""
     late = [
         Stream(
             s.sent_us + 2e7,
@@ -129,11 +129,11 @@ def alone(sent_us: float, first_us: float, end_us: float, *, sure: bool = True) 
     ("others", "count"),
     [
         ([(0, 600, 900), (901, 1500, 1800)], 2),
-        ([(0, 600, 900), (900, 1500, 1800)], 1),  # The first one's last token came just then.
+        ([(0, 600, 900), (900, 1500, 1800)], 1),  # The last token of the first request came at that instant.
         ([(0, 600, 900), (700, 1500, 1800)], 1),
         ([(0, 600, 900), (600, 1500, 1800)], 1),  # Sent when the first token came.
         ([(0, 600, 900), (599, 1500, 1800)], 0),
-        ([(0, 600, 9000), (700, 1500, 1800), (2000, 2600, 2700)], 1),  # The first one is still under way.
+        ([(0, 600, 9000), (700, 1500, 1800), (2000, 2600, 2700)], 1),  # The first request is still in flight.
         ([(0, 600, 900), (700, 1500, 1800), (1801, 2600, 2700)], 2),
         ([(0, 600, 900), (599, 1500, 1800), (1801, 2600, 2700)], 1),
     ],
@@ -157,8 +157,8 @@ def test_too_few_requests_show_nothing() -> None:
 
 
 def beside(bounds: Sequence[tuple[float, float]], prompts: Sequence[int] = ()) -> Run:
-    """Requests beside a permanently active stream. Each joined the first step that began after its a0, so a0 lies
-    between its wait at the start of the previous step and at the start of its own."""
+    """Requests next to a permanently active stream. Each joined the first step that began after its a0, so a0 lies
+    between its waits until the starts of the previous step and of its own."""
     ends: list[float] = []
     joining = []
     for place, ((low, high), prompt) in enumerate(zip(bounds, prompts or [50] * len(bounds), strict=True)):
@@ -183,20 +183,21 @@ def busy(*parts: tuple[int, float, float]) -> FrontEnd:
     ("parts", "low", "high"),
     [
         ([(30, 900, 1100)], 900, 1100),
-        # Those that most hold, and on either side what all but two hold: as few do not by chance.
+        # The values that most requests allow, extended on each side to what all except two allow: two may fail by
+        # chance.
         ([(30, 0, 1000), (10, 900, 1100)], 900, 1000),
         ([(37, 0, 1000), (3, 500, 2000)], 500, 1000),
         ([(38, 0, 1000), (2, 500, 2000)], 0, 1000),
         ([(38, 500, 2000), (2, 0, 1000)], 500, 2000),
         ([(37, 500, 2000), (3, 0, 1000)], 500, 1000),
-        # 9 of 39 hold another a0: less by twice the root of 9 is nearly as many.
+        # 9 of 39 allow a different a0. A number that is lower by twice the root of 9 is nearly as many.
         ([(24, 900, 1100), (6, 900, 1000), (9, 5000, 6000)], 900, 1100),
         ([(23, 900, 1100), (7, 900, 1000), (9, 5000, 6000)], 900, 1000),
         ([(24, 900, 1100), (6, 1000, 1100), (9, 0, 100)], 900, 1100),
         ([(23, 900, 1100), (7, 1000, 1100), (9, 0, 100)], 1000, 1100),
-        # Where some end and as many begin, what is allowed goes on.
+        # If as many bounds begin as end at a point, the range continues.
         ([(38, 0, 2000), (20, 0, 1000), (20, 1000, 2000)], 0, 2000),
-        # No a0 is below 0, and bounds that hold none count for nothing.
+        # a0 is never below 0, and bounds that allow no value do not count.
         ([(30, -500, 200)], 0, 200),
         ([(26, 900, 1100), (4, 900, 1000), (5, -900, 0)], 900, 1000),
         ([(26, 900, 1100), (4, 900, 1000), (5, -900, -100)], 900, 1000),
@@ -218,7 +219,7 @@ def test_a0_is_the_middle_of_what_nearly_most_requests_allow(
     ("parts", "told"),
     [
         ([(30, 900, 1100)], True),
-        ([(30, 900, 1500)], False),  # The half of their middle, 1200, wide.
+        ([(30, 900, 1500)], False),  # Half as wide as their middle, 1200.
         ([(30, 900, 1499)], True),
         ([(20, 900, 1100), (20, 5000, 6000)], False),  # Half of the requests.
         ([(21, 900, 1100), (20, 5000, 6000)], True),
@@ -247,7 +248,7 @@ def test_only_first_tokens_of_sure_steps_after_sure_steps_bound_it() -> None:
 
 
 def both(whole: float, *parts: tuple[int, float, float]) -> FrontEnd:
-    """Beside twelve requests that found the server idle and waited for `whole`."""
+    """The same, with twelve requests that found the server idle and waited for `whole`."""
     bounds = [(low, high) for count, low, high in parts for _ in range(count)]
     return fit_front_end([run_of(waits([whole] * 12)), beside(bounds)], COST, None)
 
@@ -287,7 +288,7 @@ def test_it_takes_more_than_a_few_requests_to_divide_them(parts: list[tuple[int,
 
 @pytest.mark.parametrize(("sooner", "how"), [(6, "idle"), (7, "both")])
 def test_a_load_of_which_more_than_0_15_came_sooner_divides_them(sooner: int, how: str) -> None:
-    # The others of its 40 allow no a0 at all, and the requests of another load allow both.
+    # The rest of these 40 requests allow no a0, and the requests of another load allow both.
     one = beside([(2000, 2400)] * sooner + [(-900, -100)] * (40 - sooner))
     other = beside([(2000, 12_000)] * 30)
     assert fit_front_end([run_of(waits([10_000.0] * 12)), one, other], COST, None).how == how
@@ -308,8 +309,8 @@ def test_a_whole_on_the_border_of_what_is_allowed_agrees() -> None:
 
 
 def test_what_is_allowed_up_to_the_whole_leaves_no_w0() -> None:
-    # One load allows up to 2350, another up to 2600, and the requests of a third one each something else: the range is
-    # 2000 to 2600, and the first load allows its middle. It does not allow 2500, but that is within the range.
+    # One load allows up to 2350, another up to 2600, and each request of a third load allows something else. The range
+    # is 2000 to 2600, and the first load allows its middle. It does not allow 2500, but that is within the range.
     elsewhere = [(200.0 * place, 200.0 * place + 100) for place in range(50, 350)]
     runs = [beside(bounds) for bounds in ([(2000.0, 2350.0)] * 30, [(2000.0, 2600.0)] * 200, elsewhere)]
     found = fit_front_end([run_of(waits([2500.0] * 12)), *runs], COST, None)

@@ -38,7 +38,7 @@ def test_outliers_have_no_weight() -> None:
 
 
 def test_a_coefficient_that_a_better_one_makes_negative_goes_back_to_0() -> None:
-    # The first column alone is the best single one; with both others the least squares have it below 0.
+    # The first column is the best single one, but with both others its least-squares value is below 0.
     a = np.array([[2.0, 1.0, 1.0], [2.0, 2.0, 0.0], [2.0, 0.0, 2.0], [1.9, 1.0, 1.0]])
     y = a @ [-0.2, 1.0, 1.1]
     x = robust.nonnegative(a.T @ a, a.T @ y)
@@ -72,10 +72,11 @@ def test_small_and_large_columns_are_of_one_size() -> None:
 
 
 def _weights(y: npt.NDArray[np.float64], fitted: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
-    """Tukey's weights at a fit, over the square of a spread that is half constant and half proportional, and the scale."""
+    """Tukey's weights at a fit, divided by the square of a spread that is half constant and half proportional; and the
+    scale."""
     spread = (1 + fitted / np.median(y)) / 2
     off = (y - fitted) / spread
-    scale = float(np.median(np.abs(off))) / 0.6745  # A normal distribution has half of its values within that.
+    scale = float(np.median(np.abs(off))) / 0.6745  # Half of the values of a normal distribution lie within that.
     u = off / (4.685 * scale)
     return np.where(np.abs(u) < 1, (1 - u**2) ** 2, 0) / spread**2, scale
 
@@ -108,7 +109,8 @@ def test_values_that_agree_to_the_last_digit_have_a_scale_of_a_millionth() -> No
 
 
 def test_many_outliers_on_one_side_do_not_draw_the_fit_away() -> None:
-    # One of four rows lies far off in one direction: Huber's rounds come near enough for Tukey's to leave them out.
+    # One of four rows is far off, always in the same direction. Huber's rounds come close enough for Tukey's to drop
+    # them.
     a = np.column_stack((np.ones(200), np.arange(200.0) % 20))
     y = a @ np.array([500.0, 10.0]) + np.random.default_rng(1).normal(0, 3, 200)
     y[np.arange(200) % 4 == 1] += 400
@@ -120,6 +122,6 @@ def test_a_resample_at_fixed_weights_is_stretched_as_far_as_weights_move() -> No
     normal = 1000 + np.random.default_rng(5).normal(0, 10, 20_000)
     assert robust.fit(np.ones((20_000, 1)), normal).stretch == pytest.approx(0.915 / 0.757, rel=0.01)
     assert robust.fit(np.ones((9, 1)), np.full(9, 250.0)).stretch == 1
-    # Where half of the values lie so that a move to them takes their weight away, the formula has no end.
+    # Half of the values are so placed that moving towards them removes their weight, so the formula diverges.
     near, far = np.linspace(999, 1001, 52), np.repeat([995.7, 1004.3], 24)
     assert robust.fit(np.ones((100, 1)), np.concatenate((near, far))).stretch == 2

@@ -1,4 +1,4 @@
-"""The result of each value in another tool's file: requests, loads and records, computed by hand."""
+"""What each value in another tool's file becomes: requests, loads and records, computed by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.records import Outcome, RequestRecord
 
 
 def read(tool: str, folder: Path, *rows: Any, name: str = "result.json", **beside: Any) -> ForeignRun:
-    """The run of a file with these documents, and with other files beside it, by stem."""
+    """The run read from a file with these documents, with other files next to it, by stem."""
     (folder / name).write_text("\n".join(map(json.dumps, rows)))
     for stem, content in beside.items():
         (folder / f"{stem}.json").write_text(json.dumps(content))
@@ -55,7 +55,7 @@ def request(**values: Any) -> ForeignRequest:
         ({"latency_s": 2.0, "ttft_s": 0.5}, [0.5], None, 2),
         ({"latency_s": 2.0, "ttft_s": 0.5, "output_tokens": 0}, [0.5], None, 2),
         ({"latency_s": 2.0, "ttft_s": 0.5, "output_tokens": 1}, [0.5], (1,), 2),
-        # The first token, and all others at the end.
+        # The first token has its own time, all others have the time of the end.
         ({"latency_s": 2.0, "ttft_s": 0.5, "output_tokens": 4}, [0.5, 2.0], (1, 3), 2),
         ({"latency_s": 2.0, "ttft_s": 2.0, "output_tokens": 4}, [2.0, 2.0], (1, 3), 2),
         ({"latency_s": 0.25, "ttft_s": 0.5, "output_tokens": 4}, [0.5], (4,), 0.5),
@@ -86,7 +86,7 @@ def test_records_are_in_the_order_of_their_starts_and_count_from_the_first(tmp_p
     assert [(record.id, record.index, record.error) for record in records] == [
         ("imported-0", 0, "no start"), ("imported-1", 1, None), ("imported-2", 2, "busy"), ("imported-3", 3, None),
     ]  # fmt: skip
-    # One was sent before it was due, by the clocks of its client: it was due when it was sent.
+    # By its client's clocks, one request was sent before it was due. Then the send counts as its due time.
     assert [(seconds(r.intended_ns), seconds(r.eligible_ns), seconds(r.sent_ns), seconds(r.end_ns)) for r in records] == [
         (0, 0, 0, 0), (0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 4, 5),
     ]  # fmt: skip
@@ -119,7 +119,7 @@ def test_a_run_says_what_it_is_of(tmp_path: Path) -> None:
     assert of_run.run_id.startswith("imported-")
     assert len(of_run.run_id) == len("imported-") + 8
     assert (config.url, config.name, config.endpoint, config.requests) == ("http://h:1", "imported", "chat", 2)
-    assert (config.mode, config.input_tokens, config.model) == ("throughput", "12", "m")  # 11.5 tokens in the mean.
+    assert (config.mode, config.input_tokens, config.model) == ("throughput", "12", "m")  # The mean is 11.5 tokens.
     assert config.output_tokens != "0"
 
 
@@ -128,7 +128,7 @@ def test_a_run_says_what_it_is_of(tmp_path: Path) -> None:
     [
         ({}, ("throughput", None, None, None)),
         ({"concurrency": 2}, ("concurrency", 2, None, None)),
-        ({"concurrency": 9}, ("concurrency", 3, None, None)),  # More than requests are never there.
+        ({"concurrency": 9}, ("concurrency", 3, None, None)),  # Concurrency cannot exceed the number of requests.
         ({"rate": 2.5}, ("rate", None, 2.5, None)),
         ({"rate": 2.5, "concurrency": 9}, ("rate", None, 2.5, 9)),
     ],
@@ -238,7 +238,7 @@ def test_aiperf_says_what_ended_a_request(tmp_path: Path) -> None:
         (Outcome.HTTP_ERROR, 503, "busy", None, None, None),
         (Outcome.STREAM_ERROR, None, "Odd", None, None, None),
         (Outcome.STREAM_ERROR, None, "an error without words", None, None, None),
-        (Outcome.STREAM_ERROR, None, "gone", 0.007, None, None),  # Without a unit in ms.
+        (Outcome.STREAM_ERROR, None, "gone", 0.007, None, None),  # A number without a unit is in ms.
     ]
     assert [request.sent_s for request in run.requests] == [0, 0, 1, 0, 0, 0, 0]
     assert run.requests[0].gaps_s == [pytest.approx(0.25), pytest.approx(1e-6)]
@@ -345,7 +345,7 @@ def test_vllm_has_arrays_and_a_failed_request_no_tokens(tmp_path: Path) -> None:
     assert (good.input_tokens, good.output_tokens, good.outcome, good.error) == (7, 3, Outcome.OK, None)
     assert (bad.latency_s, bad.ttft_s, bad.gaps_s, bad.input_tokens, bad.output_tokens) == (0.25, None, None, 8, None)
     assert (bad.outcome, bad.error) == (Outcome.STREAM_ERROR, "broke")
-    assert [row.sent_s for row in run.requests] == [0.0, 3.75]  # The last ends with the run.
+    assert [row.sent_s for row in run.requests] == [0.0, 3.75]  # The last request ends with the run.
     assert (run.started, run.model, run.endpoint, run.concurrency, run.rate) == (
         "2026-11-24T10:02:03", "m", "completions", 5, None,
     )  # fmt: skip
@@ -418,7 +418,7 @@ def test_guidellm_says_how_requests_ended(tmp_path: Path) -> None:
     rows = {
         "successful": [timings(1.0, 2.0, 2.5, 4.0), timings(3.0, None, 3.5, None)],
         "errored": [timings(1.0, 2.0, 2.5, 4.0, error="broke"), timings(None, None, None, None, error="no")],
-        "incomplete": [timings(1.0, 2.0, 2.5, 4.0), timings(1.0, None, None, None)],  # The last was never sent.
+        "incomplete": [timings(1.0, 2.0, 2.5, 4.0), timings(1.0, None, None, None)],  # The last request was never sent.
     }
     config = {"strategy": {"rate": 2.0, "streams": 7, "max_concurrency": 5},
               "backend": {"target": "http://h", "model": "m", "request_format": "/v1/completions"}}  # fmt: skip
@@ -434,7 +434,7 @@ def test_guidellm_says_how_requests_ended(tmp_path: Path) -> None:
     assert [request.input_tokens for request in run.requests] == [9] * 5
     assert (run.started, run.duration_s, run.version) == ("1970-01-02T00:00:00+00:00", 9.0, "0.6")
     assert (run.model, run.url, run.endpoint, run.rate, run.concurrency) == ("m", "http://h", "completions", 2.0, 5)
-    # Users are due when they are free, and a chat is what is not said to be another.
+    # With users, a request is due when its user is free. The default endpoint is chat.
     run = read("guidellm", tmp_path, guidellm(rows, {"strategy": {"streams": 7, "max_concurrency": 5}}))
     assert (run.endpoint, run.rate, run.concurrency, run.requests[0].due_s) == ("chat", None, 7, None)
 

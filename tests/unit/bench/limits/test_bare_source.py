@@ -138,7 +138,7 @@ def test_requests_sent_ahead_are_answered_in_turn_and_a_list_of_models_at_once()
         connection.sendall(GET + whole[:30])
         assert read(connection, len(MODELS)) == MODELS
         connection.sendall(whole[30:])
-        # What waits behind a reply is looked at with the next bytes.
+        # Requests that wait behind a reply are handled with the next bytes.
         for sent, answers in ((b"", answer(2)), (GET, MODELS + answer(1)), (GET, MODELS * 2)):
             connection.sendall(sent)
             assert read(connection, len(answers)) == answers
@@ -151,7 +151,7 @@ def test_a_source_reads_and_ends_while_no_token_is_due() -> None:
             other.settimeout(PATIENCE_S)
             other.sendall(GET)
             assert read(other, len(MODELS)) == MODELS
-        # Both have gone; others are served.
+        # Both clients have left; the server serves others.
         with socket.create_connection(address, PATIENCE_S) as later:
             later.sendall(GET)
             assert read(later, len(MODELS)) == MODELS
@@ -179,7 +179,7 @@ def test_a_client_that_goes_or_says_too_much_is_left_alone() -> None:
             gone.sendall(post(1_000_000))
             assert read(gone, len(HEAD)) == HEAD
         with socket.create_connection(address, PATIENCE_S) as much:
-            with contextlib.suppress(OSError):  # It may close before all is sent.
+            with contextlib.suppress(OSError):  # The server may close before everything is sent.
                 much.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" + bytes((1 << 20) + 65_536))
             with contextlib.suppress(ConnectionResetError):
                 assert much.recv(1) == b""

@@ -95,7 +95,7 @@ load was seen to hold.
 
 
 def test_a_page_of_limits_to_the_letter() -> None:
-    # The last step reached less than the one before.
+    # The last step was slower than the one before.
     best = climb((24000.0, None), (49154.1, None), (30000.0, None), ended=NO_MORE)
     steps = tuple(replace(step, server_cpu=0.4) for step in best.steps)
     of_chunks = {"the bare source": replace(best, steps=steps), "the mock": climb(ended=NO_TIME)}

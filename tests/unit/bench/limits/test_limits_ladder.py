@@ -1,4 +1,4 @@
-"""When a step holds, what failed first, and where a climb ends: tables over hand-made summaries."""
+"""When a step holds, which limit fails first, and where a climb ends: tables over hand-made summaries."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ BUSY = step("the mock", disturbed=True)
         ([step("the mock")], End("the mock"), [10]),
         ([step(), step(CLIENT_SIGNS["cpu"], asked=20)], End(CLIENT_SIGNS["cpu"]), [10, 20]),
         ([step(disturbed=True)], 20, [10]),
-        # One that does not hold while other programs are busy is tried once more, and no more often.
+        # A step that fails while other programs are busy is repeated once, and only once.
         ([BUSY], 10, []),
         ([BUSY, BUSY], End("the mock"), [10]),
         ([BUSY, step()], 20, [10]),
@@ -213,7 +213,7 @@ def test_loads_double_and_a_quick_ladder_has_every_other_step(name: str) -> None
     ladder = LADDERS[name]
     assert [b / a for a, b in zip(ladder.steps, ladder.steps[1:], strict=False)] == [2.0] * (len(ladder.steps) - 1)
     assert ladder.quick().steps == ladder.steps[::2]
-    # The title says the pace, and beyond these loads one worker needs what few machines have.
+    # The title states the pace. Beyond these loads, one worker needs more than most machines have.
     begins = {"chunks": (500, 4000), "requests": (1000, 8000), "streams": (2500, 10000)}
     assert (ladder.steps[0], ladder.steps[-1]) == begins[name]
     assert ladder.gap_ms == (500.0 if name == "streams" else 20.0)
@@ -233,7 +233,7 @@ def test_the_time_for_all_steps_is_that_of_their_loads_and_up_to_half_as_much(pa
         # A token every 20 ms for 2.2 s; the streams begin over one gap.
         (STREAMS, 10, 2.2, {"concurrency": 10, "requests": 10, "output_tokens": "110"}),
         (LADDERS["streams"], 50, 0.7, {"concurrency": 50, "requests": 50, "output_tokens": "2"}),
-        # A quarter of a second of the load in flight, and 64 at least.
+        # A quarter of a second of load is in flight, but at least 64 requests.
         (RATE, 1000, 1.1, {"rate": 1000.0, "max_concurrency": 250, "lasts_s": 1.1, "output_tokens": "1"}),
         (RATE, 260, 1.1, {"rate": 260.0, "max_concurrency": 65, "output_tokens": "1"}),
         (RATE, 100, 1.1, {"rate": 100.0, "max_concurrency": 64, "output_tokens": "1"}),
@@ -291,5 +291,5 @@ def test_the_processor_time_of_a_server_is_that_of_its_process() -> None:
     used = Server("", os.getpid()).cpu_s()
     after = sum(os.times()[:2])
     assert used is not None
-    assert before - 0.02 <= used <= after + 0.02  # In ticks of 10 ms, of two numbers.
+    assert before - 0.02 <= used <= after + 0.02  # Two numbers, each in ticks of 10 ms.
     assert Server("", 1 << 30).cpu_s() is None

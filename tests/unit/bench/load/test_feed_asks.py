@@ -1,4 +1,4 @@
-"""A feed's requests to its process, played by the test: nothing while the stock is full, more whenever it is not."""
+"""A feed's requests to its process, which the test plays: none while the stock is full, more whenever it is not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Things:
 
 
 class Maker:
-    """The other end of a feed's socket: what was requested and not yet sent."""
+    """The other end of a feed's socket, and how much was requested but not yet sent."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
@@ -59,7 +59,7 @@ class Maker:
         return self._owed
 
     def send(self, things: int) -> None:
-        """Make this many, which arrive at once."""
+        """Send this many things, which arrive at once."""
         self._end.sendall(b"".join(frame(b"%d" % (self._sent + i)) for i in range(things)))
         self._sent += things
         self._owed -= things
@@ -67,7 +67,7 @@ class Maker:
 
 @contextlib.asynccontextmanager
 async def begun(monkeypatch: pytest.MonkeyPatch, room: int = ROOM) -> AsyncIterator[tuple[Things, Maker]]:
-    """A stock with its first thing, and the process that makes more."""
+    """A stock that has its first thing, and the process that makes more."""
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(child_process, "start", lambda *args: (Mock(), ours))
     share = WorkerShare(worker=0, workers=1, requests=None, duration_ns=1, warmup_requests=0, warmup_ns=0, users=2)
@@ -108,7 +108,8 @@ def test_all_that_was_asked_for_comes_at_once_and_fills_the_stock(monkeypatch: p
 def test_what_a_blocking_take_read_at_once_is_not_all_that_ever_comes(
     room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The loop has had no turn to read: everything requested is read before the load, and nothing is on its way."""
+    """Before the loop's first turn, everything requested has been read, and nothing is on its way. The feed must
+    request more."""
 
     async def load() -> None:
         async with begun(monkeypatch, room) as (things, maker):
@@ -149,7 +150,7 @@ def test_more_is_on_its_way_whenever_less_than_half_is_there(seed: int, monkeypa
     [
         (True, None, 7, "gives up"),
         (True, None, 8, "waits on"),
-        # What was due has come meanwhile, or why it never will is known.
+        # Meanwhile the due data has come, or the reason why it never will is known.
         (False, None, 7, "nothing"),
         (True, BenchError("it died"), 7, "nothing"),
     ],

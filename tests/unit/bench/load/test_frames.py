@@ -1,4 +1,4 @@
-"""Requests and sessions between processes: the same on both sides of the socket, however the bytes are cut."""
+"""Requests and sessions sent between processes arrive unchanged, however the bytes are cut."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ TURNS = st.builds(
 
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[Turn, ...]:
-    """Turns, each of which waits for some earlier ones, and continues one of these or none."""
+    """Turns. Each waits for some earlier turns, and continues one of them or none."""
     turns: list[Turn] = []
     for number in range(draw(st.integers(1, 4))):
         after = tuple(sorted(draw(st.sets(st.integers(0, number - 1))))) if number else ()

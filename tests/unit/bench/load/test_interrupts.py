@@ -1,4 +1,4 @@
-"""The effect of Ctrl-C on a load and its message, and how too many failed requests end it."""
+"""The effect of Ctrl-C on a load, its message, and how too many failed requests end a load."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Timer:
         self.calls.clear()
 
     def ring(self) -> int:
-        """Fire it at its time, which is returned in looks from the start."""
+        """Fire the timer. Returns its time, counted in looks from the start."""
         (self.at_ns, call) = self.calls.pop()
         call()
         return (self.at_ns - 1000) // ERRORS_SEEN_EVERY_NS
@@ -104,7 +104,7 @@ def test_more_failures_than_the_limit_stop_the_load_whoever_sees_them(event: str
     crew.failures = failures
     if event == "look":
         assert timer.ring() == 1
-        # Until it has stopped the load, it looks again.
+        # It keeps looking until it has stopped the load.
         assert [timer.ring()] == [2] if timer.calls else stops
         assert following.heard == []
     else:

@@ -1,4 +1,4 @@
-"""The numbers of a load while it runs, of this process and of several."""
+"""The numbers of a running load, from this process and from several."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_numbers_of_a_load() -> None:
     numbers = run_virtual(main)
     assert (numbers.elapsed_s, numbers.run_s, numbers.warming_up, numbers.all_sent) == (2, 2, False, False)
     assert (numbers.planned, numbers.sent, numbers.done, numbers.in_flight, numbers.waiting) == (9, 6, 4, 2, 3)
-    # 4 of 10 requests are more than 2 of 8 s; 8 requests ended in 2 s, so that the other 6 take 1.5.
+    # 4 of 10 requests are a larger share than 2 of 8 s. 8 requests ended in 2 s, so the other 6 need 1.5 s.
     assert (numbers.share_done, numbers.left_s) == (0.4, 1.5)
     assert (numbers.requests_per_s, numbers.output_tokens_per_s) == (4, 21 / 2)
     assert numbers.failures == ((Outcome.RESET, 1),)
@@ -54,7 +54,7 @@ def test_the_numbers_of_a_load() -> None:
 
 @pytest.mark.parametrize("counted", [{}, {"input_tokens": None, "input_tokens_asked": 100}])
 def test_rates_so_far_are_of_the_time_of_the_run(counted: dict[str, Any]) -> None:
-    """Four replies in 2 s, each of 3 tokens for a prompt of 100, by the server or as it was asked for."""
+    """Four replies in 2 s, each of 3 tokens for a prompt of 100. The counts come from the server or from the request."""
     names = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
 
     async def main(loop: VirtualTimeLoop) -> LiveNumbers:
@@ -155,7 +155,7 @@ def test_of_one_run_of_many_only_the_load_is_followed() -> None:
     one.load_begins(Uncontrolled())
     one.say("stopping")
     one.load_ended()
-    # From here on Ctrl-C is for the series: it must not be spared for the report of one run.
+    # From here on Ctrl-C ends the series. It must not be held back for the report of one run.
     assert noting.told == ["begins", "stopping", "ended", "over"]
     one.say("done")
     one.run_ended()

@@ -88,7 +88,7 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
     told = first["second"]
     assert isinstance(told, dict)
     assert (told["succeeded"], told["output_tokens"]) == (5, 15)
-    # The bins of the page's period: four times 50 ms, and 500 ms.
+    # The bins for the page's period: four times 50 ms, and 500 ms.
     histogram = told["ttft_ms"].pop("histogram")
     bins, counts = histogram[::2], histogram[1::2]
     assert counts == (4, 1)
@@ -101,7 +101,7 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
     assert second["errors"] == {"http_error": "status 429: slow down"}
     objective = first["objectives"][0]  # type: ignore[index]
     assert (objective["objective"], objective["held"]) == ("ttft:p99<60ms", True)
-    # What ended in a second is in its line alone, and a second without an end says so.
+    # Requests that end in a second are only in its line. A second without an end shows that.
     assert second["second"]["ttft_ms"] == {"n": 1, "p50": 70.0, "p90": 70.0, "p99": 70.0, "histogram": (6122, 1)}  # type: ignore[index]
     assert third["second"] == {
         "succeeded": 0, "input_tokens": 0, "output_tokens": 0, "bytes_sent": 0, "bytes_received": 0, "status": {},
@@ -222,8 +222,8 @@ def test_states_are_handed_over_once_and_lines_stand_in_the_file(tmp_path: Path)
     numbers = run_virtual(_numbers)
     log = LiveLog(tmp_path / "live.jsonl", write_state=states.append)
     threads = [thread for thread in threading.enumerate() if thread.name == "live.jsonl"]
-    assert threads, "it has a thread of its own"
-    assert all(thread.daemon for thread in threads), "that thread keeps no process that fails"
+    assert threads, "the log has its own thread"
+    assert all(thread.daemon for thread in threads), "the thread must not keep a failed process alive"
     for state in (RunState.RUNNING, RunState.RUNNING, RunState.DRAINING):
         log.tell(7, state, numbers[0], numbers[1].second(), ClientState())
     log.close()

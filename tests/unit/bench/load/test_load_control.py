@@ -1,4 +1,4 @@
-"""Which changes a running load accepts, and which it refuses, with one sentence."""
+"""Which changes a running load accepts. It refuses others with one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge of `--until` reads the records while they are written."""
+"""The process behind `--until` reads the records while they are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judging process of `--until`, seen from the sender. The test plays that process."""
+"""The process behind `--until`, seen from the sender. The test plays that process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EARLY, ENOUGH = Look(20.0, (), False), Look(40.0, (), True)
 
 @contextlib.contextmanager
 def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[PrecisionWatch, Connection]]:
-    """The watch, and its process's end of the connection. Its parent believes that the process was killed."""
+    """The watch, and its process's end of the connection. The watch believes that the process was killed."""
     ours, theirs = socket.socketpair()
     process = Mock(wait=Mock(return_value=-9))
     monkeypatch.setattr(child_process, "start", lambda module: (process, ours))

@@ -1,4 +1,4 @@
-"""The received part of unfinished replies, counted once a second."""
+"""The received parts of unfinished replies are counted once per second."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Reply:
 
 
 class Replies:
-    """A transport that has read these replies; `reads` are the instants of the requests to it."""
+    """A transport that has read these replies. `reads`: the instants at which the counts were requested from it."""
 
     def __init__(self, replies: Sequence[Reply]) -> None:
         self.replies = list(replies)
@@ -95,7 +95,7 @@ def test_what_was_counted_in_flight_is_not_counted_again_at_the_end() -> None:
         live.add(made_record(0, chunks_ms=(50, 60, 80)), Counted(2, has_first=True))
         live.add(made_record(1, chunks_ms=(70, 75, 95)), Counted())
         second(2)
-        # A failed request's tokens came, and are in no number of ended requests.
+        # The tokens of a failed request have arrived, but no number of ended requests counts them.
         live.arrive(Arrived("run", 4, (30 * NS_PER_MS,)))
         live.add(made_record(2, outcome=Outcome.RESET), Counted(4, has_first=True))
         second(3)

@@ -1,4 +1,4 @@
-"""The client's records about itself, a line per second."""
+"""The client's samples of itself, one line per second."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_rest_too_short_to_be_a_share_of_has_counts_and_lags_alone() -> None:
 
 def test_an_idle_loop_has_no_lag() -> None:
     lags = [lag for row in sampled(2.5) for lag in row.get("loop_lag_ms", [])]
-    assert lags == [0] * 125  # One each 20 ms.
+    assert lags == [0] * 125  # One tick every 20 ms.
 
 
 def test_a_busy_loop_is_seen_in_the_lag() -> None:
@@ -79,7 +79,7 @@ def pauses(rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
 
 def test_a_pause_is_told_with_its_instants_in_the_line_that_follows_it() -> None:
     rows = sampled(6.5, pauses={1.505: 3.2, 5.305: 0.1, 5.605: 0.05})
-    # Due 20 ms after the last tick before it; of two pauses in one second the longer one.
+    # A pause begins 20 ms after the last tick before it. With two pauses in a second, the longer one is kept.
     assert pauses(rows) == [(1.52, 4.705), (pytest.approx(5.32, abs=0.02), 5.405)]
     rows = sampled(6.5, pauses={5.305: 0.05, 5.605: 0.1})
     assert pauses(rows) == [(pytest.approx(5.62, abs=0.02), 5.705)]
@@ -142,10 +142,10 @@ def test_the_run_queue_only_grows() -> None:
     ("wait_ms", "times", "idle", "waited_ms"),
     [
         (50, 8_000, 0, 0),  # Woken eight thousand times on a quiet machine: 6 us each.
-        (500, 200, 0, 498),  # Others have the processor for 2.5 ms each time.
-        (90, 8_000, 0, 10),  # Both.
+        (500, 200, 0, 498),  # Other programs have the processor for 2.5 ms each time.
+        (90, 8_000, 0, 10),  # Both causes.
         (60, 2_500, 79, 35),
-        (60, 2_500, 80, 0),  # Processors that sleep wake slowly.
+        (60, 2_500, 80, 0),  # Sleeping processors wake slowly.
         (500, 200, 80, 494),
         (0, 0, 200, 0),
     ],

@@ -1,4 +1,4 @@
-"""A worker sends what the configuration defines."""
+"""A worker sends the requests that the configuration defines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_kind_of_text_and_the_share_that_repeats_are_those_asked_for() -> No
     assert plain.prompt is not None
     assert repeated.prompt is not None
     rows, again = json.loads(plain.prompt), json.loads(repeated.prompt)
-    assert len({row.get("id") for row in rows[1:]}) == len(rows) - 1, "but for the heading, each has an id of its own"
+    assert len({row.get("id") for row in rows[1:]}) == len(rows) - 1, "each row except the heading has its own id"
     assert len({row.get("id") for row in again}) < len(again) * 0.8
 
 

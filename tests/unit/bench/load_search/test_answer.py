@@ -32,7 +32,7 @@ def required(search: Search, load: float, ending: Ending = Ending.BUDGET) -> tup
 
 
 def flat(share: float, *loads: float, goal: Goal = ERRORS, **settings: Any) -> Search:
-    """The same share of requests breaks at any load; the first three are scouts."""
+    """The same share of requests breaks the objective at any load. The first three visits are scouts."""
     visits = [
         made_visit(n, load, share, goal=goal, phase="scout" if n < 4 else "visit") for n, load in enumerate(loads, 1)
     ]
@@ -134,7 +134,7 @@ def test_a_server_that_never_breaks_up_to_the_limit() -> None:
 
 
 def test_a_short_visit_that_broke_at_a_lower_load_is_not_hidden() -> None:
-    """A server that gets faster with load: alone, 2 of 2 requests were too slow, too few for a hint."""
+    """A server that gets faster with load: without load, 2 of 2 requests were too slow, which is too few for a hint."""
     slow = [made_visit(n, load, 1.0, phase="scout", requests=2) for n, load in ((1, 2.0), (2, 1.0))]
     lost = made_visit(3, 0.5, 1.0, verdict="INVALID")
     held = in_turn(*CALM[:5], *[("visit", 32.0, 0.0)] * 3)[2:]

@@ -1,4 +1,4 @@
-"""The answer of a search of a server that changed meanwhile."""
+"""The answer of a search if the server changed meanwhile."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_server_that_changed(goal: Goal, back: bool, how: str) -> None:
         f"The server got {how} while it was measured, or differs from visit to visit."
     )
     assert found.exit is Exit.OBJECTIVE_FAILED
-    # Another objective, which did not change, is not named.
+    # An objective that did not change is not named.
     steady = Goal("tpot:p50<50ms", 0.5)
     assert told(made_search(*search.results, goals=(steady, goal))).headline == found.headline
     assert required(search, 20.0) == ("20/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
@@ -98,7 +98,7 @@ def test_a_capacity_is_not_named_if_visits_to_one_load_contradict_each_other() -
 
 
 def test_a_capacity_is_not_named_if_means_contradict_each_other() -> None:
-    """A restart in visit 4, after which the mean is as before: no drift explains this."""
+    """A restart in visit 4, after which the mean is as before: drift does not explain this."""
     rows = [(19.0, -0.3), (24.0, 0.4), (19.0, -0.28), (19.0, 0.8), (19.0, -0.31), (18.0, -0.35)]
     visits = [
         made_visit(n, load, goal=MEAN, means={MEAN.text: Mean(load, value, 0.05)})

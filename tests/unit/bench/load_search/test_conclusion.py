@@ -1,4 +1,4 @@
-"""The conclusions from visits, which never exceed what they saw."""
+"""The conclusions from visits, which never go beyond the evidence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_up_to_needs_a_visit_that_held_and_one_that_broke() -> None:
 
 
 def test_a_share_of_failures_that_rises_slowly_has_its_capacity() -> None:
-    # A server that sheds load: from 20/s on, 0.5% more for each further request a second. 5% fail at 30/s.
+    # A server that sheds load: above 20/s, the failures rise by 0.5% per request/s, to 5% at 30/s.
     shed = Goal("error_rate<5%", 0.05)
     search = made_search(goals=(shed,), start=2.0)
     while isinstance(visit := search.next(), Visit):
@@ -67,7 +67,7 @@ def test_at_least_is_the_highest_load_of_a_visit_that_held() -> None:
 
 
 def test_an_interval_above_every_load_that_was_tried_is_at_least() -> None:
-    """One visit of seven broke its objective by chance, at the highest load that is allowed."""
+    """One of seven visits to the highest allowed load broke the objective by chance."""
     visits = [*in_turn(("scout", 20.0, 0.0)), *(made_visit(n, 40.0) for n in range(2, 8)), made_visit(8, 40.0, 0.0105)]
     search = made_search(*visits, most=40.0)
     assert search.bracketed
@@ -78,7 +78,7 @@ def test_an_interval_above_every_load_that_was_tried_is_at_least() -> None:
 
 
 def test_a_median_above_every_load_that_was_tried_is_no_capacity() -> None:
-    """Every visit to the highest load that is allowed broke a tenth by a little, and only one below it held."""
+    """Every visit to the highest allowed load broke a tenth by a little. Only one visit below it held."""
     goal = Goal("ttft:p90<200ms", 0.1)
     rows = [
         ("scout", 5.0, 0.0),
@@ -101,7 +101,7 @@ def test_below_is_the_lowest_load_of_a_visit_that_broke() -> None:
     found = conclude(made_search(*in_turn(*SCOUTS, ("visit", 45.0, 0.9), ("visit", 35.0, 0.5), ("visit", 40.0, 0.8))))
     assert found == Conclusion(Kind.BELOW, below=35.0)
     assert not found.answers
-    # So many requests leave a chance that rounds to nothing.
+    # With so many requests the remaining chance rounds to zero.
     search = made_search(*in_turn(*SCOUTS), made_visit(8, 35.0, 0.9, requests=10**9))
     assert (search.sure_of(35.0), conclude(search).kind) == (0.0, Kind.BELOW)
 
@@ -178,7 +178,7 @@ def test_a_failed_visit_in_the_middle_changes_nothing() -> None:
     assert with_it == without
 
 
-# What is required.
+# --require.
 
 
 def test_a_load_is_as_sure_as_the_objective_that_is_least_sure() -> None:
@@ -254,7 +254,7 @@ def test_the_pair_that_is_shown_shows_the_change() -> None:
     assert pair(*rows) == (1, 2)
     assert pair(*rows, change=1.0) == (1, 4)
     assert pair((30.0, 0.01), (30.0, 0.01)) is None
-    assert pair((30.0, 0.0), (30.0, 0.1), change=1.0) is None  # A server that got faster did not break more.
+    assert pair((30.0, 0.0), (30.0, 0.1), change=1.0) is None  # The server got faster, so it does not break more.
     assert pair((30.0, 0.0), (30.0, 0.1), verdict="FAILED") is None
     assert pair((30.0, 0.0), (30.0, 0.1), requests=0) is None
 
@@ -272,7 +272,7 @@ def test_the_pair_of_a_mean_is_by_its_mean() -> None:
 
 @pytest.mark.parametrize("most", [41.0, 1_000.0])
 def test_no_load_is_named_above_the_limit_or_above_what_was_tried(most: float) -> None:
-    """The posterior reaches beyond a scout that broke at 41/s, and higher visits were lost."""
+    """The posterior reaches beyond a scout that broke at 41/s, and the higher visits were lost."""
     rows = in_turn(("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 40.0, 0.012))
     lost = [made_visit(5, 90.0, verdict="INVALID"), made_visit(6, 80.0, verdict="FAILED")]
     search = made_search(*rows, *lost, most=most)

@@ -1,4 +1,4 @@
-"""The next step of a search: scouts, domain, visits and ends, over servers that are formulas."""
+"""The next step of a search (scouts, domain, visits, ends), on servers that are formulas."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_growing_backlog_is_not_tried_again_beyond_the_budget() -> None:
         search.add(result_of(step, {TPOT: logistic(90.0, 0.1)}))
     assert isinstance(step, Visit)
     left = search.settings.budget_s - search.seconds
-    # Of the 5 s that are left then, a visit of two minutes is not begun.
+    # With 5 s left, a visit of two minutes is not begun.
     search.add(result_of(step, {TPOT: logistic(90.0, 0.1)}, kept_up=False, seconds=left - 5.0))
     assert search.next() is Ending.BUDGET
 
@@ -240,12 +240,12 @@ def test_a_long_drain_is_a_pile_up_only_where_replies_got_slower() -> None:
     first = search.next()
     assert isinstance(first, Visit)
     steady = InFlight((50.0, 51.0, 50.0), 100)
-    # Nothing is known of the replies yet: they may be as long as the drain.
+    # The lengths of replies are unknown so far: they may be as long as the drain.
     assert search.kept_up(first, steady, 40.0, 1.1) is None
     assert search.kept_up(first, steady, 40.0, None) is None
     assert search.kept_up(first, steady, 40.0, 1.6) is False
     search.add(result_of(first, {P99: logistic(38.0)}, e2el_first_s=20.0, e2el_p90_s=60.0))
-    # 40 s are no longer than replies of 20 s take; half of the sending and three replies are the limit.
+    # A drain of 40 s is normal after replies of 20 s. The limit is half of the sending time plus three replies.
     second = Visit(2, "scout", 2.0, 3.0, 10.0)
     assert search.kept_up(second, steady, 66.0, 1.6) is None
     assert search.kept_up(second, steady, 67.0, 1.6) is False

@@ -1,4 +1,4 @@
-"""A search in progress: its files after every visit, and how it ends, over a server that is a formula."""
+"""A search in progress: its files after every visit, and how it ends. The server is a formula."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def carried_out(
     follower, before = Silent(), len(search.results)
     ended = drive(search, place, visits.make, follower, config_sha256=SHA256, require=require)
     assert follower.over
-    # It is told of each visit as it begins, and again unless it brought nothing back.
+    # The follower hears of each visit when it begins, and again when it ends with a result.
     assert follower.ended == len(search.results) - before
     assert follower.begun - follower.ended in (0, 1)
     rendered = render(place, search, ended.stopped_by, require, ended.error)

@@ -1,4 +1,4 @@
-"""What a search's visits show about each objective: which of them count, how much, and over which loads."""
+"""What visits show about each objective: which visits count, how much, and over which loads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def estimates(*results: Result, goals: tuple[Goal, ...] = (P99,), of_jobs: bool 
 def test_what_a_visit_saw_is_its_load_its_counts_and_three_times_its_dependence() -> None:
     visits = [
         made_visit(1, 8.0, 0.02, requests=2_000, act={P99.text: 5.0}),
-        made_visit(2, 9.0, requests=500, act={P99.text: 0.9}),  # Three at least.
+        made_visit(2, 9.0, requests=500, act={P99.text: 0.9}),  # At least three visits.
         made_visit(3, 10.0, requests=500, act={}, violations={}),
         made_visit(4, 11.0, 0.5, about={P99.text: 60}, violations={P99.text: 6}),
     ]
@@ -34,10 +34,10 @@ def test_what_a_visit_saw_is_its_load_its_counts_and_three_times_its_dependence(
 @pytest.mark.parametrize(
     ("share", "settle_s", "e2el_s", "weight"),
     [
-        (0.0, 10.0, 5.0, 1.0),  # Requests came and went twice while it settled.
+        (0.0, 10.0, 5.0, 1.0),  # The requests in flight were replaced twice during settling.
         (0.0, 10.0, 10.0, 0.5),
         (0.0, 10.0, 2.0, 1.0),
-        (0.01, 10.0, 10.0, 0.5),  # It held.
+        (0.01, 10.0, 10.0, 0.5),  # The visit held.
         (0.02, 10.0, 10.0, 1.0),
         (0.0, 10.0, None, 1.0),
         (0.0, 10.0, 0.0, 1.0),
@@ -73,7 +73,7 @@ def test_keeping_up_is_an_objective_once_a_repetition_failed_it() -> None:
     found = estimates(*piled[:3], made_visit(4, 20.0, phase="again", kept_up=False))
     assert list(found.posteriors) == [P99.text, KEEPS_UP]
     assert found.binding()[0] == KEEPS_UP
-    # One domain for all, so that they can be compared.
+    # All posteriors share a domain, so they can be compared.
     assert (found.posteriors[P99.text].grid == found.posteriors[KEEPS_UP].grid).all()
 
 
@@ -83,7 +83,7 @@ def test_the_domain_is_that_of_the_scouts_and_of_jobs_no_higher_than_what_a_visi
     assert estimates(*scouts, broken, held).domain == Domain(10.0, pytest.approx(38.4))  # type: ignore[arg-type]
     assert estimates(*scouts, held, of_jobs=True).domain == Domain(10.0, pytest.approx(38.4))  # type: ignore[arg-type]
     assert estimates(*scouts, broken, held, of_jobs=True).domain == Domain(5.0, pytest.approx(38.4))  # type: ignore[arg-type]
-    # Twice 1.2 times its lower end at least.
+    # At least twice 1.2 times the lower end.
     close = in_turn(("scout", 16.0, 0.0), ("scout", 16.5, 0.9))
     found = estimates(*close, of_jobs=True).domain
     assert (found.low, found.high) == pytest.approx((10.0, 24.0))
@@ -112,13 +112,13 @@ def test_dependence_is_twice_the_last_scout_until_a_visit_near_the_edge_shows_it
     assert estimates(*in_turn(("scout", 3.0, 0.0)))._dispersion(P99) == 10.0
     assert estimates(
         *in_turn(("scout", 0.5, 0.9))
-    ).hints  # Before a visit held, a scout that broke is a hint at any load.
+    ).hints  # Until a visit holds, a scout that broke is a hint at any load.
     assert estimates()._dispersion(P99) == 10.0
     near = [made_visit(n, load, share, act={P99.text: tau}) for n, load, share, tau in
             ((3, 29.0, 0.002, 6.0), (4, 31.0, 0.02, 10.0), (5, 2.0, 0.0, 99.0))]  # fmt: skip
-    # Three times the mean of the two that lie within a quarter of the capacity.
+    # Three times the mean of the two visits within a quarter of the capacity.
     assert estimates(*scouts, *near)._dispersion(P99) == pytest.approx(3 * 8.0)
-    # Of visits whose requests were too few to show it, nothing is known.
+    # Visits with too few requests show no dependence.
     blind = [made_visit(n, 30.0, act={}) for n in (3, 4)]
     assert estimates(*scouts, *blind)._dispersion(P99) == 80.0
 

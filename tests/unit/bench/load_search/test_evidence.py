@@ -1,4 +1,4 @@
-"""What each visit shows by itself: evidence, hints, and where scouts look next."""
+"""What a single visit shows: evidence, hints, and where scouts go next."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def test_a_scout_that_judged_too_few_jobs_is_no_hint() -> None:
 @pytest.mark.parametrize(
     ("goal", "requests", "violations", "fails"),
     [
-        # Beyond 20%, however few they are; of a median beyond three times the odds, which are 75%.
+        # More than 20%, however few requests; for a median, more than three times the odds, which is 75%.
         (P99, 40, 8, False),
         (P99, 40, 9, True),
         (Goal("ttft:p50<1s", 0.5), 40, 30, False),
         (Goal("ttft:p50<1s", 0.5), 40, 31, True),
         (TPOT, 40, 10, False),  # 25% are three times the odds of a tenth.
         (TPOT, 40, 11, True),
-        # Surely more than is allowed: a deviance of 9 x 15, where D = 3 x 5. That of 90 of 2,000 is 133.2, of 91 136.3.
+        # Certainly more than allowed: a deviance of 9 x 15, with D = 3 x 5. For 90 of 2,000 it is 133.2, for 91 136.3.
         (P99, 2_000, 90, False),
         (P99, 2_000, 91, True),
         (P99, 2_000, 0, False),
@@ -78,7 +78,7 @@ def test_a_scout_fails_where_clearly_more_is_broken_than_is_allowed(
 
 
 def test_dependence_makes_a_share_less_significant_and_d_is_ten_at_least() -> None:
-    # 76 of 2,000 where 20 are allowed: a deviance of 2 (76 ln 3.8 + 1,924 ln(0.962 / 0.99)) = 92.5; of 75 it is 89.8.
+    # 76 of 2,000, with 20 allowed: a deviance of 2 (76 ln 3.8 + 1,924 ln(0.962 / 0.99)) = 92.5. For 75 it is 89.8.
     def fails(violations: int, act: dict[str, float]) -> bool:
         return hint_fails((P99,), scout(requests=2_000, violations={P99.text: violations}, act=act))
 
@@ -124,7 +124,7 @@ def test_a_visit_in_which_requests_piled_up_is_judged_by_its_repetition() -> Non
     assert judge((P99,), [piled, again]) == [(again, True)]
     twice = made_visit(2, 30.0, phase="again", kept_up=False)
     assert judge((P99,), [piled, twice]) == [(twice, False)]
-    # What broke an objective as well needs no repetition.
+    # A visit that also broke an objective needs no repetition.
     broken = made_visit(1, 30.0, 0.3, kept_up=False)
     assert judge((P99,), [broken]) == [(broken, False)]
     closed = made_visit(1, 30.0, kept_up=None)
@@ -136,7 +136,7 @@ def test_visits_keep_the_order_of_time() -> None:
     assert [(result.n, held) for result, held in judge((P99,), results)] == [(2, False), (3, True), (4, True)]
 
 
-# Where scouts look.
+# Where scouts go.
 
 
 def test_the_next_load_doubles_while_nothing_breaks() -> None:
@@ -149,7 +149,7 @@ def test_the_next_load_doubles_while_nothing_breaks() -> None:
 def test_the_next_load_halves_while_all_breaks_down_to_the_lowest() -> None:
     failed = {load: scout(load, 1.0, seconds=0.0) for load in (4.0, 8.0)}
     assert next_load(failed, [], 0.1, 100.0) == 2.0
-    assert next_load(failed, [9.0, 16.0], 0.1, 100.0) == 2.0  # What held above a load that failed does not count.
+    assert next_load(failed, [9.0, 16.0], 0.1, 100.0) == 2.0  # A load that held above one that failed does not count.
     assert next_load(failed, [], 4.0, 100.0) is None
     assert next_load(failed, [], 3.9, 100.0) == 2.0
 
@@ -166,7 +166,7 @@ def test_below_an_overload_a_search_looks_at_what_the_server_delivered() -> None
 
     assert seconds(22.0) == 40.0
     assert seconds(0.0) == 40.0
-    # 80/s for 20 s took 80 s.
+    # 20 s at 80/s took 80 s.
     assert seconds(80.0) == 20.0
     assert seconds(1_000.0) == 5.0
     assert lower(scout(80.0, settle_s=0.1, measure_s=0.3, seconds=1.0)) == pytest.approx(32.0)
@@ -178,10 +178,10 @@ def test_the_domain_is_from_a_load_that_held_to_one_that_failed() -> None:
 
     assert of((8.0, 0.0), (16.0, 0.0), (32.0, 0.9)) == pytest.approx((10.0, 38.4))
     assert of((32.0, 0.9), (64.0, 0.9), (16.0, 0.0)) == pytest.approx((10.0, 38.4))
-    # Twice the low end at least.
+    # At least twice the low end.
     assert of((16.0, 0.0), (17.0, 0.9)) == pytest.approx((10.0, 24.0))
-    # Nothing held below: from the least load.
+    # No lower load held, so the domain starts at the least load.
     assert of((4.0, 0.9), (8.0, 0.0)) == pytest.approx((0.3125, 4.8))
-    # Nothing failed: far above.
+    # Nothing failed, so the domain ends far above.
     assert of((8.0, 0.0)) == pytest.approx((5.0, 48.0))
     assert of() == pytest.approx((0.3125, 3.0))

@@ -1,4 +1,4 @@
-"""A terminal's view of a running search: what is tried, what is known, and the time left."""
+"""The terminal's view of a running search: the current load, what is known so far, and the time left."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NUMBERS = LiveNumbers(
 
 
 def searched(visits: int, **settings: object) -> Search:
-    """A search after so many visits to a server that holds 38 requests/s."""
+    """A search after this many visits to a server that holds 38 requests/s."""
     search = Search(replace(Settings("rate", (P99,), start=8.0), **settings))
     server = FormulaVisits({P99.text: logistic(38.0)})
     for _ in range(visits):

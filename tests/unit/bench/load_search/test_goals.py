@@ -43,7 +43,7 @@ def test_an_objective_allows_a_share_of_violations(
         ("jobs_per_hour", None, ">", 9.0, "rises with the load"),
         ("jobs_per_hour_per_gpu", None, ">", 9.0, "rises with the load"),
         ("error_rate", None, "<=", 0.0, "allows none of the requests"),
-        ("error_rate", None, "<=", 4e-10, "allows none of the requests"),  # A file keeps nine digits.
+        ("error_rate", None, "<=", 4e-10, "allows none of the requests"),  # The file has nine digits.
         ("goodput", None, ">", 0.0, "allows all of the requests"),
         ("ttft", "max", "<", 500.0, "one request decides max"),
         ("ttft", "min", "<", 500.0, "one request decides min"),

@@ -109,7 +109,7 @@ def test_all_problems_are_said_at_once() -> None:
     with pytest.raises(UsageError) as refused:
         settings_of({"start": "x", "budget": "y", "precision": "z", "min": "5", "max": "3"}, GOALS)
     assert len(refused.value.problems) == 4
-    # What cannot be read is not blamed for what it cannot be combined with.
+    # A flag that cannot be parsed is not also blamed for a conflict with others.
     with pytest.raises(UsageError) as refused:
         settings_of({"start": "9", "max": "3", "require": "9", "budget": "y"}, GOALS)
     assert [problem.partition(":")[0] for problem in refused.value.problems] == ["--budget"]

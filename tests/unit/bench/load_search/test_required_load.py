@@ -61,7 +61,7 @@ def test_a_visit_above_the_load_that_is_required_must_be_sure() -> None:
     assert required(search, 120.0)[0] == f"120/s is not shown to be held: {not_shown}"
     far = made_search(*BRACKET.results, made_visit(12, 20_000.0, requests=1))
     assert required(far, 38.0)[0] == "38/s is not shown to be held: 1% sure, and 95% is asked for"
-    # Of two visits that are not sure, the lower one is the surer.
+    # Of two uncertain visits, the one at the lower load is more certain.
     alone = [made_visit(8, 150.0, requests=1), made_visit(9, 250.0, requests=1)]
     search = made_search(*in_turn(*CALM[:5], ("scout", 32.0, 0.0), ("visit", 64.0, 0.0)), *alone)
     surer, highest = (search.sure_of(visit.load) for visit in alone)

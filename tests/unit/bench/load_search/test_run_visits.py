@@ -1,4 +1,4 @@
-"""A visit as a run: its configuration, and what is taken from a run that had ended when the search was killed."""
+"""A visit as a run: its configuration, and what a resumed search takes from a run that had ended."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def records() -> list[RequestRecord]:
 
 
 class MadeRuns(RunSeries):
-    """Leaves made records as runs; `stop_reason` is how the next one ends."""
+    """Writes made records as runs. `stop_reason`: how the next run ends."""
 
     def __init__(
         self, path: Path, time: Time, stop_reason: str = "duration", waits: Callable[[], object] = lambda: None
@@ -77,7 +77,7 @@ class MadeRuns(RunSeries):
 
 @dataclass
 class SetTime:
-    """A clock at the end of the load, and a tenth of a second later, which waits without waiting."""
+    """A clock that shows the end of the load, then a tenth of a second later. It returns from waits at once."""
 
     now: int = START_NS
     waits: list[float] = field(default_factory=list)
@@ -119,7 +119,7 @@ def test_a_visit_is_a_run_directory_and_what_its_records_say(tmp_path: Path) -> 
     assert (tmp_path / "07-visit-10" / "report.html").exists()
     assert (result.requests, result.violations) == (40, {SLO: 13})
     assert result.e2el_p90_s == pytest.approx(0.11)
-    # The last response ended at 6.01 s: of the two seconds of rest, 90 ms have passed.
+    # The last response ended at 6.01 s, so 90 ms of the two seconds of rest have passed.
     assert time.waits == [pytest.approx(1.91)]
     assert result.seconds == pytest.approx(1.91)
 
@@ -146,7 +146,7 @@ def test_a_run_that_had_ended_when_the_search_was_killed_is_not_made_again(tmp_p
     runs = MadeRuns(tmp_path, SetTime())
     runs.run(run_name(VISIT), visit_config(base(), VISIT, "rate"))
     runs.asked.clear()
-    # The budget has been changed since: the visit keeps the times that it had.
+    # The budget has changed since then, but the visit keeps its times.
     longer = Visit(7, "visit", 10.0, 20.0, 40.0)
     result = RunVisits(base(), WANTED, runs).make(search(), longer)
     assert runs.asked == []

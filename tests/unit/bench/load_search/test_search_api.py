@@ -1,4 +1,4 @@
-"""`bench.search`: a search from Python. docs/python.md has one that finds something."""
+"""`bench.search`: a search from Python. docs/python.md has an example that finds a capacity."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_wrong_settings_and_servers_that_are_not_there_raise(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="--start: must be more than 0"):
         bench.search(url="http://127.0.0.1:1", slo=[P99.text], start=0, out=str(tmp_path / "b"))
     with pytest.raises(TargetError, match=r"127\.0\.0\.1:1"):
-        # Its metrics would be read by a process that begins before the server is looked for.
+        # Without this, a process that reads metrics would start before the server is contacted.
         bench.search(
             url="http://127.0.0.1:1", slo=[P99.text], load="concurrency", server_metrics=["off"], gpu_metrics="off",
             out=str(tmp_path / "c"),

@@ -36,7 +36,7 @@ def test_replies_that_grew_by_just_as_much_as_is_allowed_are_no_pile_up() -> Non
     steady = InFlight((50.0, 51.0, 50.0), 100)
     assert search.kept_up(visit, steady, 6.6, GROWN) is None
     assert search.kept_up(visit, steady, 6.6, 1.01 * GROWN) is False
-    assert search.kept_up(visit, steady, 6.5, 1.01 * GROWN) is None  # Half of the time in which it was sent to.
+    assert search.kept_up(visit, steady, 6.5, 1.01 * GROWN) is None  # Half of the sending time.
 
 
 @pytest.mark.parametrize(("spent_s", "begun"), [(528.0, True), (529.0, False)])
@@ -73,7 +73,7 @@ def test_between_both_sides_a_search_goes_three_hundredths_beside_the_median_in_
 
 
 def test_the_first_visit_is_three_hundredths_below_the_middle_of_the_domain() -> None:
-    # From 32 / 1.6 = 20 to 1.2 x 64 = 76.8.
+    # The domain is 32 / 1.6 = 20 to 1.2 x 64 = 76.8.
     assert asked(made_search(*in_turn(*SCOUTS))).load == float(f"{math.sqrt(20 * 76.8) * math.exp(-0.03):.4g}")
 
 
@@ -96,7 +96,7 @@ def test_visits_are_lost_three_times_in_a_row_since_the_search_was_resumed() -> 
         assert search.next() is not Ending.CLIENT
     search.add(lost[2])
     assert search.next() is Ending.CLIENT
-    # Scouts that failed only say that their load is too high.
+    # Failed scouts only show that their load is too high.
     search = made_search()
     for n in (1, 2, 3, 4):
         search.add(made_visit(n, 64.0 / 2**n, 1.0, verdict="FAILED", phase="scout"))

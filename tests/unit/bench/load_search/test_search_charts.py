@@ -47,7 +47,7 @@ def test_no_load_is_drawn_above_what_was_tried() -> None:
     assert known is not None
     chart = charts.posterior(search, known)
     assert chart.band is not None
-    # The last load that is drawn is at most one step of the grid under the interval's end.
+    # The last drawn load is at most one step of the grid below the end of the interval.
     assert chart.x[-1] < math.log10(known.high)
     assert chart.band == (math.log10(known.low), chart.x[-1])
     assert 10 ** max(*chart.x, *chart.x_span, *chart.band) <= 41.0 + 1e-9
@@ -188,7 +188,7 @@ def test_the_objective_that_binds_is_an_area_and_others_are_lines() -> None:
     assert [(line.name, line.style, line.tone) for line in chart.panels[0].lines] == [
         (TPOT.text, "line", "main"), (P99.text, "area", "second")
     ]  # fmt: skip
-    # All that is drawn lies within half an interval beyond its ends, and below the highest load that was tried.
+    # Everything drawn lies within half an interval of its ends, and below the highest load that was tried.
     wide = (known.high / known.low) ** 1.5
     grid = search.estimates.posteriors[P99.text].grid
     highest = max(result.load for result in search.results)
@@ -198,7 +198,7 @@ def test_the_objective_that_binds_is_an_area_and_others_are_lines() -> None:
     assert list(chart.panels[0].lines[1].values) == pytest.approx(
         [100 * float(search.estimates.posteriors[P99.text].mass[int(np.argmin(abs(grid - load)))]) for load in shown]
     )
-    # The chance that the capacity is at a load or above it.
+    # The chance that the capacity is this load or higher.
     mass = search.estimates.posteriors[P99.text].mass
     at = [int(np.argmin(abs(grid - load))) for load in shown]
     assert list(chart.panels[1].lines[1].values) == pytest.approx([100 * float(mass[place:].sum()) for place in at])
@@ -207,8 +207,8 @@ def test_the_objective_that_binds_is_an_area_and_others_are_lines() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "names"),
     [
-        (9.999, 10.001, ["10"]),  # Not three round numbers: its middle.
-        # Thirteen decades, at most six marks: every third.
+        (9.999, 10.001, ["10"]),  # Without three round numbers, the middle.
+        # Thirteen decades with at most six marks: every third.
         (1, 1e12, ["1", "1,000", "1e+06", "1e+09", "1e+12"]),
     ],
 )

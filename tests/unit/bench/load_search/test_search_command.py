@@ -104,7 +104,7 @@ def test_a_search_of_a_server_that_is_not_there_ends_with_status_4(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = kept_search(tmp_path)
-    # Nothing is asked for again: the URL and the objective are those of the search.
+    # The command need not repeat the URL and the objective: they come from the search.
     assert main(["search", "--resume", str(path), "--quiet"]) == Exit.TARGET
     said = capsys.readouterr()
     assert said.out == "No answer yet. No visit has ended.\n"
@@ -115,7 +115,7 @@ def test_a_search_of_a_server_that_is_not_there_ends_with_status_4(
 @pytest.mark.processes
 def test_a_file_may_say_how_hard_an_earlier_run_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "load.yaml"
-    # Its metrics would be read by a process that begins before the server is looked for.
+    # Without this, a process that reads metrics would start before the server is contacted.
     off = "server_metrics: ['off']\ngpu_metrics: 'off'\n"
     file.write_text(
         f"url: http://127.0.0.1:1\nrate: 5\nduration: 10s\nwarmup: 3s\nmode: rate\nslo: [ttft:p99<500ms]\n{off}"
@@ -147,7 +147,7 @@ def test_visits_of_sessions_begin_in_their_middle_where_nothing_else_is_said(tmp
 
     assert begin() == "middle"
     assert begin(sessions_begin="first") == "first"
-    # The rows of a file need not have the answers that this takes.
+    # The rows of a file may lack the answers that this objective needs.
     assert begin(dataset=str(rows)) == "first"
 
 

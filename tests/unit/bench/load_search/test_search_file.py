@@ -1,4 +1,4 @@
-"""search.json: what is written for each load kind, what is read again, and the result of older and damaged files."""
+"""search.json: its content for each load kind, what is read back, and the result of older and damaged files."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_conclusion_is_in_the_file() -> None:
     assert of(made_search(*tenth, goals=(ERRORS,))) == ("no load held", None, 1.0, [], None)
     changed = made_search(*in_turn(*(("visit", load, share) for load, share in CHANGES)))
     assert of(changed) == ("the server changed", None, None, [], None)
-    # A load that surely held is not named where the server changed.
+    # If the server changed, no load is named as certain to hold.
     scouts = [("scout", 16.0, 0.0), ("scout", 64.0, 0.9)]
     sure = made_search(*in_turn(*scouts, *(("visit", load, share) for load, share in CHANGES), ("visit", 5.0, 0.0)))
     known = sure.known()
@@ -95,7 +95,7 @@ def test_a_load_that_is_required_is_in_the_file() -> None:
         return kept["held"], kept["probability"] >= 0.95
 
     assert required(34.0) == (True, True)
-    # Of 35.1/s it is as sure, but no visit went there.
+    # 35.1/s is as certain, but no visit went there.
     assert required(35.1) == (False, True)
     assert required(40.0) == (False, False)
     assert kept_of(BRACKET)["required"] is None

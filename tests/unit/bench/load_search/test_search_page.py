@@ -104,7 +104,7 @@ def test_a_load_that_is_not_sure_has_a_tile_that_says_so() -> None:
     assert known is not None
     assert (known.held, known.failed) == ((35.0, pytest.approx(known.held[1] if known.held else 0)), None)
     assert tiles(held)[2] == "Not held|–|no load tried is sure"
-    # Half of what a visit may break, and twice of it, a little apart: neither is sure.
+    # Half of the allowed violations and twice as many, at loads close to each other: neither is certain.
     neither = made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.008), ("visit", 36.0, 0.012), act={P99.text: 200.0}))
     known = neither.known()
     assert known is not None
@@ -175,7 +175,7 @@ def test_every_visit_is_a_row_with_what_it_broke() -> None:
         ["2 again|busy; late", "25/s", "0", "–", "–", "–", "– / –", "–", "no", "INVALID", "1.5 min"],
         ["3 visit", "50/s", "4,000", "1%", "-18.1%", "0%", "– / –", "–", "–", "SUSPECT", "72 s"],
     ]  # fmt: skip
-    # In red is what is more than the objective allows.
+    # Values beyond the objective are red.
     assert re.findall(r'<span class="tone bad">(\d.*?|\+.*?)</span>', shown) == ["2%", "+22.1%"]
     assert re.findall(r'href="(\d.*?)"', shown) == [f"{r.run_dir}/report.html" for r in search.results]
 

@@ -1,4 +1,4 @@
-"""Whole searches for sessions over a model of agents with known capacity: what they find, and what they claim.
+"""Whole searches with sessions, on a model of agents with known capacity: what they find, and what they claim.
 
 Agents think, exponentially, and each works on a job of lognormal length, whose median rises with the number of agents
 as 1 + (n / capacity)^sharpness. The limit is the p90 at the capacity. A job is judged if it was due early enough, as in

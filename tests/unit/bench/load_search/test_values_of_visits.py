@@ -28,7 +28,7 @@ def test_failed_requests_are_named_where_they_are_what_broke_the_objective_that_
     assert second({n: VisitNumbers(failed=failed) for n, failed in broke.items()}) == (
         f"{total} of the {total} requests that broke it failed: read their errors"
     )
-    # Failures in visits that held, and too few of them, are not the reason.
+    # Failures are not the reason if their visits held, or if they are too few.
     held = {r.n: VisitNumbers(failed=r.requests) for r in BRACKET.visits if r.n not in broke}
     few = {n: VisitNumbers(failed=failed // 2) for n, failed in broke.items()}
     assert second(held) == second(few) == "held: 35/s (99% sure)"
@@ -75,7 +75,7 @@ def test_what_a_visit_broke_is_read_from_its_counts_where_its_summary_is_gone() 
     assert broken(made_visit(1, 8.0, means={MEAN.text: Mean(8.0, 0.2, 0.03)}), goal=MEAN) == (
         "ttft:mean<200ms is 22% beyond its limit."
     )
-    # What just keeps its limit is not what broke.
+    # An objective exactly at its limit did not break.
     both = made_visit(1, 8.0, violations={P99.text: 2_000, TPOT.text: 400}, means={MEAN.text: Mean(8.0, 0.0, 0.03)})
     assert told(made_search(both, goals=(MEAN, TPOT, P99))).headline.endswith(
         "50% of the requests break ttft:p99<500ms."

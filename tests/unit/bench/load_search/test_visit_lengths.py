@@ -1,4 +1,4 @@
-"""How long the visits of a search last, how many fit its budget, and which scouts still count."""
+"""How long visits last, how many fit the budget, and which scouts still count."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ def test_the_pause_between_visits_is_two_seconds_and_shorter_in_a_small_budget(b
     assert pause_s(budget_s) == seconds
 
 
-# How requests of a visit change over it.
+# Changes within a visit.
 
 
 def test_the_first_requests_are_a_tenth_and_at_least_ten() -> None:
     took = np.array([1.0] * 10 + [60.0] * 90)
     assert first_p90_s(np.arange(100.0), took) == 1.0
     assert first_p90_s(np.arange(100.0)[::-1], took) == 60.0
-    # Of 200 the first twenty count, of 50 the first ten: the p90 of 1, 2, ... 10 is 9.1, of 1, 2, ... 20 18.1.
+    # The first tenth counts, at least ten: twenty of 200, ten of 50. The p90 of 1, 2, ... 10 is 9.1, of 1, 2, ... 20
+    # 18.1.
     assert first_p90_s(np.arange(200.0), np.array([1.0] * 10 + [9.0] * 190)) == 9.0
     assert first_p90_s(np.arange(200.0), np.arange(1.0, 201.0)) == pytest.approx(18.1)
     assert first_p90_s(np.arange(50.0), np.arange(1.0, 51.0)) == pytest.approx(9.1)
@@ -56,7 +57,7 @@ def test_the_length_of_replies_is_that_of_the_closest_load_below_which_nothing_b
     expected = {4.0: 2.0, 8.0: 2.0, 12.0: 2.0, 15.0: 2.0, 15.3: 4.0, 16.0: 4.0, 90.0: 4.0}
     assert {load: search._e2el_s(load) for load in expected} == expected
     assert made_search(made_visit(3, 12.0, 0.9, e2el_p90_s=60.0))._e2el_s(12.0) is None
-    # A twentieth above counts as at it.
+    # A visit at a twentieth above the load still counts.
     assert made_search(made_visit(1, 8.0, e2el_p90_s=2.0), made_visit(2, 21.0, e2el_p90_s=4.0))._e2el_s(20.0) == 4.0
 
 
@@ -68,16 +69,16 @@ def test_a_visit_shrinks_to_leave_room_for_two() -> None:
         scouts = in_turn(*SCOUTS, seconds=spent_s / 7, e2el_p90_s=e2el_s)
         return asked(made_search(*scouts, budget_s=budget_s))
 
-    # Whole, a visit takes 10 s to settle, 60 s to measure, 1 s for the last reply and 2 s of pause: 73 s.
+    # A full visit takes 10 s to settle, 60 s to measure, 1 s for the last reply and 2 s of pause: 73 s.
     assert (first(900.0, 700.0).settle_s, first(900.0, 700.0).measure_s) == (10.0, 60.0)
     assert first(900.0, 900.0 - 146.0).measure_s == pytest.approx(60.0)
     assert first(900.0, 900.0 - 126.0).measure_s == pytest.approx(50.0)
     assert first(900.0, 900.0 - 100.0).measure_s == pytest.approx(37.0)
-    # No shorter than a third, and than a reply.
+    # Not shorter than a third of that, or than a reply.
     assert first(900.0, 880.0).measure_s == pytest.approx(20.0)
     assert first(900.0, 880.0, 23.0).measure_s == pytest.approx(23.0)
     assert first(900.0, 880.0, 23.0).settle_s == pytest.approx(46.0)
-    # A thirtieth of the usual times, and nothing is known of replies: two visits of 1/3 + m + 1/15 s in 2.6 s.
+    # A thirtieth of the usual times, and unknown replies: two visits of 1/3 + m + 1/15 s in 2.6 s.
     assert first(30.0, 27.4, None).measure_s == pytest.approx(0.9)
 
 
@@ -103,7 +104,7 @@ def test_a_visit_of_which_more_than_half_is_beyond_the_budget_is_not_begun() -> 
     assert after(3, 36.4) is Ending.BUDGET
     just_half = in_turn(*SCOUTS, ("visit", 38.0, 0.0), ("visit", 37.9, 0.02), ("visit", 37.8, 0.0), seconds=90.0)
     assert isinstance(made_search(*just_half, budget_s=900.0 + 73.0 / 2).next(), Visit)
-    # The first is made all the same: scouts alone are no answer.
+    # The first visit is made anyway, because scouts alone give no answer.
     assert isinstance(after(0, 5.0), Visit)
     assert made_search(*in_turn(("scout", 8.0, 0.0), ("scout", 16.0, 0.9), seconds=450.0)).next() is Ending.BUDGET
 
@@ -117,11 +118,11 @@ def test_the_last_room_of_a_budget_is_for_a_visit_and_not_for_a_scout() -> None:
     assert step(49.1, *CALM) == ("scout", 64.0)
     assert step(48.9, *CALM) == ("visit", 32.0)
     assert step(49.0, ("scout", 32.0, 0.0)) == ("scout", 64.0)
-    # The highest load at which nothing broke.
+    # The visit goes to the highest load at which nothing broke.
     assert step(48.9, ("scout", 32.0, 0.0), ("scout", 4.0, 0.0)) == ("visit", 32.0)
-    # There is a visit already: scouts go on.
+    # After a visit, scouts continue.
     assert step(30.0, *CALM, ("visit", 50.0, 0.0)) == ("scout", 100.0)
-    # Nothing held yet: there is no load for a visit.
+    # Nothing held so far, so there is no load for a visit.
     assert step(30.0, ("scout", 64.0, 0.9))[0] == "scout"
 
 
@@ -131,7 +132,7 @@ def test_a_budget_that_is_spent_ends_a_search_with_the_answer_that_the_last_visi
     assert search.next() is Ending.PRECISION
     assert made_search(*in_turn(*rows, seconds=100.0), precision=0.001).next() is Ending.BUDGET
     assert made_search(*in_turn(*SCOUTS, seconds=150.0)).next() is Ending.BUDGET
-    # It is spent while it still scouts: there is no answer.
+    # The budget is spent while the search still scouts, so there is no answer.
     never = [*CALM, ("visit", 64.0, 0.0)]
     assert made_search(*in_turn(*never, seconds=150.0)).next() is Ending.BUDGET
 
@@ -172,7 +173,7 @@ def test_a_scout_that_failed_where_a_visit_held_is_no_hint_any_more() -> None:
     after = made_search(*in_turn(*wrong, ("visit", 5.0, 0.0), ("visit", 8.0, 0.0)))
     assert [result.load for result in after.estimates.hints] == [4.0]
     assert not after.scout_broke
-    # From there on the search doubles again.
+    # The search continues from there by doubling.
     step = asked(after)
     assert (step.phase, step.load) == ("scout", 16.0)
 
@@ -180,7 +181,7 @@ def test_a_scout_that_failed_where_a_visit_held_is_no_hint_any_more() -> None:
 def test_a_visit_that_broke_leaves_the_scouts_their_say() -> None:
     search = made_search(*in_turn(("scout", 4.0, 0.0), ("scout", 8.0, 0.9), ("visit", 9.0, 0.9)))
     assert [result.load for result in search.estimates.hints] == [4.0, 8.0]
-    # Visits find their own way once one of them broke.
+    # Once a visit broke, no more scouts are needed.
     assert asked(search).phase == "visit"
 
 
@@ -231,7 +232,7 @@ def test_a_visit_in_which_requests_piled_up_is_repeated_once() -> None:
     for kept_up in (True, False):
         repeated = made_visit(9, 35.0, kept_up=kept_up, phase="again")
         assert asked(made_search(*in_turn(*SCOUTS), piled, repeated)).phase == "visit"
-    # It is repeated again if its repetition was no evidence, and not at all if it broke an objective.
+    # The visit is repeated again if its repetition gave no evidence, and never if the first broke an objective.
     assert asked(made_search(*in_turn(*SCOUTS), piled, replace(repeated, verdict="INVALID"))).phase == "again"
     assert asked(made_search(*in_turn(*SCOUTS), made_visit(8, 35.0, 0.5, kept_up=False))).phase == "visit"
 
@@ -263,7 +264,7 @@ def test_before_a_visit_shows_its_dependence_d_is_twice_the_last_scouted_load() 
     assert estimate(*SCOUTS[:-2], SCOUTS[-1], SCOUTS[-2], *visits).mass == pytest.approx(few.mass)
 
 
-# What is left of the time.
+# The time left.
 
 
 def test_time_left_is_the_budget_until_there_is_a_bracket() -> None:
@@ -275,13 +276,13 @@ def test_time_left_is_the_budget_until_there_is_a_bracket() -> None:
     known = search.known()
     assert known is not None
     width = known.high / known.low - 1
-    # Four visits of 72 s: the interval narrows as the root of their time.
+    # Four visits of 72 s. The interval narrows with the root of their time.
     assert search.time_left_s() == pytest.approx(288.0 * ((width / 0.04) ** 2 - 1))
     assert made_search(*in_turn(*SCOUTS, *close), precision=0.5).time_left_s() == 0.0
     assert made_search(*in_turn(*SCOUTS, *close), precision=0.001).time_left_s() == pytest.approx(900.0 - 11 * 72.0)
 
 
-# The loads that are sure.
+# Certain loads.
 
 
 def test_the_highest_sure_load_held_its_own_visit_and_the_lowest_that_is_not_held_broke_in_its_own() -> None:
@@ -299,7 +300,7 @@ def test_the_highest_sure_load_held_its_own_visit_and_the_lowest_that_is_not_hel
     assert (known.held and known.held[0], known.failed and known.failed[0]) == (35.0, 42.0)
 
 
-# The edges of jobs.
+# Jobs at the edges of a visit.
 
 
 def test_jobs_that_can_be_judged_in_a_second_rise_with_the_sessions() -> None:
@@ -315,17 +316,17 @@ def test_jobs_that_can_be_judged_in_a_second_rise_with_the_sessions() -> None:
 def test_an_invalid_visit_does_not_say_how_many_jobs_come() -> None:
     lost = made_visit(1, 4.0, phase="scout", verdict="INVALID", measure_s=100.0, jobs={P99.text: 40})
     search = made_search(lost, load_kind="sessions", start=4.0, budget_s=7_200.0, judged_after_s=20.0)
-    # Twice as long as a job must have had; with 40 jobs in 80 s it would be 20 + 80 s.
+    # Twice the time that a job needs to be judged. For 40 jobs in 80 s it would be 20 + 80 s.
     assert asked(search).measure_s == 40.0
 
 
 def test_a_visit_of_jobs_lasts_until_enough_can_be_judged_within_an_eighth_of_the_budget() -> None:
-    # 40 jobs of a scout at 0.5/s take 80 s after the 20 s before the first can be judged; 200 of a visit 400 s.
+    # At 0.5/s a scout needs 80 s for 40 jobs, after 20 s until the first can be judged. A visit needs 400 s for 200.
     assert times("scout", None, None, 7_200.0, 20.0, 0.5) == (3.0, 100.0)
     assert times("visit", None, None, 7_200.0, 20.0, 0.5) == (10.0, 420.0)
     assert times("visit", None, None, 1_600.0, 20.0, 0.5) == (10.0, 200.0)
     assert times("visit", None, None, 90.0, 1.0, 40.0)[1] == pytest.approx(6.0)
-    # 200 in proportion to the budget are 20; 40 at least.
+    # In proportion to the budget 200 jobs become 20, but at least 40.
     assert times("visit", None, None, 90.0, 1.0, 5.0)[1] == pytest.approx(9.0)
     assert times("visit", None, None, 450.0, 10.0, 1.0)[1] == pytest.approx(56.25)
     assert times("visit", None, 400.0, 900.0, 500.0) == (500.0, 1_500.0)

@@ -75,8 +75,8 @@ def test_an_objective_of_a_class_is_about_its_own_requests() -> None:
     search = Search(Settings("rate", (Goal(texts[0], 0.1),)), [replace(found, phase="scout")])
     assert search.broke(search.results[0])
     held = replace(found, violations={texts[0]: 1}, phase="visit")
-    assert not search.broke(held)  # 1 of 20 breaks it, and 2 may.
-    assert search.broke(replace(held, violations={texts[0]: 3}))  # 3 of 20; of all 60 these would be few.
+    assert not search.broke(held)  # 1 of 20 breaks it, and 2 are allowed.
+    assert search.broke(replace(held, violations={texts[0]: 3}))  # 3 of 20 break it. Of all 60 they would be few.
 
 
 def test_the_warm_up_counts_for_nothing() -> None:
@@ -92,9 +92,7 @@ def test_a_reply_of_one_token_breaks_no_limit_on_tpot() -> None:
 
 def test_a_limit_from_below_is_broken_by_what_is_slower() -> None:
     records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 10.0 + gap)) for i in range(40) for gap in [10 + i]]
-    found = result(
-        records, "tps:p50>50"
-    )  # A gap of 20 ms is 50 tokens/s and not more: 30 of the 40 gaps are that long.
+    found = result(records, "tps:p50>50")  # A gap of 20 ms is exactly 50 tokens/s: 30 of the 40 gaps are that long.
     assert found.violations == {"tps:p50>50": 30}
     assert found.act["tps:p50>50"] == pytest.approx(tail_act([10.0 + i for i in range(40)]))  # A long gap is bad.
 
@@ -102,7 +100,7 @@ def test_a_limit_from_below_is_broken_by_what_is_slower() -> None:
 def test_of_gaps_between_tokens_the_share_beyond_the_limit_counts() -> None:
     fast, slow = (10.0, 12.0, 14.0, 16.0), (10.0, 12.0, 14.0, 60.0)
     records = [made_record(i, sent_ms=i * 10.0, chunks_ms=slow if i % 4 == 0 else fast) for i in range(48)]
-    # One gap of three in a quarter of the requests: a twelfth of the gaps, and so of 48 requests.
+    # One gap of three is slow in a quarter of the requests: a twelfth of the gaps, and so of 48 requests.
     assert result(records, "itl:p90<20ms").violations == {"itl:p90<20ms": 4}
     one_token = [made_record(i, sent_ms=i * 10.0, chunks_ms=(30.0,)) for i in range(30)]
     assert result(one_token, "itl:p90<20ms").violations == {"itl:p90<20ms": 0}
@@ -162,7 +160,7 @@ def test_a_mean_from_below_is_broken_where_it_is_low() -> None:
     records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 30.0)) for i in range(100)]
     found = result(records, "tps:mean>100").means["tps:mean>100"]
     assert found.log_ratio == pytest.approx(math.log(100 / 50))
-    # One that failed counts as half of the limit: of 200 and 50 tokens/s the mean is 125.
+    # A failed request counts as half of the limit: the mean of 200 and 50 tokens/s is 125.
     half = [
         made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 15.0), outcome=Outcome.OK if i % 2 else Outcome.RESET)
         for i in range(100)
@@ -185,7 +183,7 @@ def before(e2el_s: float = 1.0) -> Result:
 
 
 def piling_up(last_s: float) -> list[RequestRecord]:
-    """Ten a second for a minute; the k-th takes longer than the one before, up to `last_s`."""
+    """Ten per second for a minute. Each takes longer than the one before, up to `last_s`."""
     return [made_record(i, sent_ms=i * 100.0, chunks_ms=(50.0, 1000.0 + i / 600 * 1000 * last_s)) for i in range(600)]
 
 
@@ -204,7 +202,7 @@ def test_a_backlog_is_counted_from_when_a_visit_measures_until_all_has_ended() -
             return super().kept_up(visit, flight, drained_s, growth)
 
     def brought(last_s: float) -> tuple[InFlight, float]:
-        # Two of a second each in the first third of the minute, none in the second, and one in the last.
+        # Two requests of a second each in the first third of the minute, none in the second third, and one in the last.
         records = [made_record(i, sent_ms=at, chunks_ms=(1_000.0 * s,)) for i, (at, s) in
                    enumerate(((0, 1.0), (5_000, 1.0), (59_000, last_s)))]  # fmt: skip
         result_of(Told(Settings("rate", ())), (), VISIT, Load(records, START_NS, "VALID", "03-visit-10"), 70.0)

@@ -72,11 +72,11 @@ def test_how_long_a_job_takes_is_told_by_those_that_were_completed_or_cut_off() 
 
 
 def test_jobs_are_judged_that_were_begun_so_long_before_the_end_that_their_fate_is_known() -> None:
-    # Of 60 s of the visit, the last 20 judge nothing: of the job due at 40 s, and of those before, it is known.
+    # Jobs due in the last 20 of the visit's 60 s are not judged. The job due at 40 s, and all before it, are.
     records = jobs(*[5.0] * 41, *[1.0] * 19)
     found = result(records, "job:p90<20s")
     assert found.judged("job:p90<20s") == 41
-    # Those that the visit cut off had more than the limit by its end: they break it, and are not left out.
+    # Jobs that the visit cut off were over the limit by then. They break it, and are not left out.
     cut = [replace(record, outcome=Outcome.INTERRUPTED) for record in records[30:]]
     assert result([*records[:30], *cut], "job:p90<20s").violations["job:p90<20s"] == 11
 
@@ -86,7 +86,7 @@ def test_jobs_an_hour_of_a_user_are_a_mean_of_job_seconds() -> None:
     text = "jobs_per_hour_per_user>360"
     assert result(slow, text).means[text].log_ratio > 0 > result(fast, text).means[text].log_ratio
     assert result(slow, text).violations == {}
-    # A mean waits for twice the limit: of what is judged every job is known, or counts as twice the limit.
+    # A mean waits for twice its limit: every judged job has ended, or counts as twice the limit.
     assert judged_after_s(sought(objectives.parse(["job:p90<15s", text, "e2el:p90<90s"]))) == 20.0
     assert judged_after_s(sought(objectives.parse(["e2el:p90<90s"]))) == 0.0
     failed = [replace(record, outcome=Outcome.RESET) for record in fast]
@@ -104,7 +104,7 @@ def test_objectives_on_jobs_of_every_form_stand_beside_those_on_requests() -> No
     assert result(jobs(*[12.0] * 19), job).act == {}
     found = result(jobs(*[12.0] * 40), mean, job, "job:p50<10s", whole)
     assert (set(found.means), set(found.jobs)) == ({mean}, {mean, job, "job:p50<10s"})
-    # Those of the last 20 s of 60 are not judged, with the mean's limit of 10 s: it waits for twice as much.
+    # Jobs of the last 20 of 60 s are not judged. The mean's limit is 10 s, and it waits for twice as long.
     assert (found.judged(mean), found.judged(job), found.judged(whole)) == (40, 40, 40)
     assert found.violations == {job: 0, "job:p50<10s": 40, whole: 40}
 
@@ -131,7 +131,8 @@ def test_the_answer_speaks_of_sessions() -> None:
 
 
 def test_jobs_of_one_session_that_are_alike_say_less_than_as_many_that_are_not() -> None:
-    # Twenty agents at once, one job a second each: those of two agents are all slow, or every tenth job is, whoever has it.
+    # Twenty agents at once, one job per second each. Either all jobs of two agents are slow, or every tenth job of any
+    # agent.
     def dependence(slow: Callable[[int, int], bool]) -> tuple[float, float]:
         records = [
             made_step(20 * at + k, 1000.0 * at + 10 * k, 1000.0 * at + 10 * k + (900 if slow(k, at) else 300),

@@ -1,4 +1,4 @@
-"""sweep.json changed by hand, or by a disk: a sentence names the problem, and nothing of it is shown."""
+"""sweep.json changed by hand or by a bad disk: a sentence names the problem, and nothing from the file is shown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.jso
 
 
 def required(schema: dict[str, Any], value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The place of everything that the schema requires, as far as this content has it."""
+    """The path of every value that the schema requires, as far as this content has it."""
     if "$ref" in schema:
         schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
     for option in schema.get("anyOf", ()):
@@ -43,7 +43,7 @@ PLACES = list(required(SCHEMA, WHOLE))
 
 
 def damaged(places: Iterable[tuple[str | int, ...]], *value: Any) -> str:
-    """The sweep with another value at these places, or with nothing there."""
+    """The sweep with another value at these paths, or without them."""
     changed = json.loads(TEXT)
     for place in places:
         inner: Any = changed
@@ -64,15 +64,15 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "sweep.json"
     path.write_text(json.dumps(WHOLE))
     assert to_plain(read(path)) == WHOLE
-    # Of more than a hundred places, in runs and points, in their numbers and in the knee.
+    # There are more than a hundred paths, in runs, points, their numbers, and the knee.
     assert {("runs", 0, "numbers", "ttft:p99", "low"), ("points", 0, "place", "overlaps"), ("knee", "half_at")} <= set(
         PLACES
     )
 
 
 def read_with(place: tuple[str | int, ...]) -> tuple[int, bool, bool]:
-    """Places with the same expected result are read together: none lies in another, earlier damage does not stop the
-    check, and numbers are counted where all types are right."""
+    """Checks paths with the same expected result together. No path lies within another, earlier damage does not stop
+    the check, and numbers are counted if all types are right."""
     return len(place), place[-2:-1] == ("numbers",), place == ("schema",)
 
 

@@ -34,7 +34,7 @@ def test_one_sweep_has_its_curve_its_interval_and_its_fit() -> None:
     room = 0.05 * math.log10(256)
     assert first.x_span == (pytest.approx(-room), pytest.approx(math.log10(256) + room))
     assert first.x_names[0] == "1 users"
-    # Of nine loads every second has a tick: eight is the most.
+    # With nine loads every second one has a tick: eight is the maximum.
     assert [text for _, text in first.ticks] == ["1", "4", "16", "64", "256"]
     drawn = lines(first)
     assert [(line.style, line.tone, line.dashed, line.hidden, line.in_legend) for line in drawn.values()] == [
@@ -80,7 +80,7 @@ def test_of_several_sweeps_each_has_a_tone_and_its_interval_is_hidden() -> None:
     ]  # fmt: skip
     assert [value is None for value in drawn["a"].values] == [False, False, False, False, True, True]
     assert [value is None for value in drawn["b"].values] == [True, True, False, False, False, False]
-    assert list(lines(charts[1])) == list(drawn)  # The median alone.
+    assert list(lines(charts[1])) == list(drawn)  # Only the median.
 
 
 def without_tokens(run: SweepRun) -> SweepRun:
@@ -107,7 +107,7 @@ def test_a_pareto_plot_has_a_frontier_and_what_is_behind_it() -> None:
     slower = made_run(300, 1, output_tokens_per_s=Number(400.0, 399.0, 401.0), tpot_p50=Number(700.0, 690.0, 710.0))
     runs = [*LADDER[3:6], slower]
     pareto = load_curves.build([typed(content(runs))], ["a"])[-1]
-    # By rising speed for a user: 1000 / 700, then 1000 / 52, 1000 / 36, 1000 / 28.
+    # In order of rising speed per user: 1000 / 700, then 1000 / 52, 1000 / 36, 1000 / 28.
     assert pareto.x == [pytest.approx(x) for x in (1000 / 700, 1000 / 52, 1000 / 36, 1000 / 28)]
     assert pareto.x_span == (0, pytest.approx(1.05 * 1000 / 28))
     assert [text for _, text in pareto.ticks] == ["0", "10", "20", "30"]
@@ -115,7 +115,7 @@ def test_a_pareto_plot_has_a_frontier_and_what_is_behind_it() -> None:
     assert pareto.x_names == ["300 users", "32 users", "16 users", "8 users"]
     drawn = lines(pareto)
     assert list(drawn) == ["frontier", "frontier, points", "behind it"]
-    # Tokens per second of each of two GPUs.
+    # Tokens per second per GPU, for two GPUs.
     per_gpu = [200, 500 * 32 / 52, 500 * 16 / 36, 500 * 8 / 28]
     assert drawn["frontier"].values == [None, *(pytest.approx(value) for value in per_gpu[1:])]
     assert drawn["behind it"].values == [200, None, None, None]

@@ -1,4 +1,5 @@
-"""Problems of a sweep are reported at once, to the command and to Python; its file may hold all of it."""
+"""Problems of a sweep are reported all at once, to the command and to Python. The file of a sweep may contain every
+setting."""
 
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def test_the_settings_of_a_search_and_a_sweep_may_stand_in_their_file(
     said = capsys.readouterr().err
     assert "--loads users=5" in said
     assert "--repeats 2.5" in said
-    assert "--rate" not in said  # Of the file of a run.
+    assert "--rate" not in said  # From the file of a run.
     file.write_text("url: http://127.0.0.1:1\nslo: [ttft:p99<1s]\nbudget: 1s\nstart: 2\nmax: 1\n")
     assert main(["search", "--config", str(file), "--max", "5", "--out", str(tmp_path / "a")]) == Exit.USAGE
     said = capsys.readouterr().err

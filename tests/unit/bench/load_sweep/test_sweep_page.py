@@ -55,7 +55,7 @@ def test_the_table_fits_its_columns_and_marks_what_was_not_measured() -> None:
 def test_no_load_above_the_highest_that_was_measured_is_given_as_a_number(
     upto: int, text: str, tiles: tuple[str, str], kept: float | None
 ) -> None:
-    # A load that was tried and came out INVALID was not measured.
+    # A load whose run is INVALID was not measured.
     swept = content([*(run for run in LADDER if run.load <= upto), made_run(512, 1, "INVALID")])
     Draft202012Validator(SCHEMA).validate(swept)
     assert swept["knee"]["ninety_percent_at"] == (None if kept is None else pytest.approx(kept))
@@ -97,7 +97,7 @@ def test_what_was_not_measured_is_in_no_curve() -> None:
     assert content([made_run(0.5, 1, "FAILED")])["knee"] is None
     suspect = load_curves.build([typed(content([*LADDER[:-1], made_run(256, 1, "SUSPECT")]))], ["a"])[0].panels[0].lines
     assert (suspect[-1].name, suspect[-1].tone) == ("SUSPECT", "warn")
-    assert suspect[0].values[-1] == suspect[-1].values[-1]  # It is on the curve too.
+    assert suspect[0].values[-1] == suspect[-1].values[-1]  # The suspect point is on the curve, too.
     mixed = load_curves.build([typed(content([*LADDER, made_run(256, 2, "INVALID")]))], ["a"])[0].panels[0].lines
     assert mixed[0].values[-1] == mixed[-1].values[-1] == pytest.approx(1000 * 256 / 276)
     assert not any(line.tone == "good" for line in (*throughput, *suspect))

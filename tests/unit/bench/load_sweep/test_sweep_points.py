@@ -1,4 +1,4 @@
-"""What the runs of a sweep show together: order, numbers, knee, frontier, and how a sweep is kept."""
+"""What the runs of a sweep show together: order, numbers, knee, frontier; and the stored form of a sweep."""
 
 from __future__ import annotations
 
@@ -129,10 +129,10 @@ def test_runs_together_are_a_mean_of_logarithms_but_for_shares() -> None:
         for k, (value, share, gone, zero) in enumerate([(0.25, 0.0, 4.0, 0.0), (1.0, 0.5, None, 2.0)])
     ]
     found = together(runs)
-    assert found["ttft:p50"].value == pytest.approx(0.5)  # The geometric mean, of numbers below 1 too.
+    assert found["ttft:p50"].value == pytest.approx(0.5)  # The geometric mean, also of numbers below 1.
     assert found["error_rate"].value == pytest.approx(0.25)
-    assert found["e2el:p50"].value == pytest.approx(4.0)  # Of the runs that have it.
-    assert found["tpot:p99"] == Number(None)  # It has no logarithm.
+    assert found["e2el:p50"].value == pytest.approx(4.0)  # Over the runs that have it.
+    assert found["tpot:p99"] == Number(None)  # Zero has no logarithm.
     nobody = [made_run(8, k, ttft_p50=Number(None)) for k in range(2)]
     assert together(nobody)["ttft:p50"] == Number(None)
     assert together(runs[:1]) == dict(runs[0].numbers)
@@ -163,7 +163,7 @@ def test_a_load_without_both_numbers_has_no_place_and_a_single_value_no_interval
     assert [point.place is None for point in points] == [True, True, False]
     last = points[-1]
     assert last.per_gpu == Number(25.0)
-    assert last.per_user == Number(100.0)  # 10 ms a token.
+    assert last.per_user == Number(100.0)  # 10 ms per token.
 
 
 def test_the_knee_is_of_tokens_or_of_inputs_or_of_requests() -> None:
@@ -221,7 +221,7 @@ def test_the_knee_is_that_of_the_closed_form() -> None:
     knee = knee_of(LADDER)
     assert knee is not None
     assert (knee.half_at, knee.ceiling) == pytest.approx((20, 1000))
-    # A run that was not measured would move it by far, and does not.
+    # An INVALID run would change the fit by far, but is left out.
     off = made_run(512, 1, "INVALID", output_tokens_per_s=Number(10.0))
     assert knee_of([*LADDER, off]) == knee
     assert knee_of([*LADDER, replace(off, status="VALID", usable=True)]) != knee
@@ -252,7 +252,7 @@ def test_a_sweep_is_kept_as_the_schema_says() -> None:
     missing = "no knee: it needs 4 usable runs over 3 loads, and has {}: sweep more loads"
     assert content(LADDER[:2])["no_knee"] == missing.format("2 over 2")
     assert content([*LADDER[:2], *LADDER[:2]])["no_knee"] == missing.format("4 over 2")
-    # Twice the users, twice the tokens: no ceiling is in sight.
+    # Twice the users give twice the tokens, so no ceiling is in sight.
     proportional = [made_run(load, output_tokens_per_s=Number(100.0 * load)) for load in (1, 2, 4, 8)]
     assert content(proportional)["no_knee"] == NO_CEILING
 
@@ -283,7 +283,8 @@ def test_the_exit_status_says_whether_anything_was_measured(
 
 
 def in_flight(values: list[float], per_s: int = 10, e2el_ms: float = 2_000.0) -> RunSummary:
-    """The part of a summary that shows whether the server kept up: sends in every second but the last two."""
+    """The part of a summary that shows whether the server kept up. Requests are sent in every second except the last
+    two."""
     n = len(values)
     series = {"t_s": list(range(n)), "in_flight": values, "sent": [per_s] * (n - 2) + [0, 0]}
     return filled(RunSummary, series=series, latency={"e2el_ms": {"p90": e2el_ms}})
@@ -294,18 +295,19 @@ def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     assert kept_up(in_flight([20.0 + 4 * k for k in range(32)])) is False
     overloaded = in_flight([20.0 + 4 * k for k in range(32)], e2el_ms=60_000.0)
     assert kept_up(overloaded) is False
-    # It rises in the first seconds, before the first replies can come, and while it drains it falls: neither counts.
+    # The number in flight rises in the first seconds, before replies can come, and falls during the drain. Neither
+    # counts.
     assert kept_up(in_flight([0, 9, *[20.0] * 20, 10, 0])) is True
     assert kept_up(in_flight([1.0, 2.0, 3.0])) is None
     assert kept_up(in_flight([1.0] * 9, per_s=0, e2el_ms=0.0)) is None
-    # Without a latency the series is looked at from its begin: it rose in its first three seconds, and not after them.
+    # Without a latency the whole series counts: it rose in the first three seconds only.
     unknown = in_flight([0.0, 50.0, 100.0, 100.0, 100.0, 100.0, 0.0, 0.0])
     assert kept_up(filled(RunSummary, series=unknown.series, latency={"e2el_ms": {"p90": None}})) is False
-    # A third of the time in which requests were sent, however long they took to drain.
+    # A third of the sending time, however long the drain is.
     rising, sent = [10.0 * k * k for k in range(12)], [10] * 12
     drained = {"t_s": list(range(42)), "in_flight": rising + [9.0] * 30, "sent": sent + [0] * 30}
     assert kept_up(filled(RunSummary, series=drained, latency={"e2el_ms": {"p90": 60_000.0}})) is False
-    # A third needs a second: of six, two are the drain and one is not whole.
+    # A third needs a whole second. Of six seconds, two are the drain and one is incomplete.
     assert kept_up(in_flight([1.0] * 5, e2el_ms=0.0)) is None
     assert kept_up(in_flight([1.0] * 6, e2el_ms=0.0)) is True
     behind = replace(made_run(40), kept_up=False)
@@ -313,7 +315,7 @@ def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     assert [point.kept_up for point in points_of(runs, None)] == [True, False]
     assert [point.kept_up for point in points_of([made_run(20)], None)] == [None]
     both = [replace(made_run(20, k), kept_up=k == 1) for k in (1, 2)]
-    assert [point.kept_up for point in points_of(both, None)] == [False]  # Of all its runs.
+    assert [point.kept_up for point in points_of(both, None)] == [False]  # Over all runs of the load.
     rates = {**content(runs), "kind": "rate", "unit": "requests/s"}
     text = " ".join(sweep_text(rates).split())
     assert "At 40 requests/s: requests in flight kept rising" in text

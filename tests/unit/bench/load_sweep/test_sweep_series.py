@@ -1,4 +1,4 @@
-"""Sweeps and repeats as series: which runs are made, the output, and what is kept however they end."""
+"""Sweeps and repeats as series: their runs, their output, and what is kept however they end."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_server_that_is_gone_ends_a_sweep_but_not_before_its_first_run(tmp_pat
     assert (found.exit, names(tmp_path / "a")[0]) == (Exit.GOOD, [*ALL[:1]])
     with pytest.raises(TargetError, match="cannot connect"):
         swept(MadeSeries(tmp_path / "b", at={ALL[0]: TargetError("cannot connect")}))
-    # What is wrong with a flag is no end of a server.
+    # A wrong flag is a usage error, not a failed server.
     with pytest.raises(UsageError, match="--slo"):
         swept(MadeSeries(tmp_path / "c", at={ALL[1]: UsageError("--slo is wrong")}))
 
@@ -146,7 +146,7 @@ def test_the_length_that_is_given_is_kept(
 
 
 class FortySecondsARun:
-    """A clock that advances 40 s at each look: before a run, and after it."""
+    """A clock that advances 40 s each time it is read: before a run, and after it."""
 
     def __init__(self) -> None:
         self.now = 0

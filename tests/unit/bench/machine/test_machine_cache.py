@@ -1,4 +1,4 @@
-"""Results that a machine keeps between runs: their owner, and the effect of an unusable file."""
+"""Results that are cached between runs: their owner, and the effect of an unusable file."""
 
 from __future__ import annotations
 

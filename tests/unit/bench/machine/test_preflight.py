@@ -41,7 +41,7 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def limited(soft: int, hard: int, connections: int) -> list[str]:
-    """The message of a process with these limits, and its soft limit then."""
+    """The message of a process with these limits, and its soft limit afterwards."""
     command = [sys.executable, "-c", LIMITED, str(soft), str(hard), str(connections)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout.splitlines()
 

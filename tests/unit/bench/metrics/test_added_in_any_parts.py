@@ -1,4 +1,4 @@
-"""Totals over records do not depend on their order: in one table, one by one, or the last first; and ties."""
+"""Totals do not depend on the order of the records: in one table, one by one, or in reverse order; and ties."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def chosen(tables: Sequence[Sequence[RequestRecord]]) -> dict[str, list[ShownReq
 
 
 def test_of_equal_requests_those_with_the_lowest_index_are_chosen_however_they_come() -> None:
-    # All but two are equally slow.
+    # All requests except two are equally slow.
     times = {150: 90.0, 60: 30.0}
     records = [made_record(i, chunks_ms=(10, times.get(i, 50.0))) for i in range(260)]
     records += [made_record(i, outcome=Outcome.RESET, chunks_ms=()) for i in range(300, 403)]
@@ -138,7 +138,7 @@ def test_of_equal_requests_those_with_the_lowest_index_are_chosen_however_they_c
     st.integers(1, 90),
     st.integers(0, 12),
 )
-@example([(3, 4), (3, 5)], 9, 0, 10, 2)  # A slot ends a ns before a step does.
+@example([(3, 4), (3, 5)], 9, 0, 10, 2)  # A slot ends one ns before a step.
 def test_the_amounts_of_steps_are_those_between_their_ends(
     came: list[tuple[int, int]], width: int, start: int, step: int, steps: int
 ) -> None:
@@ -148,7 +148,7 @@ def test_the_amounts_of_steps_are_those_between_their_ends(
     for at, amount in came:
         each.add(ints(*[at] * amount))
     assert whole.slots == each.slots
-    # Each slot of whole ns: an amount is even over the ns of its slot.
+    # By ns: an amount is spread evenly over the ns of its slot.
     of_ns = {
         at: amount / width for slot, amount in whole.slots.items() for at in range(slot * width, (slot + 1) * width)
     }

@@ -1,4 +1,4 @@
-"""Every metric of a table equals that of each of its records, computed the slow way, for any records."""
+"""Every metric of a table equals the slow computation for each of its records, for any records."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def listed(values: Floats) -> list[float | None]:
 
 
 def of_rows(pauses: Pauses, rows: int) -> list[list[tuple[float, int]]]:
-    """The pauses of each row, each with the moment at which it ended."""
+    """The pauses of each row, with the instant at which each ended."""
     found: list[list[tuple[float, int]]] = [[] for _ in range(rows)]
     for row, ns, end_ns in zip(pauses.row.tolist(), pauses.ns.tolist(), pauses.end_ns.tolist(), strict=True):
         found[row].append((ns, end_ns))
@@ -77,7 +77,7 @@ FAST = {metric.key: metric.of for metric in REQUEST_METRICS.values()}
 
 def test_every_metric_of_a_request_has_a_slow_form() -> None:
     assert not MISSING, (
-        "tests/support/slow_metrics.py lacks a function with this name, which computes the metric of one record"
+        "add a function of this name, which computes the metric of one record, to tests/support/slow_metrics.py"
     )
 
 
@@ -135,7 +135,7 @@ def test_what_stamps_leave_open_of_a_table_is_what_they_leave_open_of_each_recor
         for name, own in (("gaps", slow_metrics.chunk_gaps_ns(record)), ("itl", slow_metrics.itl_ns(record))):
             values, least, most = found = pauses_of_row(loose, name, row)
             assert found == pauses_of_row(alone, name, 0)
-            # They are some of its pauses, and lie together between their bounds.
+            # The values are some of the request's pauses, and their sum is within its bounds.
             assert not Counter(values) - Counter(own)
             assert min(least, default=0.0) >= 0
             assert sum(least) * (1 - 1e-9) <= sum(values) <= sum(most) * (1 + 1e-9)

@@ -1,4 +1,4 @@
-"""Counts beside latencies: users who left, inputs, the parts of a run, a number by its name; all by hand."""
+"""Counts other than latencies: cancelled requests, inputs, the parts of a run, a number by its name. All by hand."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_of_requests_whose_users_left_the_time_the_chunks_and_the_bytes_are_kept
     )
     assert found is not None
     after = found.after_ms
-    # The role of the third is no text.
+    # The third reply has only a role chunk, which is no text.
     assert (found.requests, found.with_tokens, found.token_chunks) == (3, 2, 5)
     assert (found.token_chunks_per_s, found.bytes_received) == (5 / 4, 1030)
     assert (after.n, after.min, after.mean, after.p50) == (3, 20.0, 60.0, 80.0)
@@ -76,7 +76,7 @@ def test_inputs_are_counted_with_their_dimensions_in_ascending_order() -> None:
     assert list(described.dimensions) == ["256", "1024"]
     assert (per_request.n, per_request.mean, per_request.p50, per_request.max) == (4, 4.0, 3.5, 8)
     assert to_plain(found.describe("images"))["bytes_sent"] == to_plain(describe([500] * 4))
-    # How many bytes a text has follows from its tokens; an image or any other body has nothing else.
+    # The bytes of a text follow from its tokens. Images and other bodies have only their bytes.
     assert ["bytes_sent" in to_plain(found.describe(are)) for are in ("texts", "documents", "images", "requests")] == [
         False, False, True, True
     ]  # fmt: skip
@@ -92,7 +92,7 @@ def by_model(*models: str | None, known: tuple[str, ...] = ()) -> dict[str, Part
 
 def test_each_part_has_the_numbers_of_its_own_requests_over_the_whole_time() -> None:
     found = by_model("b", "a", "b", None, known=("z", "b"))
-    # The known ones first, in their order, even without requests.
+    # Known classes come first, in their order, even without requests.
     assert list(found) == ["z", "b", "(usual)", "a"]
     assert [numbers.sent for numbers in found.values()] == [0, 2, 1, 1]
     assert [numbers.throughput.requests_per_s for numbers in found.values()] == [0.0, 1.0, 0.5, 0.5]
@@ -195,9 +195,9 @@ def test_a_session_begins_before_the_pause_of_its_first_turn_and_ends_with_its_l
     counts.add(table_of(session(0, 0, sent_ms=100, pause_ns=30 * MS)))
     counts.add(table_of(session(1, 0, sent_ms=200, worker=1)))
     counts.add(table_of(session(2, 0, sent_ms=300, worker=1, outcome=Outcome.RESET, chunks_ms=(5,))))
-    # One that began in its middle, before the run, has no beginning.
+    # A session that began before the run, in its middle, has no beginning.
     counts.add(table_of(session(3, 1, sent_ms=10, worker=1, session_turns_before=1)))
-    # A turn that comes after none of a graph begins its session; one that comes after another does not.
+    # A turn of a graph that waits for no other turn begins its session. A turn that waits for one does not.
     counts.add(table_of(session(4, 3, sent_ms=500, worker=0, after=(), pause_ns=None)))
     counts.add(table_of(session(5, 0, sent_ms=510, worker=0, after=(2,))))
     of_worker = [([at - START_NS for at in begins], list(ends)) for begins, ends in counts.spans()]
@@ -207,9 +207,9 @@ def test_a_session_begins_before_the_pause_of_its_first_turn_and_ends_with_its_l
     ]
     begins, until = counts.begins(START_NS)
     assert begins == {0: 70 * MS, 1: 200 * MS, 2: 300 * MS, 4: 500 * MS}
-    # Worker 1 began its last at 300 ms; one whose first turn waits 30 ms may be missing.
+    # Worker 1 began its last session at 300 ms. A session whose first turn waits 30 ms may be missing.
     assert until == 270 * MS
-    assert FAR_NS > START_NS + 10**18, "later than any run ends"
+    assert FAR_NS > START_NS + 10**18, "must be later than the end of any run"
     prompt = SessionCounts()
     prompt.add(table_of(session(0, 1, session_turns_before=1), session(1, 0, sent_ms=200)))
     assert prompt.begins(START_NS) == ({1: 200 * MS}, 200 * MS)
@@ -221,7 +221,7 @@ def test_a_quantile_of_many_values_is_that_of_few() -> None:
     many = [float(i % 1000) for i in range(20_000)]
     few = many[:1000]
     found = describe(sorted(many))
-    # Twenty times 0 to 999: the variance of these is (1000^2 - 1) / 12, of a sample a little more.
+    # Twenty times 0 to 999. The variance is (1000^2 - 1) / 12; that of a sample is slightly larger.
     assert found.std == pytest.approx(math.sqrt((1000**2 - 1) / 12 * 20_000 / 19_999))
     assert describe(sorted(few)).std == pytest.approx(math.sqrt((1000**2 - 1) / 12 * 1_000 / 999))
     assert describe([3.0]).std is None
@@ -273,11 +273,12 @@ def test_slots_are_merged_two_by_two_when_there_are_too_many() -> None:
 
 def test_a_border_takes_its_share_of_a_slot() -> None:
     arrivals = Arrivals(100)
-    arrivals.add(ints(150, 250), ints(8, 4))  # From 100 to 200, and to 300.
+    arrivals.add(ints(150, 250), ints(8, 4))  # Slots from 100 to 200, and to 300.
     assert [arrivals.between(*ends) for ends in ((100, 200), (125, 200), (100, 150), (150, 250), (200, 200))] == [
         8, 6, 4, 6, 0,
     ]  # fmt: skip
-    # Steps of 60 from 110: 110-170 has 60 of 100 of the first, 170-230 has 30 of it and 30 of the second.
+    # Steps of 60 from 110: 110-170 contains 60 of 100 of the first slot, 170-230 contains 30 of it and 30 of the
+    # second.
     assert arrivals.per_step(110, 60, 3) == pytest.approx([4.8, 2.4 + 1.2, 4 * 0.6])
     assert arrivals.per_step(0, 50, 2) == [0.0, 0.0]
     assert arrivals.per_step(300, 50, 2) == [0.0, 0.0]
@@ -287,11 +288,11 @@ def test_a_border_takes_its_share_of_a_slot() -> None:
 def test_a_spread_amount_is_shared_by_its_times_in_whole_numbers() -> None:
     arrivals = Arrivals(100)
     arrivals.spread(ints(10, 20, 110, 310), ints(0), ints(10))
-    # Two of four times: 5; three: 7; all: 10.
+    # After two of the four amounts 5, after three 7, after all 10.
     assert arrivals.slots == {0: 5, 1: 2, 3: 3}
     arrivals.spread(ints(), ints(), ints())
     assert arrivals.slots.total() == 10
-    # Of two rows each has times and an amount of its own.
+    # Each of the two rows has its own times and amounts.
     arrivals.spread(ints(10, 110, 310), ints(0, 2), ints(3, 7))
     assert arrivals.slots == {0: 6, 1: 4, 3: 10}
 

@@ -1,4 +1,4 @@
-"""The open range of each number when stamps are bounds, by hand; a range that is too wide is not printed as a number."""
+"""The range of each number when stamps are bounds, by hand. A range that is too wide is not printed as a number."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_bounds_stay_open_whatever_is_added_later() -> None:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     for bound in ((30, None, None), (None, None, None), (40, None, None)):
         summary.add(table_of(made_record(chunk_bound_ns=at(*bound))))
-    # First tokens at 50 ms, of which two came at 30 and 40 at the earliest.
+    # First tokens at 50 ms; two of them may have come as early as 30 and 40 ms.
     assert to_plain(summary.close())["latency"]["ttft_ms"]["bounds"]["mean"] == [40, 50]
 
 
@@ -63,14 +63,14 @@ def test_exact_stamps_leave_nothing_open() -> None:
 
 
 def test_a_first_token_that_may_have_come_earlier_opens_ttft_and_what_follows() -> None:
-    # Chunks at 50, 60, 70; the first one came at 30 at the earliest.
+    # Chunks at 50, 60 and 70. The first may have come as early as 30.
     assert bounds(made_record(chunk_bound_ns=at(30, None, None))) == {
         "ttft_ms": [30, 50],
         "ttfo_ms": [30, 50],
         "ttft_from_intended_ms": [30, 50],
         "tpot_ms": [10, 20],
         "tps": [50, 100],
-        "itl_ms": [10, 20],  # Gaps of 10 to 30 and of 10: the median is 10 to 20.
+        "itl_ms": [10, 20],  # One gap is 10 to 30, the other 10, so the median is 10 to 20.
         "chunk_gap_ms": [10, 20],
     }
 
@@ -108,7 +108,7 @@ def test_the_speed_of_a_few_that_came_at_once_opens_the_fast_end_alone() -> None
 
 
 def test_gaps_of_one_read_add_up_to_the_time_that_it_took() -> None:
-    """Three tokens between 50 and 80: the gaps sum to at most 30, so no two of them are over 15, and one is 10."""
+    """Three tokens between 50 and 80: the gaps sum to at most 30, so two of them cannot be over 15, and one is 10."""
     record = made_record(chunks_ms=(50, 80, 80, 80), kinds="cccc", chunk_bound_ns=at(None, 50, 50, None))
     found = loose(record)
     assert found is not None
@@ -121,7 +121,7 @@ def test_gaps_of_one_read_add_up_to_the_time_that_it_took() -> None:
 
 
 def test_a_read_that_came_after_a_poll_leaves_less_open() -> None:
-    """The poll at 70 saw nothing: the first gap is at least 20, and 10 are open."""
+    """The poll at 70 saw nothing, so the first gap is at least 20, and only 10 remain uncertain."""
     found = loose(made_record(chunks_ms=(50, 80, 80), chunk_bound_ns=at(None, 70, None)))
     assert found is not None
     assert pauses_of(found.gaps) == ([30 * MS, 0], [20 * MS, 0], [30 * MS, 10 * MS])
@@ -158,7 +158,7 @@ def test_little_that_is_open_is_not_worth_saying() -> None:
 @pytest.mark.parametrize(
     ("value", "least", "most", "in_ms", "in_others"),
     [
-        # Over 1% of the value, and of times over 0.1 ms.
+        # Over 1% of the value, and for times also over 0.1 ms.
         (100.0, 99.0, 100.0, False, False),
         (100.0, 98.5, 100.0, True, True),
         (1.0, 0.95, 1.0, False, True),
@@ -173,7 +173,7 @@ def test_little_that_is_open_is_not_worth_saying() -> None:
 def test_what_is_open_counts_beyond_a_hundredth_of_the_number_and_a_tenth_of_a_millisecond(
     value: float | None, least: float | None, most: float | None, in_ms: bool, in_others: bool
 ) -> None:
-    # A statistic that is not known says nothing of those behind it.
+    # An unknown statistic does not affect the ones after it.
     of = [filled(Statistics, mean=mean, max=top) for mean, top in ((value, 50.0), (least, 20.0), (most, 80.0))]
     for unit, said in (("ms", in_ms), ("s", in_others)):
         assert worth_saying(*of, unit=unit) == ({"mean": [least, most]} if said else {}) | {"max": [20.0, 80.0]}
@@ -212,13 +212,14 @@ def test_a_few_open_values_open_the_tail_and_not_the_median() -> None:
     st.randoms(use_true_random=False),
 )
 def test_whatever_happened_lies_between_the_bounds(shapes: list[list[tuple[int, int]]], rng: Any) -> None:
-    """Chunks that truly came at some moment, and were stamped later: the true numbers lie between the bounds."""
+    """Chunks come at some instant and are stamped later. The true numbers lie within the bounds."""
     stamped, true = [], []
     for index, chunks in enumerate(shapes):
         came: list[float] = []
         for gap, _ in chunks:
             came.append((came[-1] if came else 20) + gap)
-        # A read takes up to so many chunks; they have the stamp of its last one, and the bound of the read before it.
+        # A read takes up to this many chunks. They have the stamp of the last chunk, and the bound of the previous
+        # read.
         stamps, earliest, begin = [], [], 0
         while begin < len(came):
             end = min(begin + rng.randint(1, 4), len(came))
@@ -231,7 +232,7 @@ def test_whatever_happened_lies_between_the_bounds(shapes: list[list[tuple[int, 
     said, truth = summarized(*stamped)["latency"], summarized(*true)["latency"]
     for key, row in said.items():
         for stat in ("mean", "p50", "p90", "p99", "max"):
-            # A made record's first byte is that of its first chunk, however late it was stamped.
+            # In a made record the first byte has the stamp of the first chunk, however late that is.
             if key in ("tps", "ttfb_ms") or truth[key][stat] is None or row[stat] is None:
                 continue
             least, greatest = row["bounds"].get(stat, (row[stat] * 0.99 - 0.1, row[stat] * 1.01 + 0.1))
@@ -257,7 +258,7 @@ def test_a_number_that_stamps_leave_more_open_than_it_is_large_is_printed_as_wha
 def test_no_page_prints_a_median_of_nothing() -> None:
     summary = itl_of_nothing()
     page = run_page(summary)
-    assert page.count("0–21.30") >= 5  # The table to see first, and two rows in each table.
+    assert page.count("0–21.30") >= 5  # In the first table, and in two rows of each table.
     lines = run_text(summary).splitlines()
     rows = [line for line in lines if line.startswith(("ITL (ms)", "TPOT (ms)"))]
     assert len(rows) == 5

@@ -1,4 +1,4 @@
-"""The plan of a prefix cache against the counts: sums over a few requests, by hand."""
+"""The plan of a prefix cache against the counters: sums over a few requests, by hand."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_shares_are_those_of_all_tokens_and_not_means_of_shares() -> None:
         "said_share": 180 / 400,
         "counted_by": "replies",
         "off_share": pytest.approx(-20 / 400),
-        # A block of 16 tokens of each of two prompts.
+        # One block of 16 tokens for each of two prompts.
         "rounding_share": 32 / 400,
     }
 
 
 def test_replies_that_say_nothing_leave_it_to_the_counters_of_the_server_warm_up_included() -> None:
-    # The counters have seen the warm-up: the plan of the load is (50 + 200) of 500, that of the run 200 of 400.
+    # The counters include the warm-up. The plan of the load is (50 + 200) of 500, the plan of the run 200 of 400.
     found = plan(request(100, 50, phase="warmup"), request(400, 200)).against(0.6)
     assert found == {
         "planned_share": 0.5,
@@ -76,7 +76,7 @@ def test_the_tokens_that_were_asked_stand_for_those_that_no_reply_says() -> None
     found = plan(request(None, 50, 25, input_tokens_asked=200)).against(None)
     assert found is not None
     assert (found["planned_share"], found["said_share"], found["off_share"]) == (0.25, 0.125, -0.125)
-    # Where the reply says it, that counts.
+    # The reply's count takes precedence.
     said = plan(request(100, 50, 25, input_tokens_asked=200)).against(None)
     assert said is not None
     assert said["planned_share"] == 0.5
@@ -87,7 +87,7 @@ def test_failed_requests_and_warm_up_alone_have_no_plan() -> None:
     assert failed.against(0.5) is None
     assert plan(request(100, 50, phase="warmup")).against(0.5) is None
     assert plan().against(0.5) is None
-    # A failed request without a plan does not keep the counters from being compared.
+    # The counters are still compared if a failed request has no plan.
     of_failed = plan(request(100, 50), request(100, None, outcome=Outcome.RESET)).against(0.5)
     assert of_failed is not None
     assert of_failed["counted_by"] == "metrics"

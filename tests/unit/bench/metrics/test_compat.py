@@ -1,4 +1,4 @@
-"""What other tools would have printed, against simulators of their clients' loops, and numbers made by hand."""
+"""What other tools would have printed: against simulations of their client loops, and against numbers by hand."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.support.made_summary import made_summary
 from tests.support.results import filled
 from tests.support.tables import ints, table_of
 
-# One reply with everything: an early role chunk, reasoning, two tokens in a chunk, an empty delta, a finish reason that
-# comes alone, usage late, [DONE] later, the end later still. Usage counts an end token that the text does not have.
+# A reply with everything: an early role chunk, reasoning, two tokens in a chunk, an empty delta, a separate finish
+# reason, late usage, later [DONE], and an even later end. Usage counts an end token that the text does not have.
 ALL = made_record(
     chunks_ms=(40, 50, 60, 70, 90, 95, 99, 104),
     kinds="rtcocouo",
@@ -37,7 +37,7 @@ ALL = made_record(
 )
 
 EXPECTED: dict[str, tuple[float | None, float | None, float | None, list[float] | None, int]] = {
-    # TTFT, E2EL, TPOT, ITL (one a gap, or one a request), output tokens
+    # TTFT, E2EL, TPOT, ITL (one per gap or one per request), output tokens
     "vllm": (40, 95, 55 / 4, [10, 10, 10, 20, 5], 5),
     "vllm_python": (50, 90, 40 / 4, [10, 10, 20], 5),
     "aiperf": (50, 90, 40 / 3, [40 / 3], 4),
@@ -186,7 +186,7 @@ def test_content_is_a_mark_beside_other_chunks_and_at_the_ends_of_its_reply() ->
 @pytest.mark.parametrize(
     ("tool", "kinds", "end_ms"),
     [
-        ("vllm_python", "coo", 40),  # What comes after the last text is no output.
+        ("vllm_python", "coo", 40),  # Chunks after the last text are no output.
         ("genai_bench", "cuu", 50),
         ("genai_bench", "uco", 40),
         ("genai_bench", "ccc", 60),  # Without usage: the last event.
@@ -206,7 +206,7 @@ def test_a_whole_reply_has_an_end_and_nothing_else() -> None:
         assert not {TOOLS[name].differs.get(key) for key in row["missing"]} & {*row["differences"]}
         assert TOOLS[name].differs["output_tokens"] in row["differences"]
         assert (tool_numbers._RANKS in row["differences"]) is (name in ("guidellm", "evalscope"))
-        if name == "guidellm":  # It falls back to the end of the response.
+        if name == "guidellm":  # guidellm falls back to the end of the response.
             assert row["tpot_ms"]["p50"] == pytest.approx(80 / 7)
         else:
             assert row["tpot_ms"] is None
@@ -367,7 +367,7 @@ def test_aiperf_divides_the_time_after_the_first_token_by_the_tokens_after_it() 
 @pytest.mark.parametrize(
     ("tool", "tpot", "itl"),
     [
-        ("guidellm", "e2el_ms", "tpot_ms"),  # From sending to the last token, and from the first to the last.
+        ("guidellm", "e2el_ms", "tpot_ms"),  # From the send to the last token, and from the first token to the last.
         ("llmperf", "tpot_ms", "e2el_ms"),
         ("vllm", "tpot_ms", "itl_ms"),
     ],

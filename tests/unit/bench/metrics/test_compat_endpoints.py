@@ -1,4 +1,4 @@
-"""Compatible columns of messages and responses: what a tool defines for them, or a dash with the reason."""
+"""Compatible columns for Messages and Responses: the tool's definition, or a dash with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compatible columns against the clients' loops, as in their sources."""
+"""The compatible columns against the client loops, as in the tools' sources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support.compat_columns import printed_by_tools
 from tests.support.made_records import MS, START_NS, made_record
 
-# The loops of the clients, as their sources have them; a chunk is (arrival, letter, tokens), DONE the last o.
+# The client loops, as in their sources. A chunk is (arrival, letter, tokens); DONE is the last o.
 
 
 @dataclass
@@ -46,7 +46,7 @@ def _split(chunks: list[Chunk]) -> tuple[list[Chunk], list[Chunk]]:
 
 
 def _gap_loop(takes: Callable[[list[Chunk], int], bool], ends: str) -> Loop:
-    """Clients that look at each message, count it as a token or not, and keep the gap from the previous one."""
+    """Clients that look at each message, may count it as a token, and keep the gap since the previous one."""
 
     def loop(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
         messages, done = _split(chunks)
@@ -100,7 +100,7 @@ def _aiperf(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopRe
 def _llmperf(chunks: list[Chunk], end: float, usage: int, counted: int) -> LoopResult:
     content = [(at, tokens) for at, kind, tokens in chunks if kind == "c"]
     n = sum(tokens for _, tokens in content)
-    # It sums the time to the first and the gaps after it, which is the time to the last.
+    # The client sums the time to the first token and the gaps after it, which is the time to the last token.
     itl = [content[-1][0] / n] if n else []
     return LoopResult(content[0][0] if content else None, end, itl, n, None)
 

@@ -49,7 +49,7 @@ def test_a_snapshot_of_bins_has_the_middle_of_each_and_the_exact_ends() -> None:
     snapshot = made([700.5, 5e6, 8e7], folded=True).snapshot()
 
     def middle(value: float) -> float:
-        """Of a float32, with the last 14 bits cut off and half of their range added."""
+        """The middle of a bin: a float32 with the last 14 bits cut off, plus half of their range."""
         bits = struct.unpack("I", struct.pack("f", value))[0]
         found: float = struct.unpack("f", struct.pack("I", (bits >> 14 << 14) + (1 << 13)))[0]
         return found

@@ -1,4 +1,4 @@
-"""Jobs by hand: parallel sub-agents, tools beside the model, failed and cut jobs, and jobs per hour."""
+"""Jobs by hand: parallel sub-agents, tools that run in parallel with the model, failed and cut jobs, and jobs per hour."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_sub_agents_do_side_by_side_counts_once() -> None:
     job = _only(two_agents())
     assert (job.ended, job.steps, job.seconds) == (JobEnd.COMPLETED, 4, 1.0)
     assert (job.model_ns, job.tools_ns, job.other_ns) == (850 * MS, 150 * MS, 0)
-    # The pause of the user before it is no part of it.
+    # The user's pause before the job is not part of it.
     assert job.human_ns == 500 * MS
     assert job.due_ns == START_NS
 
@@ -62,7 +62,7 @@ def test_waits_at_a_cap_are_neither_in_the_model_nor_in_tools() -> None:
 
 
 def test_only_what_lies_in_a_job_is_its_time_in_tools() -> None:
-    """The pause before its first step does not, and an unsent step was never in the model."""
+    """The pause before the first step does not belong to the job, and an unsent step was never in the model."""
     tool = _only([made_step(0, 0, 100, turn=0, pause="tool", pause_ms=50)])
     assert (tool.model_ns, tool.tools_ns, tool.human_ns) == (100 * MS, 0, 0)
     unsent = made_step(1, 100, 100, turn=1, sent_ns=None, outcome=Outcome.DROPPED, pause="tool", pause_ns=None)
@@ -176,7 +176,7 @@ def test_fresh_tokens_are_those_that_no_cache_had() -> None:
 
 
 def test_a_prompt_whose_length_nobody_says_is_in_no_sum_of_fresh_tokens() -> None:
-    """With real answers in the history and no usage: planned cached tokens must not be subtracted from other prompts."""
+    """With real answers in the history and no usage, planned cached tokens must not be subtracted from other prompts."""
     records = _two_jobs_a_session(1)
     unknown = made_step(len(records), 1700, 1800, turn=5, job=2, job_step=0, session=0, pause="human", pause_ms=100,
                         input_tokens=None, cached_tokens_planned=10**6)  # fmt: skip
@@ -225,7 +225,7 @@ def test_jobs_of_a_session_are_one_piece_of_evidence() -> None:
     chance = random.Random(5)
     records: list[RequestRecord] = []
     lengths = [chance.uniform(100, 900) for _ in range(150)]
-    for k, ms in enumerate(lengths):  # Four equal jobs in each session: they say no more than one would.
+    for k, ms in enumerate(lengths):  # Four equal jobs per session, which are worth only one.
         for job in range(4):
             at = 10_000 * k + 1000 * job
             records.append(

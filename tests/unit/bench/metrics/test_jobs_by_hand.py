@@ -30,14 +30,14 @@ def described(*more: Any) -> dict[str, Any]:
     return to_plain(found)
 
 
-# A job that was over before the run began, and the first half of one that went on.
+# A job that ended before the run began, and the first half of one that continued.
 WARM_UP = [*two_agents(20, -3000.0, session=5, phase="warmup"), *two_agents(30, -3000.0, session=6, phase="warmup")[:2]]
 
 
 @pytest.mark.parametrize("more", [(), WARM_UP, [made_record(99, sent_ms=100)]])
 def test_the_time_of_jobs_is_that_of_the_model_of_tools_and_of_their_users(more: Any) -> None:
     found = described(*more)
-    # Each: 850 ms in the model, 150 in tools, and before it a pause of half a second.
+    # Each job has 850 ms in the model, 150 ms in tools, and a pause of half a second before it.
     assert {name: row["s"] for name, row in found["time"].items()} == pytest.approx(
         {"model": 1.7, "tools": 0.3, "other": 0.0, "human": 1.0}
     )
@@ -46,7 +46,7 @@ def test_the_time_of_jobs_is_that_of_the_model_of_tools_and_of_their_users(more:
     )
     assert (found["job_s"]["n"], found["job_s"]["mean"], found["job_s"]["max"]) == (2, 1.0, 1.0)
     assert (found["steps"]["n"], found["steps"]["mean"]) == (2, 4.0)
-    # Eight steps of 100 tokens in, of which a cache had 30, and 2 out; over 4 s.
+    # Eight steps of 100 input tokens, 30 of them cached, and 2 output tokens, over 4 s.
     assert {name: found["tokens"][name] for name in ("input", "cached", "output")} == {
         "input": 800,
         "cached": 240,
@@ -55,14 +55,14 @@ def test_the_time_of_jobs_is_that_of_the_model_of_tools_and_of_their_users(more:
     assert found["tokens"]["cached_from"] == {"server": 8, "plan": 0, "none": 0}
     assert found["tokens"]["per_s"] == {"all": 204.0, "fresh": 144.0}
     assert found["tokens"]["per_job"] == {"all": 408.0, "fresh": 288.0}
-    # The first tokens came after 5 ms; of prompts of 65 to 128 tokens, in turns 1 to 4.
+    # TTFT is 5 ms. The prompts have 65 to 128 tokens, in turns 1 to 4.
     assert [(row["from"], row["to"], row["ttft_ms"]["n"]) for row in found["ttft_by_context"]] == [(65, 128, 8)]
     assert [(row["from"], row["to"], row["ttft_ms"]["n"]) for row in found["ttft_by_turn"]] == [
         (1, 1, 2), (2, 2, 2), (3, 4, 4)
     ]  # fmt: skip
     assert found["ttft_by_turn"][0]["ttft_ms"]["p50"] == 5.0
     assert (found["sessions"], found["rates"]["ended"]) == (2, 2)
-    # Too short for an interval of anything.
+    # The run is too short for any interval.
     assert found["rates"]["ci95"] == dict.fromkeys(("jobs_per_hour_per_user", "jobs_per_hour", "jobs_per_hour_per_gpu"))
     assert found["rates"]["jobs_per_hour_per_gpu"] is None
 

@@ -142,7 +142,7 @@ def test_an_arrival_may_be_missing_only_if_it_was_due_later_than_the_last_one_th
 
 @dataclass
 class User:
-    """Sends again and again between two instants; finishes an active request when it leaves."""
+    """A user who sends repeatedly between two instants, and finishes an active request when leaving."""
 
     come_ns: int
     go_ns: int
@@ -161,14 +161,14 @@ FROM_4 = (ChangedLoad(10 * S, 4, 10, "terminal"), ChangedLoad(20 * S, 10, 2, "te
 
 
 def people(second: int = 6, *, stay: int = 2, from_ns: int = 10 * S) -> list[User]:
-    """Four from the start, this many more from the first change on, and who stays after the second."""
+    """Four users from the start, this many more from the first change on, and which of them stay after the second."""
     first = [User(0, END if n < stay else 20 * S, n % 2) for n in range(4)]
     return [*first, *(User(from_ns, 20 * S, n % 2) for n in range(second))]
 
 
 def test_users_who_came_and_went_as_they_were_told_are_on_the_plan() -> None:
     assert off(judged(closed(people()), open_loop=False, changes=FROM_4, first=4)) == (0, 0)
-    # Whose request lasts long goes late, and is not counted as one too many.
+    # A user with a long request leaves late, and does not count as one too many.
     long = judged(closed(people(), takes_ns=7 * S), open_loop=False, changes=FROM_4, first=4)
     assert off(long)[1] == 0
 
@@ -182,7 +182,7 @@ def test_users_who_did_not_come_in_one_worker_are_missed() -> None:
 def test_users_who_did_not_go_are_too_many() -> None:
     found = judged(closed(people(stay=3)), open_loop=False, changes=FROM_4, first=4)
     assert off(found) == (20, pytest.approx(0.5, abs=0.01))
-    # The part ends at 40 s, the last request began before: every 70 ms from 0 on.
+    # The part ends at 40 s. The last request began before that: requests begin every 70 ms from 0 on.
     assert (found["load"]["off_plan"]["of"], found["load"]["off_plan"]["end_s"]) == ("users", pytest.approx(39.97))
 
 
@@ -192,7 +192,8 @@ def test_users_who_come_late_are_missed_meanwhile() -> None:
 
 
 def test_users_who_change_without_a_record_are_seen() -> None:
-    # In the one part that the settings know, six too many in a quarter of the time and two missing in half of it.
+    # In the only part of the settings, there are six users too many for a quarter of the time and two too few for half
+    # of it.
     share = off(judged(closed(people()), open_loop=False, changes=(), first=4))[1]
     assert share == pytest.approx((6 * 10 + 2 * 20) / (4 * 40), abs=0.01)
 
@@ -205,7 +206,8 @@ def test_a_gap_between_an_answer_and_the_next_request_of_a_user_is_one_user_too_
 
 
 def test_the_end_of_the_load_is_nobodys_fault() -> None:
-    # Worker 1 has sent its share of the requests at 5 s; what worker 0 does until 40 s says nothing of users of both.
+    # Worker 1 has sent its share of the requests by 5 s. What worker 0 does until 40 s tells nothing about the users of
+    # both.
     users = [User(0, END, 0), User(0, 5 * S, 1)]
     assert off(judged(closed(users), open_loop=False, changes=(), first=2))[1] == 0
 

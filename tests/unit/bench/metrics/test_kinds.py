@@ -1,4 +1,4 @@
-"""Tokens and chunks by what their text is, and the replies that call tools."""
+"""Tokens and chunks by the kind of their text, and replies with tool calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.tables import ints, table_of
 
 
 def tally(*rows: tuple[dict[str, Any], int]) -> dict[str, Any]:
-    """From a table for each reply, in either order, and from one table of all."""
+    """The tally from a table per reply, in either order, and from one table of all replies."""
     records, n = [made_record(**fields) for fields, _ in rows], [n for _, n in rows]
     each = [(table_of(record), ints(own)) for record, own in zip(records, n, strict=True)]
     found = []

@@ -34,7 +34,7 @@ SPANS = st.lists(
 
 @given(SPANS, st.integers(0, 80), st.integers(1, 80))
 def test_an_overlap_is_the_time_inside(spans: list[tuple[int, int]], start: int, length: int) -> None:
-    # The slow way: look at the middle of every tenth of a second.
+    # The slow way: count at the middle of every tenth of a second.
     tenths = [k for k in range(200) if start <= k < start + length]
     expected = sum(begin <= (k + 0.5) * S / 10 < end for k in tenths for begin, end in spans) * S / 10
     begins, ends = zip(*spans, strict=True)
@@ -184,14 +184,15 @@ def readiness(*records: RequestRecord) -> dict[str, Any] | None:
 
 
 def test_a_user_that_waits_in_the_client_is_ready_and_not_sent() -> None:
-    # Free at 0, sent at 30 ms without 10 ms of connecting, ended at 100 ms: 20 of 100 ms. The other one had no wait.
+    # Free at 0, sent at 30 ms after 10 ms of connecting, ended at 100 ms: the wait is 20 of 100 ms. The other request
+    # did not wait.
     late = made_record(sent_ms=30, chunks_ms=(50, 70), intended_ns=START_NS, eligible_ns=START_NS, connect_ns=10 * MS)
     assert readiness(late, made_record(1, chunks_ms=(50, 100))) == {"share": 0.1, "typical_ms": 20, "longest_ms": 20}
     assert readiness() is None
 
 
 def test_each_sub_agent_of_a_session_is_a_user_of_its_own() -> None:
-    """Ten sent in parallel, each 20 ms late and ended after 100 ms: 20%, and not 200% of a session's time."""
+    """Ten are sent in parallel, each 20 ms late and done after 100 ms: 20%, not 200% of the session's time."""
     first = made_record(0, chunks_ms=(100,), intended_ns=START_NS, eligible_ns=START_NS, session="s", session_number=0)
     late = [
         made_record(
@@ -206,7 +207,7 @@ def test_each_sub_agent_of_a_session_is_a_user_of_its_own() -> None:
 
 
 def test_a_run_begins_with_its_first_send_however_late_that_is() -> None:
-    """Two users that were free at 0: the first send is at 50 ms, and the second user waited 10 ms beside it."""
+    """Two users are free at 0. The first send is at 50 ms, and the second user waited 10 ms after that."""
 
     def user(index: int, sent_ms: int) -> RequestRecord:
         return made_record(index, sent_ms=sent_ms, chunks_ms=(50,), intended_ns=START_NS, eligible_ns=START_NS)
@@ -254,7 +255,7 @@ def test_the_mean_in_flight_is_from_the_first_send_to_the_last_end() -> None:
     assert (load["concurrency_mean"], load["concurrency_max"]) == (pytest.approx(500 / 600), 1)
     assert load["achieved_rps"] == pytest.approx(2 / 0.6)
     assert made_summary([made_record(0, chunks_ms=(0,), end_ns=START_NS)])["load"]["concurrency_mean"] is None
-    # Open for 2 ms after a latency of 1 ms; a reply without a latency is in no share.
+    # Open for 2 ms after a latency of 1 ms. A reply without a latency counts in no share.
     open_for = [made_record(k, sent_ms=100, chunks_ms=(k,), end_ns=START_NS + 103 * MS) for k in range(2)]
     assert made_summary(open_for)["load"]["late_ends"] == {"mean_ms": 2, "share": 2}
 
@@ -331,7 +332,7 @@ def test_littles_law_is_held_by_workers_that_said_what_was_in_flight() -> None:
         return row if sent is None else row | {"sent": sent, "done": sent}
 
     spans, samples = Spans(), WorkerSamples()
-    # Of worker 0 one request from 1 to 3 and one from 2 to 4; of worker 1, which says nothing, one more.
+    # Worker 0 has a request from 1 to 3 and one from 2 to 4. Worker 1, which reports nothing, has one more.
     for worker, begin, end in ((0, 1, 3), (0, 2, 4), (1, 0, 9)):
         spans.add(table_of(made_record(0, worker=worker, eligible_ns=begin * S, end_ns=end * S)))
     silent = _littles_law(spans, samples)
@@ -339,7 +340,7 @@ def test_littles_law_is_held_by_workers_that_said_what_was_in_flight() -> None:
     samples.add(said(0, 0, 0))
     samples.add(said(0, 8, 5, sent=2))
     law = _littles_law(spans, samples)
-    # Four seconds of requests in a window of eight, where the dispatcher counted five.
+    # Four seconds of requests in a window of eight; the dispatcher counted five.
     assert (law.dispatcher_mean, law.records_mean) == (pytest.approx(5 / 8), pytest.approx(4 / 8))
     assert law.difference == pytest.approx(-1 / 5)
     assert (law.dispatched, law.records) == (2, 2)
@@ -377,9 +378,9 @@ def test_what_waited_at_a_cap_is_told_of_an_open_loop_with_one(open_loop: bool, 
             False,
             (3, 3 * 70 * MS),
             0.75,
-        ),  # Of the users' time: one request was in flight for a quarter of it.
+        ),  # Relative to the users' time: one request was in flight for a quarter of it.
         ("concurrency", False, (0, 0), 0.0),
-        ("rate", True, (3, 10**12), 0.75),  # Of the arrivals, however long they waited.
+        ("rate", True, (3, 10**12), 0.75),  # Relative to the arrivals, however long they waited.
         ("sessions", True, (1, 10**12), 1.0),  # No session has a record.
     ],
 )

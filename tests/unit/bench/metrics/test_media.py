@@ -1,4 +1,4 @@
-"""Images, audio and video of chats: the counts in the summary, and the rows of the report."""
+"""Images, audio and video in chats: the counts in the summary, and the rows of the report."""
 
 from __future__ import annotations
 

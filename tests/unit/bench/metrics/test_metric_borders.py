@@ -99,7 +99,7 @@ def test_lags_are_of_every_wake_up_or_of_the_worst_second() -> None:
     assert (found.n, found.p50, found.max) == (200_001, pytest.approx(0.999936, rel=1e-9), 1.0)
     most = samples({"loop_lag_ms": [1.0, 1.001] * 100_000}).loop_lag_ms()
     assert most is not None
-    assert most.p50 == pytest.approx(1.0005, rel=1e-9), "so many are held exactly"
+    assert most.p50 == pytest.approx(1.0005, rel=1e-9), "this many values are kept exactly"
 
 
 def test_a_window_needs_two_instants_and_all_that_was_sent() -> None:
@@ -112,13 +112,13 @@ def test_a_window_needs_two_instants_and_all_that_was_sent() -> None:
     assert samples(said(1, 0), said(3, 5, 5)).in_flight_mean() == 2.0
     assert samples(said(1, 0), said(3, 5, 4)).windows() == {}
     assert samples(said(1, 5, 5), said(1, 5, 5)).windows() == {}
-    # From the first to the last, whatever is between them.
+    # From the first sample to the last, whatever is between them.
     for between in (1, 2, 3):
         three = samples(said(1, 0), said(between, 0), said(3, 5, 5))
         assert (three.windows(), three.in_flight_mean()) == ({0: (S, 3 * S)}, 2.0)
     two = samples(said(1, 0), said(3, 5, 5), said(1, 0, worker=1), said(2, 4, 4, worker=1))
     assert (two.in_flight_mean(), two.sent()) == (4.0, 9)
-    # A worker that does not say how many it sent has a window; then the sum is not known.
+    # A worker that does not report how many it sent still has a window, but then the sum is unknown.
     silent = samples(said(1, 0), said(3, 5, 5), said(1, None, worker=1), said(2, None, worker=1))
     assert (set(silent.windows()), silent.sent()) == ({0, 1}, None)
 
@@ -184,7 +184,7 @@ def test_arrays_are_added_as_values_are_folded_or_not() -> None:
     known = LogHistogram()
     known.extend([1.4, 1.4], total=3)
     assert known.total == 3
-    assert folded(0.4, 0.6, 1.6, fold=False).total == 3, "whole numbers, so that no order of adding matters"
+    assert folded(0.4, 0.6, 1.6, fold=False).total == 3, "whole numbers have the same sum in any order"
 
 
 def test_ranks_and_counts_of_a_histogram_exact_and_folded() -> None:
@@ -252,11 +252,12 @@ def test_the_dispersion_needs_a_hundred_arrivals_that_are_apart() -> None:
     assert dispersion(plan, plan) == 0.0
     assert dispersion(plan, plan[:99]) is None
     assert dispersion([], plan) is None
-    # Ten slots of ten: all of them in the first leave a mean of 10 and squares of 90 x 90 + 9 x 10 x 10, over 9.
+    # Ten slots of ten. With all requests in the first slot, the mean is 10 and the variance (90 x 90 + 9 x 10 x 10) /
+    # 9.
     late = [500.0 + k for k in range(101)]
     assert dispersion([500.0] * 100, late) == pytest.approx((90**2 + 9 * 100) / 9 / 10)
     assert dispersion(late, late) == 0.0
-    # Slots begin half a gap before an arrival: none of these two leaves its own.
+    # Slots begin half a gap before an arrival, so neither of these two leaves its slot.
     for k, by in ((9, 0.49), (10, -0.49)):
         assert dispersion([at + by if at == k else at for at in plan], plan) == 0.0
     assert dispersion([at - 0.4 for at in plan], plan) == dispersion([at + 0.4 for at in plan], plan) == 0.0
@@ -272,7 +273,7 @@ def test_a_plan_and_what_was_sent_of_it_are_compared_by_rate_and_span() -> None:
     unplanned = plan_against_sent([], sent)
     assert (unplanned.planned_rps, unplanned.rate_difference, unplanned.span_difference_ms) == (None, None, None)
     even = [float(k) for k in range(101)]
-    # A hundred at once, where the plan has no dispersion at all: as above, and each with 0.01 more.
+    # A hundred at once, while the plan has no dispersion: as above, with 0.01 more for each.
     at_once = plan_against_sent(even, [0.0] * 100).dispersion_ratio
     assert at_once == pytest.approx(((90**2 + 9 * 100) / 9 / 10 + 0.01) / 0.01)
     assert (plan_against_sent(even, even).dispersion_ratio, plan_against_sent(even, []).dispersion_ratio) == (1, None)
@@ -282,15 +283,14 @@ def test_a_plan_and_what_was_sent_of_it_are_compared_by_rate_and_span() -> None:
 
 def test_a_wait_counts_from_the_first_send_of_all() -> None:
     found = Readiness()
-    # Free at 0 and sent at 40 ms; the other began at 30 ms: 10 of the 40 are after the first send.
+    # Free at 0 and sent at 40 ms. The other request was sent at 30 ms, so 10 of the 40 ms are after the first send.
     found.add(table_of(made_record(0, sent_ms=40, chunks_ms=(60,), intended_ns=START_NS, eligible_ns=START_NS)))
     found.add(table_of(made_record(1, sent_ms=30, chunks_ms=(70,))))
     assert to_plain(known(found.describe())) == {"share": 10 / 170, "typical_ms": 10.0, "longest_ms": 10.0}
     unsent = Readiness()
     unsent.add(table_of(made_record(0, sent_ns=None, chunks_ms=())))
     assert unsent.describe() is None
-    # A session's thinking is its user's time too. The run begins with the first send: only the second is late, 10 ms of 400.
-    # A reply that takes no time leaves no time of which to have a share.
+    # If replies take no time, there is no share.
     for end_ns, share in ((START_NS, None), (START_NS + 1, 0.0)):
         instant = Readiness()
         instant.add(table_of(made_record(0, chunks_ms=(0,), end_ns=end_ns)))

@@ -32,9 +32,11 @@ def test_the_page_knows_every_metric_and_outcome() -> None:
     names = [f"`{metric.key}`" for metric in METRICS.values()] + [f"`{name}`" for name in METRICS]
     names += [f"`{outcome}`" for outcome in Outcome]
     assert [name for name in names if name not in PAGE] == [], (
-        "docs/metrics.md has a row for each metric (scripts/result-schemas writes it) and outcome"
+        "docs/metrics.md needs a row for each metric (scripts/result-schemas writes it) and outcome"
     )
-    assert [name for name in RUN_NUMBERS if f"`{name}" not in PAGE] == [], "docs/metrics.md names each number of a run"
+    assert [name for name in RUN_NUMBERS if f"`{name}" not in PAGE] == [], (
+        "docs/metrics.md must name each number of a run"
+    )
 
 
 def test_the_page_has_the_right_numbers_of_values() -> None:

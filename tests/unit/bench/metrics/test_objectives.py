@@ -227,8 +227,10 @@ def test_an_objective_is_shown_by_the_whole_of_its_interval(ends: list[float] | 
     [
         ({"p50": [101, 120], "p90": [130, 140], "p99": None}, 150, "failed"),
         ({"p50": [101, 120], "p90": None, "p99": None}, 150, "failed"),
-        ({"p50": [101, 120], "p90": [99, 140], "p99": None}, 150, "not shown"),  # The highest alone is asked.
-        ({"p50": [70, 80], "p90": [80, 99], "p99": None}, 99, "not shown"),  # It shows no higher one held.
+        # Only the highest quantile with an interval counts.
+        ({"p50": [101, 120], "p90": [99, 140], "p99": None}, 150, "not shown"),
+        # It does not show that a higher quantile held.
+        ({"p50": [70, 80], "p90": [80, 99], "p99": None}, 99, "not shown"),
         ({"p50": [101, 120], "p90": [130, 140], "p99": [90, 160]}, 150, "not shown"),
         ({"p50": None, "p90": None, "p99": None}, 150, "not shown"),
     ],

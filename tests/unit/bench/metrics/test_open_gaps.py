@@ -1,4 +1,4 @@
-"""Gaps next to chunks that may have come earlier than their stamps: each at least, at most, and all of them together."""
+"""Gaps next to chunks that may have come before their stamps: the least and the greatest of each gap, and of their sum."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ def at(*ms: float | None) -> tuple[int | None, ...]:
 @pytest.mark.parametrize(
     ("chunks", "earliest", "gaps", "sums"),
     [
-        # The middle one came at 55 to 70: 5 to 20 before it, 20 to 35 behind, and 40 in all.
+        # The middle chunk came at 55 to 70: the gap before it is 5 to 20, the gap after it 20 to 35, and together they
+        # are 40.
         ((50, 70, 90), (None, 55, None), ([20, 20], [5, 20], [20, 35]), (40, 40)),
-        # The first at 40 to 50, the last at 80 to 90.
+        # The first chunk came at 40 to 50, the last at 80 to 90.
         ((50, 70, 90), (40, None, 80), ([20, 20], [20, 10], [30, 20]), (30, 50)),
-        # Two in a row, of two reads.
+        # Two uncertain chunks in a row, from two reads.
         ((50, 70, 90, 110), (None, 60, 80, None), ([20, 20, 20], [10, 10, 20], [20, 30, 30]), (60, 60)),
-        # It may have come before the one ahead of it: the gap between them is nothing at least.
+        # The chunk may have come before the previous one's stamp, so the gap between them may be zero.
         ((50, 70, 90), (None, 40, None), ([20, 20], [0, 20], [20, 50]), (40, 40)),
-        # The first two, and an exact gap behind that is not touched.
+        # The first two chunks are uncertain. The exact gap after them is not affected.
         ((50, 70, 90, 95), (45, 60, None, None), ([20, 20], [10, 20], [25, 30]), (40, 45)),
-        # Apart from each other: the exact gap between them belongs to neither.
+        # Two uncertain chunks with an exact gap between them, which is affected by neither.
         ((50, 60, 70, 80, 90), (45, None, None, None, 85), ([10, 10], [10, 5], [15, 10]), (15, 25)),
-        # An exact stamp between two open ones parts them: a read of two that took 30, and then one chunk at 82 to 85.
+        # An exact stamp between two uncertain chunks separates them: a read of two chunks took 30, and then one came at
+        # 82 to 85.
         ((50, 80, 80, 85, 95), (None, 60, None, 82, None), ([30, 0, 5, 10], [15, 0, 2, 10], [30, 15, 5, 13]), (45, 45)),
-        # A read of three after a poll at 70: 20 of the 30 are certain of the first, and the others share 10.
+        # A read of three chunks after a poll at 70: 20 of the 30 belong to the first gap, and the others share 10.
         ((50, 80, 80, 80), (None, 70, 70, None), ([30, 0, 0], [20, 0, 0], [30, 10, 5]), (30, 30)),
     ],
 )
@@ -53,12 +55,13 @@ def test_each_gap_is_as_long_as_its_two_stamps_allow(
 @pytest.mark.parametrize(
     ("tokens", "earliest", "itl", "sums"),
     [
-        # 10 ms for two tokens and 20 for four; the second chunk came at 52 to 60.
+        # 10 ms for two tokens and 20 ms for four. The second chunk came at 52 to 60.
         ((1, 2, 4), (None, 52, None), ([5] * 6, [1] * 2 + [5] * 4, [5] * 2 + [7] * 4), (22, 38)),
-        # The time of a chunk without a token goes to the next one with tokens, and that of the last to none.
+        # The time of a chunk without a token goes to the next chunk with tokens. If it is the last chunk, its time is
+        # dropped.
         ((1, 0, 2), (None, 52, None), ([15, 15], [11, 11], [19, 19]), (22, 38)),
         ((1, 2, 0), (45, None, None), ([5, 5], [5, 5], [7.5, 7.5]), (10, 15)),
-        # A bound before the chunk ahead: the gap is nothing at least.
+        # The bound lies before the previous chunk, so the gap may be zero.
         ((1, 2, 1), (None, 40, None), ([5, 5, 20], [0, 0, 20], [5, 5, 40]), (20, 50)),
     ],
 )

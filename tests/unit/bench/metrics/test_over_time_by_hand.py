@@ -1,5 +1,4 @@
-"""Series, intervals of response times, server statements, planned loads and looks at goals: with numbers computed by
-hand."""
+"""Series, response time intervals, server details, planned loads and precision goals, computed by hand."""
 
 from __future__ import annotations
 
@@ -85,7 +84,7 @@ def test_every_request_is_in_the_step_in_which_it_happened() -> None:
     before = made_record(7, sent_ns=None, chunks_ms=(), outcome=Outcome.DROPPED, end_ns=START_NS - 500 * MS)
     assert over_time(columns_of(*RUN, before), tokens, bytes_in).t_s == [-1, 0, 1, 2]
     assert over_time(columns_of(), tokens, bytes_in).t_s == []
-    # No step is finer than the coarser of the two.
+    # The step is never finer than the coarser of the two.
     assert (
         over_time(columns, Arrivals(2 * S), bytes_in).t_s == over_time(columns, tokens, Arrivals(2 * S)).t_s == [0, 2]
     )
@@ -102,7 +101,8 @@ def test_what_happens_at_the_borders_of_a_window_is_in_it() -> None:
         return Scope(data, Window(start_ms * MS, end_ms * MS, "given"))
 
     assert of(100, 900).latency()["e2el_ms"].n == 3, "sent at 100, 800 and 900 ms"
-    # Good ones ended at 600, 1,400 and 1,500, bad ones at 1,250 and 1,300; first tokens came at 500, 1,050 and 1,100.
+    # Successes ended at 600, 1,400 and 1,500 ms, failures at 1,250 and 1,300. First tokens came at 500, 1,050 and
+    # 1,100.
     assert of(600, 1_500).throughput().requests_per_s == pytest.approx(3 / 0.9)
     assert (of(600, 1_500).goodput().share, of(600, 1_500).goodput().requests_per_s) == (3 / 5, pytest.approx(3 / 0.9))
     assert (of(600, 600).goodput().share, of(600, 600).duration_s, of(600, 1_500).duration_s) == (None, None, 0.9)
@@ -110,7 +110,7 @@ def test_what_happens_at_the_borders_of_a_window_is_in_it() -> None:
 
 
 def test_requests_are_in_the_order_of_their_sends_and_those_that_were_not_sent_of_their_ends() -> None:
-    # Sent at 100, 900, 1,200 and 2,000 ms; one was dropped at 1,250.
+    # Sent at 100, 900, 1,200 and 2,000 ms. One request was dropped at 1,250.
     assert scope.in_send_order(columns_of(*RUN[::-1])).tolist() == [4, 3, 2, 1, 0]
     assert scope.in_send_order(columns_of(*RUN)).tolist() == [0, 1, 2, 3, 4]
 
@@ -175,7 +175,7 @@ def test_intervals_have_round_borders_and_the_last_is_open() -> None:
     assert [row.n for row in rows] == [10] * 10 + [1]
     assert (rows[-1].to_ms, rows[-1].share) == (None, pytest.approx(1 / 101))
     assert [(row.from_ms, row.n) for row in intervals([5.0])] == [(pytest.approx(5.0), 1)]
-    # The width is that of their range, wherever it begins.
+    # The width depends on the range of the values, not on where it begins.
     late = intervals([1_000.0 + k for k in range(100)])
     assert [(row.from_ms, row.n) for row in late] == [(1_000 + 10 * k, 10) for k in range(10)]
 
@@ -201,7 +201,7 @@ def test_drafts_of_which_steps_or_positions_are_not_said_count_where_they_can() 
     assert to_plain(drafts)["positions"] == [
         {"position": 1, "accepted": 4, "share": 0.8}, {"position": 2, "accepted": 2, "share": 0.4},
     ]  # fmt: skip
-    # Of 5 steps one gave a token, two gave two, and two gave three.
+    # One of 5 steps gave one token, two gave two, and two gave three.
     assert [(row.tokens, row.steps) for row in drafts.steps_by_tokens] == [(1, 1), (2, 2), (3, 2)]
     assert found.cached is not None
     assert to_plain(found.cached) == {"replies": 1, "tokens": 25, "of": 100, "share": 0.25}
@@ -239,7 +239,8 @@ def test_a_line_is_cut_into_parts_of_equal_length_and_steps_begin_where_they_wer
 
 
 def test_looks_come_after_a_time_and_then_a_tenth_later_each() -> None:
-    # A run of 60 s: the first after 6 s, then 2 s apart, then a tenth of what has passed.
+    # In a run of 60 s the first check is after 6 s, the next 2 s later, and then each after another tenth of the
+    # elapsed time.
     assert list(islice(look_times(60), 3)) == [6.0, 8.0, 10.0]
     times = list(islice(look_times(60), 12))
     assert times[-1] - times[-2] == pytest.approx(times[-2] / 10)
@@ -280,7 +281,8 @@ def test_a_number_is_known_to_half_its_interval() -> None:
     mean = PrecisionGoal("ttft", "mean", 0.1)
     alternating = [9.0, 11.0] * 50
     known = known_to(mean, alternating)
-    # Worth 50 values, 41.7 certain ones: 2.091 standard errors of 1.005 / sqrt(41.7), with 19.8 degrees of freedom.
+    # The values are worth 50, or 41.7 after correction: 2.091 standard errors of 1.005 / sqrt(41.7), with 19.8 degrees
+    # of freedom.
     assert known.reach == pytest.approx(2.0872 * 1.00504 / math.sqrt(2500 / 60) / 10, rel=1e-3)
     assert known_to(mean, [0.0] * 100).reach == 0.0
     few, nothing = known_to(PrecisionGoal("ttft", "p99", 0.1), [1.0] * 30), known_to(mean, [])
@@ -312,7 +314,7 @@ def test_a_judge_takes_good_requests_of_the_run_in_the_order_in_which_they_were_
 def test_too_few_values_say_how_long_a_run_would_do() -> None:
     few = of_requests([5.0] * 19, [5.0] * 19, 10.0)
     assert few.ci95["mean"] is None
-    # One more is needed for a mean, 349 more for a p99: 20 and 368 of 19 values in 10 s.
+    # A mean needs one more value, a p99 349 more: 20 and 368, where 10 s gave 19.
     assert to_plain(few.too_few["mean"]) == {"independent": 1.0, "needed": 10, "run_s": 11}
     assert to_plain(few.too_few["p99"]) == {"independent": 1.0, "needed": 368, "run_s": 194}
     assert of_requests([5.0] * 19, [5.0] * 19, None).too_few["mean"].run_s is None
@@ -326,7 +328,8 @@ def test_no_interval_of_a_result_goes_below_zero() -> None:
 
 
 def test_a_rate_whose_interval_would_reach_zero_has_none_and_says_how_long_a_run_would_do() -> None:
-    """A wave of prompts in the first of 64 steps; a wave of replies that ended with the last, incomplete one; no reply."""
+    """A wave of prompts in the first of 64 steps, a wave of replies that ended with the last, incomplete step, and no
+    reply."""
     wave, nothing = [10.0, *[0.0] * 63], [0.0] * 64
     found = of_rates({"in": 10 / 6.4, "out": 10 / 6.4, "ok": 0.0}, {"in": wave, "out": nothing, "ok": nothing}, 0.1)
     assert found.ci95 == {"in": None, "out": None, "ok": [0.0, 0.0]}
@@ -348,7 +351,7 @@ def test_groups_are_each_one_piece_of_evidence() -> None:
 
 
 def test_an_error_rate_where_nothing_failed_rests_on_the_dependence_of_the_latencies() -> None:
-    # 1,000 requests of which the latencies are worth 1,000 / 1.5: 3.84 / (667 + 3.84).
+    # The latencies of 1,000 requests are worth 1,000 / 1.5: 3.84 / (667 + 3.84).
     latencies = np.random.default_rng(1).permutation(np.arange(1_000.0))
     ends = of_error_rate([0] * 1_000, latencies)
     assert ends is not None

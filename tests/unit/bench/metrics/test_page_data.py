@@ -1,5 +1,5 @@
-"""The data that a page computes from: histograms of each second within 1% of the values, and requests chosen by their
-own numbers."""
+"""The data from which a page computes: histograms per second within 1% of the values, and requests chosen by their
+numbers."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_the_slowest_the_failed_and_a_sample_are_chosen_whatever_the_order() -> 
     assert requests.failed[0].error == "gone"
     sample = [row.index for row in requests.sample]
     assert len(sample) == 250
-    # Evenly over the run: no tenth of it has more than its share by a tenth.
+    # Spread evenly over the run: each tenth has about its share.
     assert all(17 <= sum(115 * k <= i < 115 * (k + 1) for i in sample) <= 33 for k in range(10))
 
 

@@ -49,14 +49,14 @@ def test_audio_is_measured_at_endpoints_that_have_it() -> None:
 @pytest.mark.parametrize(
     ("times_ms", "lengths_ms", "after_ms", "stall_ms", "stalls"),
     [
-        # Half a second each, at 0, 0.4, 1.3 and 1.4 s: it is empty from 1.0 to 1.3.
+        # Chunks of half a second, at 0, 0.4, 1.3 and 1.4 s. The buffer is empty from 1.0 to 1.3 s.
         ([50, 450, 1_350, 1_450], [500] * 4, 0, 300, 1),
         ([50, 450, 1_350, 1_450], [500] * 4, 200, 100, 1),
         ([50, 450, 1_350, 1_450], [500] * 4, 300, 0, 0),
-        # Each piece is late: a pause before each.
+        # Each chunk is late, with a pause before it.
         ([50, 150, 250], [80] * 3, 0, 40, 2),
         ([50, 150, 250], [80] * 3, 30, 10, 1),
-        # A pause that the player has made up for once is no second one.
+        # Once the player has paused for a delay, the same delay causes no second pause.
         ([50, 250, 260, 440], [100, 200, 10, 50], 0, 100, 1),
         ([50], [10], 0, 0, 0),
     ],
@@ -70,7 +70,7 @@ def test_stalls_by_hand(
 
 
 def test_there_is_a_pause_before_each_chunk_but_the_first_at_most() -> None:
-    """The first of three chunks of 100 ms came at 30 to 50 ms: the player waits 20 ms in all, or never."""
+    """The first of three chunks of 100 ms came at 30 to 50 ms: the player waits 20 ms in total, or not at all."""
     bounds = tuple(START_NS + ms * MS for ms in (30, 150, 250))
     table = RecordTable([spoken([50, 150, 250], [100, 100, 100], after_ms=0, chunk_bound_ns=bounds)])
     stalls = REQUEST_METRICS["playback_stalls"]
@@ -86,7 +86,8 @@ def test_there_is_a_pause_before_each_chunk_but_the_first_at_most() -> None:
 
 def test_a_pause_is_longer_than_a_nanosecond_and_the_rounding_of_a_length_is_none() -> None:
     for late_ns, stalls in ((0, 0), (1, 0), (2, 1), (3, 1)):
-        # A byte plays for a ns: two of 10, the second after 10 and so many more.
+        # A byte plays for a ns. There are two chunks of 10 bytes; the second comes 10 ns after the first, plus the
+        # delay.
         at = (START_NS + 50, START_NS + 60 + late_ns)
         record = replace(spoken([1, 2], [0, 0]), chunk_ns=at, chunk_audio_bytes=(10, 10), audio_bytes_per_s=NS_PER_S)
         found = values_of(record)
@@ -125,7 +126,7 @@ def test_a_reply_without_audio_among_others_with_it_has_no_first_audio_and_waits
 
 
 def test_a_pause_of_less_than_a_millisecond_is_one_for_certain() -> None:
-    # The second is late by 20 ms, and by 0.5 ms, 0 or not at all at the least.
+    # The second chunk is 20 ms late. Its bound says at least 0.5 ms, 0, or not late at all.
     for bound_ms, least in ((150.5, 1), (150, 0), (140, 0)):
         table = RecordTable([spoken([50, 170], [100, 100], chunk_bound_ns=(None, START_NS + round(bound_ms * MS)))])
         stalls = REQUEST_METRICS["playback_stalls"]

@@ -1,4 +1,4 @@
-"""Precision goals: how they are written, when they are checked, and when a run has enough."""
+"""Precision goals: their notation, when they are checked, and when a run has enough data."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_the_interval_is_the_one_of_the_report() -> None:
 
 
 def test_too_few_independent_values_never_end_a_run() -> None:
-    # Alike to a thousandth, but p90 takes 36 independent values, and a mean 10.
+    # The values are equal to a thousandth, but p90 needs 36 independent values, and a mean 10.
     values = [100.0 + 0.01 * (i % 3) for i in range(30)]
     (few,) = judge("ttft:p90=50%", ended(values)).look(60).known
     assert str(few) == "ttft:p90 has too few independent values (20 of 36)"

@@ -86,7 +86,7 @@ def test_a_folded_histogram_is_within_its_stated_error(values: list[int]) -> Non
     assert RELATIVE_ERROR <= 0.001
     snapshot = histogram.snapshot()
     for p in (0.0, *QUANTILES.values(), 1.0):
-        # Between two neighbours, each within the error, lies a value within the error.
+        # An interpolated value between two neighbours within the error is itself within the error.
         assert snapshot.quantile(p) == pytest.approx(quantile(sorted(values), p), rel=RELATIVE_ERROR + 1e-6)
     assert (snapshot.quantile(0), snapshot.quantile(1)) == (min(values), max(values))
 
@@ -133,7 +133,7 @@ def test_values_are_added_one_by_one_in_arrays_or_all_at_once(values: list[int],
         found.append(histogram.snapshot().describe())
     for row in found:
         assert row.n == len(values)
-        # Squares of floats are rounded: of a spread that is small beside its mean, the last digits are not known.
+        # Squares of floats are rounded. If the spread is small compared with the mean, its last digits are unknown.
         rounding = {"std": 1e-7 * (row.max or 0.0)}
         assert to_plain(row) == {
             name: None if x is None else pytest.approx(x, rel=1e-9, abs=rounding.get(name, 0.0))

@@ -139,7 +139,7 @@ def test_chunks_of_all_records_follow_each_other() -> None:
     assert THREE.chunk_audio_bytes.tolist() == [0, 0, 0, 9, 0]
     assert (THREE.has_audio, RecordTable(THREE.records[:2]).has_audio) == (True, False)
     assert THREE.bounded
-    assert RecordTable([replace(THREE.records[2], chunk_bound_ns=(None, 0))]).bounded, "0 is a moment as others"
+    assert RecordTable([replace(THREE.records[2], chunk_bound_ns=(None, 0))]).bounded, "0 is a valid instant"
     assert not RecordTable(THREE.records[:2]).bounded
     assert not RecordTable([replace(THREE.records[2], chunk_bound_ns=(None, None))]).bounded
 
@@ -174,7 +174,7 @@ def test_every_record_of_a_file_is_in_a_table_and_tables_are_bounded(
 
     assert [record for table in found for record in table.records] == written
     for table in found:
-        # The last record of a table may bring it over the bound.
+        # Only the last record of a table may exceed the bound.
         assert entries(table)[:-1].sum() < chunks
         assert 0 < len(table) <= records
     assert all(entries(table).sum() >= chunks or len(table) == records for table in found[:-1])
@@ -304,7 +304,7 @@ def test_a_record_whose_parts_cannot_be_of_one_request_is_refused_by_its_line(ot
 def test_a_timer_may_be_a_little_early_and_what_did_not_happen_is_in_no_order(other: dict[str, Any]) -> None:
     line = line_of(made_record(), **other)
     assert read([line]) == [from_line(line)]
-    assert record_table._fits(RecordTable([from_line(line)])), "it is not looked at by itself"
+    assert record_table._fits(RecordTable([from_line(line)])), "the record is not checked on its own"
 
 
 MOMENTS = ("intended_ns", "eligible_ns", "sent_ns", "resent_ns", "first_byte_ns", "end_ns")
@@ -328,7 +328,7 @@ def test_a_table_is_refused_for_the_first_of_its_records_that_does_not_fit(seed:
     expected = next(((number, problem) for number, problem in enumerate(map(problem_of, records), 1) if problem), None)
     lines = list(map(to_line, records))
 
-    # Where all fit, no record is looked at by itself.
+    # If all records fit, none is checked on its own.
     assert record_table._fits(RecordTable(records)) is (expected is None)
     if expected is None:
         assert read(lines) == records

@@ -111,7 +111,7 @@ def test_tps_is_the_inverse_of_tpot() -> None:
 
 
 def test_tps_where_all_text_came_in_one_read_is_the_least_that_the_stamps_allow() -> None:
-    assert value_of(m.tps, made_record(chunks_ms=(50, 50, 50))) is None  # Nothing says since when.
+    assert value_of(m.tps, made_record(chunks_ms=(50, 50, 50))) is None  # The start of generation is unknown.
     bounds = (START_NS + 30 * MS, START_NS + 30 * MS, None)
     assert value_of(m.tps, made_record(chunks_ms=(50, 50, 50), chunk_bound_ns=bounds)) == pytest.approx(1000 / 10)
 
@@ -141,7 +141,7 @@ def test_the_one_chunk_of_a_reply_is_its_first_text_and_its_last() -> None:
 
 
 def test_the_median_of_an_even_number_of_gaps_lies_between_the_two_in_the_middle() -> None:
-    # The median is 30 ms, so a stall is over 150.
+    # The median is 30 ms, so gaps over 150 ms are stalls.
     assert stalls_ns([20 * MS, 35 * MS, 151 * MS, 25 * MS]) == [151 * MS]
     assert stalls_ns([20 * MS, 35 * MS, 150 * MS, 25 * MS]) == []
 
@@ -196,7 +196,7 @@ HIDDEN: dict[str, Any] = {"n": 48, "reasoning_tokens": 40}
 def test_hidden_reasoning_came_before_the_first_chunk_and_takes_no_time_after_it() -> None:
     chunks = [500.0 + 10 * i for i in range(8)]
     assert value_of(m.tpot_ms, made_record(chunks_ms=chunks, **HIDDEN)) == pytest.approx(10.0)
-    # 16 visible tokens in 8 chunks: two in each, as far as is known.
+    # 16 visible tokens in 8 chunks: presumably two in each.
     unknown = made_record(chunks_ms=chunks, tokens=None, n=56, reasoning_tokens=40)
     assert value_of(m.tpot_ms, unknown) == pytest.approx(5.0)
 
@@ -207,13 +207,14 @@ def test_hidden_reasoning_came_before_the_first_chunk_and_takes_no_time_after_it
         (HIDDEN, 40),
         ({"n": 48}, 0),
         ({**HIDDEN, "reasoning_tokens": 0}, 0),
-        ({**HIDDEN, "kinds": "tcc"}, 0),  # It was sent.
+        ({**HIDDEN, "kinds": "tcc"}, 0),  # The reasoning was sent.
         ({"n": 3, "reasoning_tokens": 40}, 0),  # The server does not count it as output.
         ({"n": 40, "reasoning_tokens": 40}, 0),
-        ({"n": 40, "reasoning_tokens": 40, "tokens": (0, 0, 0)}, 0),  # It leaves no token for the text that came.
-        ({"n": 48, "reasoning_tokens": 40, "tokens": (46, 1, 1)}, 0),  # The first chunk has it, by the usage on each.
+        ({"n": 40, "reasoning_tokens": 40, "tokens": (0, 0, 0)}, 0),  # No token would be left for the received text.
+        # By the usage on each chunk, the first one has it.
+        ({"n": 48, "reasoning_tokens": 40, "tokens": (46, 1, 1)}, 0),
         ({"n": 48, "reasoning_tokens": 40, "tokens": (6, 1, 1)}, 40),
-        # More chunks than the answer has tokens: the reasoning is among them, as content.
+        # There are more chunks than answer tokens, so the reasoning was sent as content.
         ({"n": 12, "reasoning_tokens": 10, "tokens": None, "chunks_ms": (5, 60, 70), "kinds": "ccc"}, 0),
         ({"n": 48, "reasoning_tokens": 40, "chunks_ms": (), "kinds": ""}, 0),  # No stream.
     ],

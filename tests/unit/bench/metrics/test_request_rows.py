@@ -59,19 +59,20 @@ def test_a_row_has_times_from_the_start_of_the_run_and_none_for_what_did_not_hap
 
 def test_users_who_all_left_before_the_end_of_a_part_are_missing_until_then() -> None:
     parts = (PlannedLoad(1, 1, 0, 10 * S), PlannedLoad(1, 1, 10 * S, 20 * S))
-    # One from 0 to 1 s, and the next from 15 s on: 9 of 10 s, and all 5 until the last request began.
+    # A request from 0 to 1 s, and the next from 15 s on: a user is missing for 9 of 10 s, and for all 5 s until the
+    # last request began.
     found = list(_users_off(parts, [([0, 15 * S], [S, 16 * S])], 0))
     assert [off.share for off in found] == pytest.approx([0.9, 1.0])
-    # Two where one was wanted, from 2 to 4 s of the 10.
+    # Two users instead of one, from 2 to 4 of the 10 s.
     many = list(_users_off(parts[:1], [([0, 2 * S, 10 * S], [10 * S, 4 * S, 11 * S])], 0))
     assert [off.share for off in many] == pytest.approx([0.2])
     # A request that began in one part and ends in the next is in flight in both.
     over = list(_users_off(parts, [([0, 12 * S, 20 * S], [12 * S, 20 * S, 21 * S])], 0))
     assert [off.share for off in over] == pytest.approx([0.0, 0.0])
-    # So is one that began before the first part.
+    # A request that began before the first part counts, too.
     before = list(_users_off(parts, [([-S, 3 * S, 20 * S], [3 * S, 20 * S, 21 * S])], 0))
     assert [off.share for off in before] == pytest.approx([0.0, 0.0])
-    # The last request began with the second part: nothing is known of it.
+    # The last request began with the second part, so nothing is known about that part.
     (first,) = _users_off(parts, [([0, 10 * S], [10 * S, 11 * S])], 0)
     assert first.share == 0.0
 
@@ -80,10 +81,10 @@ def test_users_who_all_left_before_the_end_of_a_part_are_missing_until_then() ->
 def test_arrivals_are_wrong_where_they_are_not_due_as_planned_or_missing(whole: bool, share: list[float]) -> None:
     parts = (PlannedLoad(1, 1, 0, 40), PlannedLoad(2, 2, 40, 90))
     plan = KeptPlan(parts=parts, arrivals=lambda: iter(range(0, 100, 10)), whole=whole)
-    # 1 came at 11, 2 and 4 not at all; the numbers begin with 0 and end with 5.
+    # Arrival 1 came at 11, 2 and 4 not at all. The numbers begin with 0 and end with 5.
     rows = {0: 0.0, 1: 11.0, 3: 30.0, 5: 50.0}
     assert [off.share for off in _arrivals_off(plan, iter(range(0, 100, 10)), rows)] == pytest.approx(share)
-    # What should have come after all that is known may be missing.
+    # Arrivals due after the known time may be missing.
     early = [off.share for off in _arrivals_off(plan, iter(range(0, 100, 10)), rows, until_ns=15)]
     assert early == pytest.approx([1 / 4, 0.0])
     behind = [off.share for off in _arrivals_off(plan, iter(range(0, 100, 10)), {3: 30.0, 5: 50.0}, until_ns=0)]

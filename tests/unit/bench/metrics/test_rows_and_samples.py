@@ -1,4 +1,4 @@
-"""What a summary keeps of each request: its row, its gaps, and what no reply may state."""
+"""What a summary keeps of each request: its row and gaps; and values that a reply cannot have."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_the_order_of_adding_is_forgotten_though_two_records_have_one_index() ->
 
 
 def test_values_that_a_stamp_leaves_open_are_held_too() -> None:
-    # Two gaps, and of two open ones the value, the least and the greatest, of gaps and of ITL: 2 + 6 x 2.
+    # Two gaps, and for two uncertain gaps the value, the least and the greatest, each for gaps and ITL: 2 + 6 x 2.
     opened = request_of_gaps(0, 0, [10, 20], chunk_bound_ns=(None, START_NS + 5, None))
     for limit, exact in ((14, True), (13, False)):
         times = fill(TokenTimes(seed=1, exact_limit=limit), opened)
         assert times.gaps().exact is exact
-    # Of ITL that differ from the gaps both are held: 2 + 3.
+    # If ITL differs from the gaps, both are kept: 2 + 3.
     for limit, exact in ((5, True), (4, False)):
         times = fill(TokenTimes(seed=1, exact_limit=limit), request_of_gaps(0, 0, [10, 20], tokens=(1, 2, 1)))
         assert times.gaps().exact is exact
@@ -71,7 +71,7 @@ def test_the_parts_of_a_run_have_its_requests_and_none_of_the_warm_up() -> None:
     models = {part["model"]: part for part in found["models"]}
     classes = {part["class"]: part for part in found["classes"]}
     assert list(models) == ["a", "b"]
-    # Classes stand in their order, those without a request too; the request without one stands behind them.
+    # Classes are in their order, also those without requests. Requests without a class come last.
     assert list(classes) == ["chat", "batch", "(no class)"]
     counted = ("sent", "succeeded", "failed", "error_rate", "by_outcome")
     assert [models["a"][name] for name in counted] == [1, 1, 0, 0.0, {"ok": 1}]
@@ -79,7 +79,7 @@ def test_the_parts_of_a_run_have_its_requests_and_none_of_the_warm_up() -> None:
     assert [classes["chat"][name] for name in counted] == [2, 2, 0, 0.0, {"ok": 2}]
     assert [classes["batch"][name] for name in counted] == [0, 0, 0, None, {}]
     assert classes["batch"]["error_rate_ci95"] is None
-    # Rates are per second of the whole run, which took 1 s: those of the parts add up to the run's.
+    # Rates are per second of the whole run, which took 1 s, so the rates of the parts sum to the run's rate.
     for parts in (models, classes):
         rates = [part["throughput"]["output_tokens_per_s"] for part in parts.values()]
         assert sum(rates) == found["throughput"]["output_tokens_per_s"] == 5.0
@@ -91,17 +91,18 @@ def test_the_parts_of_a_run_have_its_requests_and_none_of_the_warm_up() -> None:
 
 
 def test_the_gaps_of_a_table_are_held_until_there_are_too_many_of_all() -> None:
-    # Four gaps; two of them lie beside a chunk that came at 55 to 60, with what they are at least and at most: 4 + 6 x 2.
+    # Four gaps. Two of them are next to a chunk that came at 55 to 60, so their least and greatest values are kept,
+    # too: 4 + 6 x 2.
     bound = (None, START_NS + 55 * MS, None)
     two = made_record(0, chunk_bound_ns=bound), made_record(1)
     for limit, exact in ((16, True), (15, False)):
         times = TokenTimes(seed=1, exact_limit=limit)
         fill(times, *two)
         assert times.gaps().exact is exact
-        # What is folded holds no value any more.
+        # A folded slice keeps no single values.
         held = [part.exact for piece in times._slices.values() for part in piece.parts() if part.count]
         assert held == [exact] * len(held) != []
-    # A table more: 16 + 4.
+    # One more table: 16 + 4.
     for limit, exact in ((20, True), (19, False)):
         times = TokenTimes(seed=1, exact_limit=limit)
         fill(times, *two)
@@ -162,12 +163,12 @@ def test_a_reply_of_one_chunk_says_nothing_of_what_lies_between_tokens() -> None
 
 @pytest.mark.parametrize("open_loop", [False, True])
 def test_a_closed_loop_says_what_was_ready_and_an_open_one_what_was_planned(open_loop: bool) -> None:
-    # Ready at 10 ms, sent at 13, of which a connection took 1.
+    # Ready at 10 ms, sent at 13 ms; 1 ms of that was for the connection.
     record = made_record(0, sent_ms=13, connect_ns=MS, intended_ns=START_NS + 10 * MS, eligible_ns=START_NS + 10 * MS)
     load = summary_of(record, made_record(1, sent_ms=20), open_loop=open_loop)["load"]
     assert (load["plan"] is None, load["ready_not_sent"] is None) == (not open_loop, open_loop)
     if not open_loop:
-        # 2 ms of 73 + 70; the run begins with the first send, so that what lies before it is no wait.
+        # 2 ms of 73 + 70. The run begins with the first send, so earlier time is no wait.
         assert load["ready_not_sent"]["longest_ms"] == 0.0
 
 
@@ -279,7 +280,7 @@ def test_the_row_of_a_request_on_the_page_has_its_times_since_the_start_of_the_r
     (lost,) = found["failed"]
     assert (lost["sent_s"], lost["first_s"], lost["end_s"]) == (None, None, 0.001)
     assert (lost["input_tokens"], lost["inputs"]) == (7, 3)
-    # A reply has the tokens of its usage; without usage, one a chunk.
+    # The tokens of a reply come from its usage. Without usage, each chunk counts as one.
     said = [chosen(made_record(0, output_tokens=tokens))["sample"][0]["output_tokens"] for tokens in (5, None)]
     assert said == [5, 3]
 

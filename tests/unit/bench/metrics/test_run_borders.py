@@ -1,4 +1,4 @@
-"""Jobs, a summary of inputs, and the statements about numbers, at their borders and by hand."""
+"""Jobs, a summary of inputs, and statements about numbers, at their borders and by hand."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_a_run_of_inputs_has_rates_of_inputs_and_none_of_output() -> None:
     lone = Summary(facts)
     reply = made_record(0, chunks_ms=(), n=0, inputs=3, input_tokens=30, end_ns=START_NS + 3_000 * MS)
     lone.add(table_of(reply))
-    # One reply at the end of 3 s, where ten independent values are needed: a run of 30 s.
+    # One reply at the end of 3 s. Ten independent values are needed, so a run of 30 s.
     assert to_plain(lone.close().throughput.too_few["inputs_per_s"]) == {"independent": 1.0, "needed": 10, "run_s": 30}
 
 
@@ -148,7 +148,7 @@ def test_the_interval_of_a_share_is_asked_for_by_an_objective_that_speaks_of_it(
     facts = RunFacts(
         mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1, objectives=parse(objective.split())
     )
-    assert (facts.ended_early, facts.open_end) == (False, False), "a run comes to its planned end unless it is told"
+    assert (facts.ended_early, facts.open_end) == (False, False), "by default a run comes to its planned end"
     assert (facts.limits_errors, facts.limits_goodput, facts.has_latency_objectives) == limits
 
 

@@ -1,4 +1,4 @@
-"""Lost times and when a server was ready: fixed events, and the resulting numbers by hand."""
+"""Lost time and when a server was ready, from fixed events, computed by hand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refused(at_ms: float, status: int = 503, **fields: Any) -> RequestRecord:
 
 
 def unreached(at_ms: float) -> RequestRecord:
-    """It was never sent: the time is when it was due and free to go."""
+    """A request that was never sent; its time is when it was due and its user free."""
     return made_record(sent_ms=at_ms, chunks_ms=(), outcome=Outcome.CONNECT_ERROR, sent_ns=None)
 
 
@@ -64,7 +64,7 @@ def test_the_answer_that_comes_first_bounds_the_start_and_not_the_request_sent_f
 
 
 def test_an_answer_sent_before_the_last_refusal_says_nothing_of_what_came_after_it() -> None:
-    # One replica of two takes no requests: the server is not "ready" at 1.05 s and "not ready" at 1.2 s.
+    # One of two replicas takes no requests. The server must not count as "ready" at 1.05 s and "not ready" at 1.2 s.
     found = scaling(refused(900), good(1000), refused(1200), good(1300))
     assert (found.times[0].not_ready_s, found.times[0].ready_s) == (1.2, 1.35)
 
@@ -77,7 +77,7 @@ def test_an_answer_of_one_address_says_nothing_of_another() -> None:
     )  # fmt: skip
     times = [(time.target, time.start_s, time.end_s, time.not_ready_s, time.ready_s) for time in found.times]
     assert times == [("b", 0.1, 1.55, 1.0, 1.55), ("c", 0.3, 2.05, 0.3, 2.05)]
-    assert found.lost_s == pytest.approx(2.05 - 0.1)  # Both were lost at once.
+    assert found.lost_s == pytest.approx(2.05 - 0.1)  # Both replicas were lost at once.
     assert found.lost == 3
 
 
@@ -102,7 +102,7 @@ def test_a_server_that_never_comes_has_no_end() -> None:
     found = scaling(refused(0), refused(2000), made_record(sent_ms=500, chunks_ms=(), outcome=Outcome.RESET))
     (time,) = found.times
     assert (time.end_s, time.ready_s, time.lost, time.refused, time.failed) == (None, None, 3, 2, 1)
-    assert found.lost_s == 2.001  # Up to the last answer.
+    assert found.lost_s == 2.001  # The loss ends with the last answer.
 
 
 def test_without_objectives_no_answer_is_slow_and_who_left_is_not_lost() -> None:
@@ -120,7 +120,7 @@ def test_times_are_in_the_order_of_their_starts_whichever_address_answered_first
         good(900, target="b"), by_target=True,
     )  # fmt: skip
     assert [(time.target, time.start_s, time.end_s) for time in found.times] == [("b", 0.1, 0.95), ("a", 0.3, 0.45)]
-    assert found.lost_s == pytest.approx(0.85)  # That of "a" lies in that of "b".
+    assert found.lost_s == pytest.approx(0.85)  # The loss of "a" lies within the loss of "b".
 
 
 def test_an_answer_to_a_request_of_the_same_moment_as_the_last_refusal_shows_that_a_server_was_ready() -> None:

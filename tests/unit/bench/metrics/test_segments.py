@@ -51,7 +51,7 @@ def test_each_step_has_numbers_of_its_own_once_it_has_settled() -> None:
     assert [s["latency"]["e2el_ms"]["p99"] for s in (low, high)] == [100, 400]
     assert [s["throughput"]["requests_per_s"] for s in (low, high)] == pytest.approx([5, 10], rel=0.01)
     assert [s["throughput"]["output_tokens_per_s"] for s in (low, high)] == pytest.approx([20, 40], rel=0.01)
-    # Little: 5/s of 0.1 s, and 10/s of 0.4 s.
+    # By Little's law: 5/s of 0.1 s, and 10/s of 0.4 s.
     assert [s["concurrency_mean"] for s in (low, high)] == pytest.approx([0.5, 4.0], rel=0.01)
     assert [s["plan"]["planned_rps"] for s in (low, high)] == pytest.approx([5, 10])
     assert [s["plan"] for s in summarize(two_steps(), open_loop=False)["segments"]] == [None, None]
@@ -93,7 +93,7 @@ def test_a_load_that_only_its_last_send_ends_reaches_up_to_when_that_was_due() -
     assert (low["end_s"], high["end_s"], high["sent"]) == (40, 59.000000001, 191)
     (only,) = summarize([made_record(sent_ms=39_999.999999)], open_end=True)["segments"]
     assert (only["end_s"], only["sent"]) == (40, 1)
-    # One that was due at once: the step took no time, and has no rate.
+    # A single request that was due at once: the step took no time, and has no rate.
     (only,) = summarize([made_record()], open_end=True)["segments"]
     assert (only["sent"], only["throughput"]["requests_per_s"]) == (1, None)
 

@@ -1,4 +1,4 @@
-"""Server details about single requests, as numbers of a run: on records made by hand."""
+"""Server details about single requests, as numbers of a run, from records made by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as a whole: what counts where, and independence from the order of the records."""
+"""A whole run: what counts where, and independence from the order of the records."""
 
 from __future__ import annotations
 
@@ -126,13 +126,13 @@ def test_a_window_waits_for_the_last_of_the_warm_up_whatever_came_first() -> Non
 
 
 def test_steady_rates_are_of_what_arrived_inside() -> None:
-    # One request every 10 ms with three tokens, 50, 60 and 70 ms after it: 100 requests and 300 tokens a second.
+    # A request every 10 ms, with three tokens 50, 60 and 70 ms after it: 100 requests and 300 tokens per second.
     result = _summarize([made_record(i, sent_ms=i * 10.0) for i in range(1_000)], ramp_s=2.0)
     steady = result["steady"]["throughput"]
     assert steady["output_tokens_per_s"] == pytest.approx(300, rel=1e-3)
     assert steady["requests_per_s"] == pytest.approx(100, rel=2e-3)
     assert steady["input_tokens_per_s"] == pytest.approx(10_000, rel=2e-3)
-    # The whole run has the start and the drain in it.
+    # The whole run includes the start and the drain.
     assert result["throughput"]["output_tokens_per_s"] == pytest.approx(3_000 / 10.06)
 
 
@@ -162,7 +162,7 @@ def test_failures_have_no_latency_and_their_own_times() -> None:
     }  # fmt: skip
     assert result["latency"]["e2el_ms"]["n"] == 1
     assert result["latency"]["e2el_ms"]["max"] == 70
-    assert result["latency_of_failures_ms"]["n"] == 4  # What was cut at the end is no failure.
+    assert result["latency_of_failures_ms"]["n"] == 4  # Requests cut off at the end are no failures.
     assert result["latency_of_failures_ms"]["max"] == 900
     assert result["errors"][0] == {"outcome": "http_error", "status": 429, "error": "slow down", "n": 2}
     assert sum(result["series"]["failed"]) == 4
@@ -321,7 +321,7 @@ def test_little_s_law_holds_for_true_accounts_and_shows_a_false_one() -> None:
         summary.add(table_of(*(
             made_record(index, sent_ms=index * 10.0, chunks_ms=(50, 100), phase=phase) for index, phase in enumerate(phases)
         )))  # fmt: skip
-        # Each request is in flight for 100 ms, one begins every 10 ms: ten at a time between 0.1 and 1.9 s.
+        # Each request is in flight for 100 ms, and one begins every 10 ms: ten at a time between 0.1 and 1.9 s.
         for second in (0.5, 1.0, 1.5):
             row = {"t_ns": START_NS + round(second * S), "worker": 0, "in_flight_ns": (second * 10 - 0.5) * S * counted}
             summary.add_sample(row)
@@ -353,7 +353,7 @@ def test_requests_that_waited_for_nothing_have_no_rate(
     what: str, facts: dict[str, Any], every_ms: float, rate: float | None
 ) -> None:
     records = [made_record(i, sent_ms=i * every_ms) for i in range(3)]
-    if facts.get("open_loop") and not every_ms:  # Sent as fast as a loop goes.
+    if facts.get("open_loop") and not every_ms:  # Sent as fast as the loop allows.
         records = [replace(record, sent_ns=START_NS + i * 40_000) for i, record in enumerate(records)]
     found = _summarize(records, **({"open_loop": False} | facts))["load"]["achieved_rps"]
     assert found == (None if rate is None else pytest.approx(rate))
@@ -411,7 +411,7 @@ def test_usage_that_was_not_believed_is_counted_among_that_which_there_was() -> 
     records = [record(i) for i in range(6)]
     records += [record(7, usage_contradiction="seven", output_tokens_from="chunks")]
     records += [record(6, usage_contradiction="six", output_tokens_from="tokenizer")]
-    records += [record(8, output_tokens_from="chunks")]  # This server said nothing.
+    records += [record(8, output_tokens_from="chunks")]  # This server reported no usage.
     records += [record(9, usage_contradiction="of a failure", outcome=Outcome.RESET)]
     expected = {"judged": 8, "requests": 2, "share": 0.25, "first": "six"}
     assert _summarize(records)["tokens"]["contradicted"] == expected
@@ -461,7 +461,7 @@ def test_every_part_of_a_summary_is_made_of_the_records_that_it_is_about() -> No
     assert found.load.ready_not_sent is not None
     assert {part.name: part.sent for part in found.per_target or ()} == {"(not named)": 8, "b": 1}
     assert {part.name: part.sent for part in found.models or ()} == {"m": 9}
-    # A body comes with its chunks; one that was no stream at its end.
+    # The bytes of a stream count with its chunks, the bytes of a whole reply at its end.
     assert found.series.bytes_in[1] == 50 + 200
     assert sum(found.series.bytes_in) == sum(record.bytes_received for record in rows[2:])
     byte = _summarize([made_record(chunks_ms=(), bytes_received=1, end_ns=START_NS + 90 * MS)])

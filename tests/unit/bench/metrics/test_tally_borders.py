@@ -30,14 +30,14 @@ def test_a_failure_lasts_from_its_sending_else_from_when_it_could_be_sent_else_f
 
 
 def tally(*records: RequestRecord) -> RecordTally:
-    """From one table; the same from a table for each record, in either order."""
+    """The tally of one table. Checks that a table per record, in either order, gives the same."""
     whole, alone, back = RecordTally(), RecordTally(), RecordTally()
     each = [table_of(record) for record in records]
     for found, tables in (whole, [table_of(*records)]), (alone, each), (back, each[::-1][:1_000]):
         for table in tables:
             found.add(table)
             if not len(texts := table.where(table.ok)):
-                continue  # Nor does a summary add what is not there.
+                continue  # A summary adds no empty tables, either.
             found.add_texts(texts, output_tokens(texts), TokenGaps(texts).gaps)
     for told in (
         RecordTally.tokens, RecordTally.stalls, RecordTally.errors, RecordTally.connect_ms, RecordTally.clock,
@@ -84,7 +84,8 @@ def test_the_target_is_gone_where_five_requests_and_more_were_lost_after_the_las
     answer = made_record(1, sent_ms=100, chunks_ms=(50,))
     four = [lost(200.0 + k) for k in range(4)]
     assert tally(answer, *four).target_gone(START_NS) is None
-    assert tally(answer, *four, lost(150)).target_gone(START_NS) is None  # It was lost with the last answer.
+    # The request was lost at the instant of the last answer.
+    assert tally(answer, *four, lost(150)).target_gone(START_NS) is None
     assert to_plain(known(tally(answer, *four, lost(151)).target_gone(START_NS))) == {"since_s": 0.15, "requests": 5}
     assert to_plain(known(tally(*four, lost(1)).target_gone(START_NS))) == {"since_s": None, "requests": 5}
     # An error from the server is an answer. A request that the client ended is neither an answer nor a loss.
@@ -132,7 +133,7 @@ def test_a_bound_is_wide_beyond_a_tenth_of_a_millisecond_and_a_hundredth_of_the_
     found = tally(made_record(0, chunk_bound_ns=bounds), made_record(1))
     none = to_plain(found.stamp_bounds(LogHistogram().snapshot()))
     assert (none["chunks"], none["wide"], none["wide_share"]) == (3, 2, pytest.approx(2 / 6))
-    # Of gaps of 20 ms a hundredth is 0.2 ms.
+    # A hundredth of a gap of 20 ms is 0.2 ms.
     gaps = LogHistogram()
     gaps.extend([20 * MS])
     assert found.stamp_bounds(gaps.snapshot()).wide == 1
@@ -160,7 +161,7 @@ def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
     assert to_plain(found.usage) == {"input": 600, "output": 3 + 3 + 7 + 3 + 4 + 3}
     assert to_plain(found.counted) == {"output": 21}
     assert to_plain(found.counted_by) == {"usage": 6, "tokenizer": 1, "limit": 0, "chunks": 0}
-    # 15 tokens of a head may be shared by any two prompts.
+    # Any two prompts may share 15 tokens of a head.
     assert to_plain(found.cached) == {"tokens": 30, "of": 200, "share": 0.15, "share_beyond_head": 5 / 200}
     assert to_plain(found.asked_against_got.input) == {"compared": 2, "differ": 1, "share": 0.5}
     assert to_plain(found.asked_against_got.output) == {"compared": 2, "differ": 1, "share": 0.5}

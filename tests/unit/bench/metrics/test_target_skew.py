@@ -1,4 +1,4 @@
-"""The numbers of each replica, from records, and the verdict on them: each defect planted once, and none."""
+"""The numbers of each replica, from records, and the verdict on them: with each defect planted, and without any."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_one_that_differs_is_named_and_no_other(sign: str, change: Change) -
 @pytest.mark.parametrize(
     ("times", "tokens", "said_of_it"),
     [
-        # Every third row of the data has a prompt twice as long; or one reply in three.
+        # Every third row of the data has a prompt twice as long, or every third reply does.
         (2.0, {"input_tokens": 200}, None),
         (2.0, {"chunks_ms": (100.0, 110.0, 120.0, 130.0, 140.0, 150.0)}, None),
         (3.0, {"input_tokens": 200}, ", and its prompts or replies are only 100% longer: the latencies"),
@@ -168,7 +168,7 @@ def test_behind_a_router_shares_are_judged_and_requests_without_a_name_stand_apa
 def test_the_requests_of_one_session_are_one_choice_of_the_router() -> None:
     sessions = records(lambda index, name: {"target": "b" if index % 2 else name, "session": f"s{index % 2}-{name}"})
     summary = summed(sessions, replicas="reply", targets=())
-    assert [name for name, _ in said(summary)] == []  # Of six sessions b has four.
+    assert [name for name, _ in said(summary)] == []  # b has four of the six sessions.
 
 
 def test_a_run_that_names_no_replica_has_no_numbers_of_any() -> None:

@@ -16,7 +16,7 @@ def test_slices_double_in_width_when_there_are_too_many_and_keep_what_they_hold(
     fill(times, *(request_of_gaps(index, index * MS, [10]) for index in range(MAX_SLICES)))
     assert [times.slice_start_ns(at) for at in (0, 1, MS, MS + 0.5)] == [0, MS, MS, MS]
     fill(times, request_of_gaps(128, 128 * MS, [10]))
-    # From here on slices are 2 ms wide: the next border after 1 ms is at 2.
+    # From here on slices are 2 ms wide, so the next border after 1 ms is at 2 ms.
     assert [times.slice_start_ns(at) for at in (0, 1, 2 * MS, 2 * MS + 1)] == [0, 2 * MS, 2 * MS, 4 * MS]
     assert (times.requests, times.gaps().count) == (129, 129)
     assert [times.gaps(from_ns).count for from_ns in (2 * MS, 128 * MS, 130 * MS)] == [127, 1, 0]
@@ -37,7 +37,7 @@ def test_gaps_and_itl_are_kept_apart_where_they_differ() -> None:
 
 def test_what_a_stamp_leaves_open_is_taken_out_and_put_in_again_at_its_least_and_greatest() -> None:
     times = TokenTimes(seed=1)
-    # The first chunk may have come 6 ns earlier than its stamp, the last one too: 10 to 16, 20 and 4 to 10 between them.
+    # The first and the last chunk may have come 6 ns before their stamps: the gaps are 10 to 16, 20, and 4 to 10.
     bounds = (START_NS - 6, None, None, START_NS + 34)
     fill(times, request_of_gaps(0, 0, [10, 20, 10], tokens=(1, 2, 1, 1), chunk_bound_ns=bounds))
     for between, least, most, n in ((times.gaps_between, 34, 46, 3), (times.itl_between, 34, 46, 4)):

@@ -1,4 +1,4 @@
-"""Numbers of a summary that can be computed by hand, where a slip would give another number and no error."""
+"""Numbers of a summary, computed by hand, where a mistake would give a wrong number and no error."""
 
 from __future__ import annotations
 
@@ -32,28 +32,29 @@ def test_a_request_has_answered_with_its_last_token_and_a_failed_one_at_its_end(
 
 
 def test_the_interval_of_a_rate_is_as_wide_as_its_seconds_vary() -> None:
-    # 98 to 102 a second, with nothing between one second and the next.
+    # 98 to 102 per second, independent from second to second.
     values = [100.0 + (i * 7 % 5 - 2) for i in range(100)]
     low, high = known(of_rates({"requests_per_s": 103.0}, {"requests_per_s": values}).ci95["requests_per_s"])
     assert (low + high) / 2 == pytest.approx(103.0)
-    # Worth 50 values, 41.7 certain ones: 2.1 standard errors of theirs, 3.2 of all 100, on both sides.
+    # Worth 50 values, or 41.7 after correction: 2.1 standard errors of those, or 3.2 of all 100, on both sides.
     assert 0 < high - low < 2 * 3.3 * stdev(values) / math.sqrt(len(values))
 
 
 def test_the_interval_of_requests_per_second_counts_each_request_once() -> None:
-    # In even seconds 8 requests end, in odd ones 12.
+    # 8 requests end in each even second, 12 in each odd one.
     summary = Summary(RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1))
     at = [1000.0 * second + 1000.0 * i / n for second in range(60) for n in [8 + 4 * (second % 2)] for i in range(n)]
     summary.add(table_of(*(made_record(index, sent_ms=ms, chunks_ms=(5.0, 6.0)) for index, ms in enumerate(at))))
     found = summary.close().throughput
     low, high = known(found.ci95["requests_per_s"])
     assert found.requests_per_s == pytest.approx(10.0, rel=0.01)
-    # The standard error of the mean of 60 values that are 2 away from it is 0.26; 2 to 4 of them on both sides.
+    # The standard error of the mean of 60 values, each 2 away from it, is 0.26. The interval has 2 to 4 of them on each
+    # side.
     assert 2 * 1.9 * 0.26 < high - low < 2 * 4 * 0.26
 
 
 def test_what_comes_after_the_window_says_nothing_of_it() -> None:
-    # The series begins 100 s after the clock's zero; the window is its first half, and then the server breaks down.
+    # The series begins 100 s after the clock's zero. The window is its first half; then the server breaks down.
     calm, broken = [100.0 + i % 3 for i in range(60)], [5_000.0 + 90 * i for i in range(60)]
     over_time = filled(
         Series,
@@ -86,12 +87,12 @@ def test_of_users_nothing_is_said_while_a_worker_has_sent_nothing() -> None:
     assert list(_users_off(parts, [sent, ([], [])], 0)) == []
     assert list(_users_off(parts, [], 0)) == []
     (found,) = _users_off(parts, [sent], 0)
-    # From 0 to 5 s two users were meant, and one was missing from 4 s on: 1 of 10.
+    # Two users were planned from 0 to 5 s, and one was missing from 4 s on: 1 of 10.
     assert found.share == pytest.approx(0.1)
 
 
 def test_a_start_is_cut_where_it_ends_by_the_clock_whose_zero_is_not_the_run_s() -> None:
-    # The series begins 50 s after the clock's zero, and the server is slow for its first 20 s.
+    # The series begins 50 s after the clock's zero. The server is slow for the first 20 s.
     slow_start = [10.0] * 20 + [100.0 + i % 5 for i in range(80)]
     over_time = filled(Series, {"step_s": 1, "t_s": [50.0 + i for i in range(100)], "output_tokens": [100.0] * 100,
                  **{name: {"mean": slow_start} for name in ("ttft_ms", "tpot_ms", "e2el_ms")}})  # fmt: skip

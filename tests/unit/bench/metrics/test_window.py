@@ -20,7 +20,7 @@ def _noise(n: int, level: float = 100.0, seed: int = 1) -> list[float]:
 
 
 def _over_time(n: int, **series: Sequence[float | None]) -> Series:
-    """The series of a run of n seconds; those not given are constant."""
+    """The series of a run of n seconds. Series that are not given are constant."""
     rows = {name: series.get(name, [100.0] * n) for name in ("ttft_ms", "tpot_ms", "e2el_ms")}
     return filled(
         Series,
@@ -91,7 +91,7 @@ def test_the_later_cut_wins() -> None:
 
 
 def test_steps_without_a_value_are_left_out_and_keep_their_place() -> None:
-    # A value every other second: the first 20 s are another time.
+    # A value every other second. The first 20 s differ.
     values: list[float | None] = [None if step % 2 else value for step, value in enumerate(START)]
     assert _steady(_over_time(100, tpot_ms=values), 99).start_ns == 20 * S
 
@@ -177,7 +177,7 @@ def test_a_steady_series_has_no_warning() -> None:
 
 
 def test_only_the_steps_inside_the_window_are_tested() -> None:
-    # A ramp of 20 s before the window, and 20 s of drain behind it.
+    # A ramp of 20 s before the window, and a drain of 20 s after it.
     values = [float(k) for k in range(20)] + [100.0] * 30 + [5.0] * 20
     over_time = _over_time(70, tpot_ms=values)
     window = _steady(over_time, 50, begin_s=20)

@@ -1,4 +1,4 @@
-"""Every mode: what its flags resolve to, how much load it plans, and what cannot be combined with it."""
+"""Every mode: what its flags resolve to, how much load it plans, and which flags conflict with it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_no_worker_has_requests_and_no_user_where_sessions_have_sub_agents(tmp_p
     config = resolve({"url": "http://h", "mode": "sessions", "dataset": str(agents), "concurrency": 1, "requests": 8})
     plan = config.load.plan(config.length, source_of(config, tokenizer_of(config)))
     assert (plan.at_once, plan.bounded) == (2, False)
-    assert workers_of(plan, "4", processors=8) == 1  # The others would wait for sessions that never begin.
+    assert workers_of(plan, "4", processors=8) == 1  # Other workers would wait for sessions that never begin.
 
 
 @pytest.mark.parametrize(("turns", "which"), [(2, "turn 1"), (3, "turn 1, and 1 more"), (5, "turn 1, and 3 more")])
@@ -170,7 +170,7 @@ def share(**fields: Any) -> WorkerShare:
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S), 15, True),
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S, warmup_ns=S), 20, True),
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=90 * S), 101, True),
-        # While it is not known when the load is warm: the arrivals of ten seconds more, of this worker.
+        # While the end of the warm-up is unknown, this worker plans the arrivals of ten more seconds.
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S, finds_warmup=True), 65, False),
         ({"rate": 6, "arrivals": "constant"}, share(duration_ns=4 * S, finds_warmup=True, workers=2), 42, False),
         ({"rate": 50, "arrivals": "constant"}, share(duration_ns=3 * S, finds_warmup=True), 100, False),

@@ -1,4 +1,4 @@
-"""Sessions that begin as in a recording: how many at once, on which worker, and how much is expected."""
+"""Sessions that begin as recorded: how many at once, on which worker, and the expected load."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ WORKERS = st.integers(1, 6)
 
 
 class SilentClock:
-    """A clock on which nothing becomes due: a Stop is then asked only about each arrival."""
+    """A clock on which nothing becomes due, so a Stop is asked only about each arrival."""
 
     name = "silent"
 
@@ -57,7 +57,7 @@ def arrivals(process: str, rate: float, seed: int) -> Iterator[int]:
 
 
 def sent_by_one(offsets: Iterator[int], limits: dict[str, Any]) -> list[tuple[int, str]]:
-    """What the dispatcher's own stop lets through: (offset, phase) of every arrival."""
+    """The arrivals that the dispatcher's own stop lets through, as (offset, phase)."""
     stop = Stop(cast(Clock, SilentClock()), start_ns=START, **limits)
     sent: list[tuple[int, str]] = []
     for offset in offsets:
@@ -102,7 +102,7 @@ def test_all_workers_together_send_exactly_the_arrivals_of_one(
     planned = draw(arrivals(process, rate, seed), RunLength(**limits))
     assert list(planned.offsets_ns) == [offset for offset, _ in alone]
     assert planned.warmup == sum(phase == "warmup" for _, phase in alone)
-    # Same arrivals, same phases, and every arrival has the number that one worker would give it.
+    # The arrivals and phases are the same, and each arrival has the number that a single worker would give it.
     together = sent_by_all(deal(planned, workers, cap=None))
     assert together == [(i, offset, phase) for i, (offset, phase) in enumerate(alone)]
 
@@ -155,7 +155,7 @@ def test_four_workers_together_are_as_poisson_as_one() -> None:
     union = [offset for _, offset, _ in sent_by_all(deal(planned, 4, cap=None))]
     # 4,000 windows: the index of dispersion has a standard error of sqrt(2 / 4000) = 0.022.
     assert dispersion(union, rate) == pytest.approx(1.0, abs=0.09)
-    # What the same seed in every worker makes of it: four sends at each instant.
+    # With the same seed in every worker there would be four sends at each instant.
     same_seed = sorted(
         itertools.chain.from_iterable(
             itertools.takewhile(lambda at: at < seconds * NS_PER_S, arrivals("poisson", rate / 4, seed))

@@ -1,4 +1,4 @@
-"""Modes trace and sessions: what is sent at a recording's times, by how many workers, and what is refused."""
+"""Modes trace and sessions: requests at recorded times, the number of workers, and refused settings."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Child(subprocess.Popen[bytes]):
     ("ends_s", "waits", "after_s"),
     [
         ((1.0, 3.0), [5.0, 4.0, None, None], 3.0),
-        ((5.0, 5.0), [5.0, 0.0, None, None], 5.0),  # The second has no time left, and has ended.
+        ((5.0, 5.0), [5.0, 0.0, None, None], 5.0),  # The second child has no time left, but has ended.
         ((9.0, 1.0), [5.0, None, None], 5.0),
         ((3.0, 9.0), [5.0, 2.0, None, None], 5.0),
     ],
@@ -94,4 +94,4 @@ def test_a_program_is_started_with_one_end_of_a_socket(monkeypatch: pytest.Monke
     assert (how["env"], how["start_new_session"], how["stdin"]) == ({"A": "b"}, True, subprocess.DEVNULL)
     with ours:
         assert ours.recv(100) == b"from the program"
-        assert ours.recv(100) == b""  # Our copy of its end is closed.
+        assert ours.recv(100) == b""  # Our copy of the child's end is closed.

@@ -1,5 +1,5 @@
-"""A companion process beside a load, seen from the run: its messages are read while it is asked, and it can be ended at
-any time."""
+"""A companion process of a load, seen from the run: its messages are read while the run waits for it, and it can be
+ended at any time."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ STUBBORN = "trap '' TERM; setsid sleep 1000 & echo $$ $!; exec >&-; while :; do 
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended: a zombie has."""
+    """Whether a process has ended. A zombie counts as ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -49,12 +49,12 @@ def test_nothing_outlives_the_parent(how: str) -> None:
             process.stdin.flush()
         else:
             process.kill()
-        process.stdout.read()  # Until the guard has ended: the last that holds the pipe.
+        process.stdout.read()  # Reads until the guard, the last process with the pipe, has ended.
     assert [pid for pid in pids[1:] if not gone(pid)] == []
 
 
 class Server(subprocess.Popen[bytes]):
-    """It is only asked to end, and whether it has ended. `obeys`: whether SIGTERM ends it."""
+    """A server that can end, and be asked whether it has. `obeys`: whether SIGTERM ends it."""
 
     def __init__(self, *, obeys: bool) -> None:
         self.pid, self.obeys, self.signals = 7, obeys, list[int]()
@@ -73,7 +73,7 @@ class Server(subprocess.Popen[bytes]):
 
 
 def test_a_command_is_asked_to_end_before_it_is_killed() -> None:
-    """With signals and waits as events: a process that is not asked to end is detected at once, not after its grace
+    """Signals and waits are events here: a process that was not asked to end is noticed at once, not after its grace
     period."""
     obedient, stubborn = Server(obeys=True), Server(obeys=False)
     for server in (obedient, stubborn):

@@ -1,4 +1,4 @@
-"""The system calls of a command's guard, one by one. `test_guarded.py` has the same with real processes."""
+"""The system calls of a command's guard, one by one. test_guarded.py tests the same with real processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.process import guarded
 
 
 class System:
-    """Records each call. `status`: how the command ends; `children`: of the guard, at each look."""
+    """Records each call. `status`: how the command ends. `children`: the guard's children each time it looks."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
@@ -48,7 +48,7 @@ class System:
         return next(self.stdin)
 
     def thread(self, *, target: Callable[..., None], args: tuple[object, ...], daemon: bool) -> SimpleNamespace:
-        assert daemon  # It waits for the end of stdin, which may never come.
+        assert daemon  # The thread waits for the end of stdin, which may never come.
         return SimpleNamespace(start=lambda: self.threads.append(lambda: target(*args)))
 
     def glob(self, folder: Path, pattern: str) -> list[SimpleNamespace]:

@@ -1,4 +1,4 @@
-"""How one of our processes is set up: what it does not import, and which settings of others it leaves alone."""
+"""How our processes are set up: what they do not import, and which settings of other programs they leave alone."""
 
 from __future__ import annotations
 

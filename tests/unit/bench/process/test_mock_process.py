@@ -53,7 +53,7 @@ def test_the_flags_and_the_file_of_a_mock_say_how_many_servers_it_is(tmp_path: P
 
 
 class Started(subprocess.Popen[str]):
-    """A mock that prints these lines and ends with a status, or keeps running (None)."""
+    """A mock that prints these lines and then ends with a status, or keeps running (None)."""
 
     def __init__(self, command: Sequence[str], said: str, status: int | None, *, obeys: bool = True) -> None:
         self.command, self.obeys = list(command), obeys
@@ -81,7 +81,7 @@ def mocks(monkeypatch: pytest.MonkeyPatch, said: str, status: int | None = None,
     made: list[Started] = []
 
     def popen(command: Sequence[str], *, stderr: IO[str], **how: Any) -> Started:
-        # A terminal's Ctrl-C must not end the mock before the calibration has asked it what it served.
+        # A terminal's Ctrl-C must not end the mock before the calibration has requested its ledger.
         assert how == {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
         stderr.write(log)
         stderr.flush()

@@ -35,7 +35,7 @@ leave(3)
     ("first", "said"),
     [
         ("", "said exit function\n"),
-        # Python ends as ever where a thread has something to do.
+        # Python ends normally if a thread still has work.
         (
             "threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()",
             "said thread\nexit function\ntaken apart\n",
@@ -72,7 +72,7 @@ def test_who_profiles_and_what_cannot_be_written_have_a_process_end_as_ever(
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux shows the threads of a process")
 def test_numpy_starts_no_threads_beside_a_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    # On one processor it starts none anyway.
+    # With one processor it starts no threads anyway.
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     code = (
         "import os, sys; from bench.process.interpreter import set_up; set_up(); import numpy; "

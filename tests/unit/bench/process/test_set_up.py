@@ -1,4 +1,4 @@
-"""The calls of one of our processes to the interpreter, glibc and the kernel, with their arguments."""
+"""The calls of our processes to the interpreter, glibc and the kernel, with their arguments."""
 
 from __future__ import annotations
 

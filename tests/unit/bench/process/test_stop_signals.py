@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP from the beginning of a load until its report is done, sent to this very process."""
+"""Ctrl-C, SIGTERM and SIGHUP between the beginning of a load and the end of its report, sent to this process."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def taken(told: Told) -> StopSignals:
 
 
 def send(number: int) -> None:
-    """Send it to this very thread, where its handler runs at once: two signals taken by another thread can become one."""
+    """Send the signal to this thread, whose handler runs at once. Two signals taken by another thread can become one."""
     signal.pthread_kill(threading.get_ident(), number)
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
 def in_loop(request: pytest.FixtureRequest) -> Any:
-    """Run a coroutine in the loop of a load, and in the standard one; the signal handlers are restored afterwards."""
+    """Run a coroutine in the event loop of a load and in the standard one. Restores the signal handlers afterwards."""
 
     def run(work: Callable[[Told], Coroutine[Any, Any, None]]) -> Told:
         told: list[Told] = []
@@ -149,7 +149,7 @@ def test_a_load_that_ended_in_time_is_not_abandoned_later(in_loop: Any) -> None:
         send(signal.SIGTERM)
         await told.has("terminate")
         assert signal.getsignal(signal.SIGALRM) == signals._on_alarm
-        # Another thread may take an alarm, which then does not wake a blocked main thread: the next one does.
+        # Another thread may take an alarm, so it may not wake a blocked main thread. The next alarm does.
         assert signal.getitimer(signal.ITIMER_REAL)[1] == stop_signals.ABANDONED_AFTER_S
         signals.report()
         assert signal.getsignal(signal.SIGALRM) != signals._on_alarm
@@ -170,7 +170,7 @@ def test_sigterm_outside_a_load_is_like_ctrl_c_and_so_it_stays_after_a_load(in_l
             await told.has("terminate")
             signals.report()
             with pytest.raises(KeyboardInterrupt) if number == signal.SIGTERM else nullcontext():
-                send(number)  # SIGHUP spares the report.
+                send(number)  # SIGHUP lets the report finish.
             signals.release()
             with pytest.raises(KeyboardInterrupt):
                 send(number)

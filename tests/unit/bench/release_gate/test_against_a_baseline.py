@@ -1,4 +1,4 @@
-"""Runs against a baseline, from the baseline's numbers: which are compared, the values shown, and the result."""
+"""Runs against a baseline, from its stored numbers: which are compared, the shown values, and the result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ P50, P90, P99 = ({"ttft_ms": level, "tpot_ms": level / 10} for level in (100.0, 
 def entry(
     rng: np.random.Generator, spread: float, tail: float = 0.0, started: str = "2026-11-01T12:00:00+00:00"
 ) -> BaselineRun:
-    """A run whose numbers vary by a spread, p99 by twice as much, with TTFT p99 changed by `tail`."""
+    """A run whose numbers vary by `spread`, and its p99 by twice as much. `tail` changes its TTFT p99."""
 
     def varied(level: float, times: float = 1.0) -> float:
         return level * math.exp(rng.normal(0, times * spread))
@@ -77,7 +77,7 @@ def test_a_quantile_is_not_held_by_runs_that_hold_too_few_values_of_it(
     before, now = sides
     rows = {row.number.name: row for row in against(before, now, Rules())}
     assert (rows["ttft:p90"].judged.verdict, rows["ttft:p90"].few) == (Verdict.HELD, None)
-    # Each value counts as two thirds of one.
+    # Each value counts as two thirds of an independent one.
     few = f"the runs hold {2 * min(of_baseline, of_runs)} independent values together, and p99 takes 368"
     for name in ("ttft:p99", "tpot:p99"):
         verdict = Verdict.HELD if held else Verdict.NOT_SHOWN
@@ -133,7 +133,7 @@ def test_a_baseline_of_one_hour_long_ago_is_noted() -> None:
     assert notes_on(before, soon) == []
     spread_out = [entry(rng, 0.02, started=f"2026-10-{day}T12:00:00+00:00") for day in (10, 17, 24, 30)]
     assert notes_on([*before, *spread_out], late) == []
-    # Dates by another hand are no reason to fail.
+    # Unreadable dates from elsewhere are no reason to fail.
     assert notes_on([entry(rng, 0.02, started="yesterday"), *before], late) == []
     assert notes_on([entry(rng, 0.02, started="2026-11-01T12:00:00"), *before], late) == []
 
@@ -142,7 +142,7 @@ def test_numbers_of_the_baseline_that_runs_lack_are_named_and_fail_a_strict_gate
     rng = np.random.default_rng(0)
     before, now = ([entry(rng, 0.02) for _ in range(n)] for n in (5, 3))
     assert lost(before, now) == []
-    # Two of three no longer stream, and one gave no token.
+    # Two of three runs no longer stream, and one has no tokens.
     whole = [structs.replace(one, stats={"ttft_ms": one.stats["ttft_ms"]}) for one in now[:2]]
     silent = structs.replace(now[2], output_tokens_per_s=0.0)
     assert lost(before, [*whole, silent]) == [

@@ -24,10 +24,10 @@ from tests.support.results import filled
 @pytest.mark.parametrize(
     ("n", "act", "independent"),
     [
-        (300, 2.0, 100.0),  # D = 1.5 x 2: three requests say as much as one.
+        (300, 2.0, 100.0),  # D = 1.5 x 2: three requests are worth one.
         (300, 1.0, 200.0),
-        (300, 0.5, 300.0),  # No request counts for more than one.
-        (12, None, 1.0),  # Too few to know: one.
+        (300, 0.5, 300.0),  # A request never counts for more than one.
+        (12, None, 1.0),  # Too few to estimate: worth one.
         (0, None, 0.0),
     ],
 )
@@ -212,11 +212,11 @@ def test_a_setting_that_only_one_version_knows_counts_unless_it_is_at_its_defaul
     said = refusal(older, same_prompts=True)
     assert said is not None
     assert "another workload: same_prompts (False there, True here). Send" in said
-    # A setting that this version does not have any more.
+    # A setting that this version no longer has.
     newer = replace(newer, workload_sha256="of that version", workload={**newer.workload, "colour": "red"})
     said = refusal(newer)
     assert said is not None
     assert "another workload: colour (red there, not set here). Send" in said
     assert refusal(replace(newer, workload={**newer.workload, "colour": None})) is None
-    # One of neither: the run has it, and no version names a default.
+    # A setting of neither version: the run has it, and no version has a default.
     assert refusal(older, colour="blue") is not None

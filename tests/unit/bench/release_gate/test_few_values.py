@@ -25,7 +25,7 @@ def told_of(objective: str, side: Path, capsys: pytest.CaptureFixture[str]) -> t
         ("ttft:p90<1ms", "failed"),  # 0.1 ** 2 at most.
         ("ttft:p99<1ms", "failed"),
         ("tpot:p99<1ms", "failed"),
-        ("ttft:p50<1ms", "not shown"),  # 0.5 ** 2: two requests that are slow by chance.
+        ("ttft:p50<1ms", "not shown"),  # 0.5 ** 2: two requests may be slow by chance.
         ("tps:p99>0.1", "not shown"),
         ("ttft:p90<10s", "not shown"),
     ],

@@ -25,7 +25,7 @@ BASELINE = Draft202012Validator(orjson.loads(files("bench.report").joinpath("bas
 
 @cache
 def junit() -> XMLSchema:
-    """Imported by the first test that uses it: every process collects all tests, and no other one needs it."""
+    """Imported only by the tests that need it, because every process collects all tests."""
     from xmlschema import XMLSchema
 
     return XMLSchema(str(files("bench.report").joinpath("junit.xsd")))
@@ -106,7 +106,7 @@ def test_a_run_is_not_held_to_itself_nor_counted_twice(tmp_path: Path, capsys: p
     assert gate(copied, "--baseline", path) == 2
     said = "is in --baseline " + str(path) + " already, itself or as a copy, and nothing differs from itself"
     assert f"{copied} {said}" in capsys.readouterr().err
-    # An update compares it with the others, so that the same command can be given twice.
+    # An update compares the run with the others, so that the same command can be repeated.
     status, document = judged(capsys, copied, "--baseline", path, "--update")
     assert (status, document["metrics"] != []) == (0, True)
     assert any("it is compared with the other runs there" in note for note in document["notes"])
@@ -247,7 +247,7 @@ def test_a_run_that_may_not_be_used_has_its_own_status(
     assert error.get("message") == f"{status}: the clock was <set> \ufffd"
     printed = capsys.readouterr().out
     said = f"{status}: {runs / '2'} cannot be judged (the clock was <set>"
-    assert "".join(said.split()) in "".join(printed.split())  # A long path is broken at the end of a line.
+    assert "".join(said.split()) in "".join(printed.split())  # The output breaks long paths at line ends.
     assert "\x01" not in printed
 
 

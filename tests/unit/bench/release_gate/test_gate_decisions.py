@@ -73,7 +73,7 @@ def test_a_gate_whose_runs_may_not_be_used_judges_nothing() -> None:
     [
         ({}, True),
         ({"output_tokens_per_s": None}, False),
-        ({"output_tokens_per_s": 0.0}, False),  # A ratio of zero does not exist.
+        ({"output_tokens_per_s": 0.0}, False),  # A ratio to zero does not exist.
     ],
 )
 def test_a_number_that_a_run_lacks_is_not_held_to_a_baseline(changes: dict[str, Any], known: bool) -> None:
@@ -99,7 +99,7 @@ def test_the_margin_is_that_of_the_rules_and_of_a_share_its_own() -> None:
 def test_no_error_anywhere_leaves_room_for_three_in_the_independent_requests(
     before: float, now: float, high: float
 ) -> None:
-    # Five runs of the baseline against three: the fewer independent requests count.
+    # Five runs of the baseline against three: the smaller number of independent requests counts.
     found = against(
         [entry_with(independent=before)] * 5, [entry_with(independent=now)] * 3, Rules()
     )[-1]  # fmt: skip
@@ -115,10 +115,10 @@ def started(*minutes: float) -> list[BaselineRun]:
 @pytest.mark.parametrize(
     ("before", "now", "said"),
     [
-        ((0, 3, 8), 68, None),  # One hour after the last: as near as the noise of a day.
+        ((0, 3, 8), 68, None),  # One hour after the last run is still close.
         ((0, 3, 8), 68.1, "within 8 min, about 1 hours before"),
         ((8, 0, 3), 128, "within 8 min, about 2 hours before"),
-        ((0, 90), 180, None),  # As long as they took themselves.
+        ((0, 90), 180, None),  # As long after them as they took.
         ((0, 9, 90), 181, "within 90 min, about 2 hours before"),
         ((0, 0.2), 100, "within 1 min, about 2 hours before"),
         ((0, 0), 47 * 60 + 24, "within 1 min, about 47 hours before"),
@@ -173,7 +173,7 @@ def test_a_run_of_the_baseline_is_held_to_the_others_only_while_it_is_updated(fi
         with pytest.raises(UsageError) as caught:
             decide(runs, Rules(), BASELINE, kept(five))
         assert str(caught.value).startswith(f"{runs[0].directory}{more} is in --baseline {BASELINE} already")
-    # Four others are too few for one run, and three candidate runs need two.
+    # One run needs more than four others, and three candidate runs need two.
     found = decide(five[:1], Rules(), BASELINE, kept(five), updating=True)
     assert (len(found.metrics), found.notes[1].partition(":")[0]) == (0, "nothing is compared yet")
     assert "1 candidate run against 4 of the baseline" in found.notes[1]

@@ -1,4 +1,4 @@
-"""`bench gate --slo` over runs made by hand: what holds, what is not shown, and what failed."""
+"""`bench gate --slo` over hand-made runs: which objectives hold, are not shown, or fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objectives on runs with given summaries: intervals computed by hand, and the decision without any."""
+"""Objectives on runs with hand-made summaries: intervals computed by hand, and decisions without one."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def test_three_runs_have_the_t_interval_on_the_log_scale_where_it_exists(
 
 
 def test_runs_together_hold_an_interval_of_as_many_values_as_the_quantile_takes() -> None:
-    # The median takes six independent values, an average ten.
+    # A median needs six independent values, a mean ten.
     runs = [of_ttft(p50=50.0 + k, mean=50.0 + k) for k in range(3)]
     for stat, name, needed in (("p50", "p50", 6), ("mean", "mean", 10)):
         for short, why in ((0.0, ""), (0.6, f"too few independent values: the runs hold {needed - 0.6:.0f} together, and "
                                             f"{name} takes {needed}")):  # fmt: skip
-            # 60 of n = 60 values with act = 1 would be worth 40: each run is given what makes the sum.
+            # 60 values with act = 1 would be worth 40. Each run gets the worth that makes the sum.
             worth = [2.0, 2.0, needed - 4.0 - short]
             entries = [entry_with(stats={"ttft_ms": {"n": 1.5 * each, "act": 1.0}}) for each in worth]
             found = judged(f"ttft:{stat}<10s", runs, entries)
@@ -96,11 +96,11 @@ def test_a_metric_of_tokens_needs_the_interval_of_one_run_of_three() -> None:
 @pytest.mark.parametrize(
     ("shares", "probes", "interval", "limit", "verdict"),
     [
-        # Three runs that answer the same five probes alike are five probes.
+        # Three runs with the same answers to the same five probes are worth five probes.
         ((1.0, 1.0, 1.0), 5, (0.478, 1.0), "95%", Verdict.NOT_SHOWN),
         ((0.8, 0.8, 0.8), 5, (0.284, 0.995), "90%", Verdict.NOT_SHOWN),
         ((1.0, 1.0, 1.0), 400, (0.991, 1.0), "95%", Verdict.HELD),
-        # What differs from run to run counts too.
+        # Differences between runs count, too.
         ((0.5, 0.8, 1.0), 400, (0.32, 1.8), "50%", Verdict.NOT_SHOWN),
     ],
 )
@@ -137,11 +137,11 @@ def test_a_run_without_an_interval_leaves_two_runs_without_one() -> None:
     [
         ({"p95": (70.0, 80.0)}, "failed"),
         ({"p50": (70.0, 80.0)}, "failed"),
-        # The highest of the lower ones decides, even where one below it would fail.
+        # The highest of the lower quantiles decides, even if one below it would fail.
         ({"p90": (59.0, 80.0), "p50": (61.0, 70.0)}, "not shown"),
-        # A quantile above it says nothing of it.
+        # A higher quantile tells nothing about it.
         ({"p999": (70.0, 80.0)}, "not shown"),
-        # Its own interval holds the limit: nothing overrules it.
+        # The quantile's own interval contains the limit. Nothing overrules it.
         ({"p99": (59.0, 80.0), "p95": (61.0, 70.0)}, "not shown"),
     ],
 )
@@ -152,7 +152,7 @@ def test_a_lower_quantile_that_is_beyond_the_limit_fails_a_higher_one(
     found = judged("ttft:p99<60ms", [run])
     assert found.verdict == verdict
     assert ("which is lower, is beyond the limit for sure" in found.why) is (verdict == "failed")
-    # Of a limit from below a lower quantile says nothing.
+    # For a lower limit, a lower quantile proves nothing.
     assert judged("ttft:p99>60ms", [run]).verdict != "failed"
 
 
@@ -173,17 +173,17 @@ def all_break(objective: str, *worths: float, nearest: float = 61.0) -> bool:
         ("ttft:p50<60ms", (5.3,), 61.0, False),  # 0.5^5.3 is 2.54%
         ("ttft:p50<60ms", (5.4,), 61.0, True),  # 2.37%
         ("ttft:p50<60ms", (2.7, 2.7), 61.0, True),
-        ("ttft:p50<60ms", (0.1, 5.0), 61.0, True),  # A run is worth one request at least.
+        ("ttft:p50<60ms", (0.1, 5.0), 61.0, True),  # A run is worth at least one request.
         ("ttft:p50<60ms", (0.1, 4.2), 61.0, False),
-        # One of four may be beyond p75, so that two are 6.3%, and three 1.6%.
+        # One of four may be beyond p75: two in a row have a chance of 6.3%, three 1.6%.
         ("ttft:p75<60ms", (2.6,), 61.0, False),
         ("ttft:p75<60ms", (2.7,), 61.0, True),
-        # One of a hundred may be beyond p99: a single one is 1%.
+        # One of a hundred may be beyond p99: a single one has a chance of 1%.
         ("ttft:p99<60ms", (1.0,), 61.0, True),
-        # Three of four may be below p75: 0.75^12 is 3.2%, 0.75^13 2.4%.
+        # Three of four are below p75: 0.75^12 is 3.2%, 0.75^13 2.4%.
         ("ttft:p75>60ms", (12.8,), 59.0, False),
         ("ttft:p75>60ms", (12.9,), 59.0, True),
-        # One request at the limit or within it, and not all break it.
+        # If one request is within the limit, not all break it.
         ("ttft:p99<60ms", (100.0,), 60.0, False),
         ("ttft:p99<=60ms", (100.0,), 59.0, False),
         ("ttft:p50>60ms", (100.0,), 61.0, False),
@@ -212,7 +212,7 @@ def of_class(name: str, n: int, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("n", "verdict"), [(10, "failed"), (5, "not shown")])
 def test_requests_of_a_class_are_worth_their_share_of_the_run(n: int, verdict: str) -> None:
-    # 60 independent requests of 90: ten of them are worth 6.7, five 3.3.
+    # 90 requests are worth 60, so ten are worth 6.7, and five 3.3.
     run = run_of({"ttft_ms": row(90, p50=50.0)}, classes=[of_class("a", n)])
     entries = [entry_with(requests=90)]
     assert judged("ttft{class=a}:p50<60ms", [run], entries).verdict == verdict
@@ -240,10 +240,10 @@ def test_an_unknown_part_is_refused_with_those_that_any_run_has() -> None:
     ("counts", "value", "interval"),
     [
         ([(100, 100.0, 0.1)], 0.1, (0.05523, 0.17437)),
-        # Twice the requests, of which half are independent.
+        # Twice the requests, half of them independent.
         ([(200, 100.0, 0.1)], 0.1, (0.05523, 0.17437)),
         ([(100, 50.0, 0.0), (100, 50.0, 0.2)], 0.1, (0.05523, 0.17437)),
-        # A run without a request does not end the sum.
+        # A run without requests is skipped.
         ([(0, 0.0, None), (100, 100.0, 0.1)], 0.1, (0.05523, 0.17437)),
         ([(10, 10.0, 0.0)], 0.0, (0.0, Z**2 / (10 + Z**2))),
         ([(10, 10.0, 1.0)], 1.0, (10 / (10 + Z**2), 1.0)),
@@ -262,7 +262,7 @@ def test_the_error_rate_has_wilsons_interval_of_its_independent_requests(
 
 
 def test_the_error_rate_of_a_class_counts_its_requests_alone() -> None:
-    # 50 of 200 requests are of the class, and 100 of 200 are independent: 25 of the class.
+    # 50 of 200 requests are in the class, and 200 requests are worth 100: the class is worth 25.
     runs = [run_of(classes=[of_class("a", 1, succeeded=40, failed=10)])]
     found = judged("error_rate{class=a}<50%", runs, [entry_with(200, 100.0, 0.05)])
     assert found.value == 0.2
@@ -287,7 +287,7 @@ def good(path: Path, *ttft_ms: float) -> MeasuredRun:
 
 
 def wilson(share: float, n: float) -> tuple[float, float]:
-    """Its ends solve (x - share)^2 = Z^2 x (1 - x) / n."""
+    """The ends x solve (x - share)^2 = Z^2 x (1 - x) / n."""
     a, b, c = 1 + Z**2 / n, -2 * share - Z**2 / n, share**2
     root = math.sqrt(b * b - 4 * a * c)
     return (-b - root) / (2 * a), (-b + root) / (2 * a)
@@ -296,14 +296,14 @@ def wilson(share: float, n: float) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("ttft_ms", "independent", "share", "n"),
     [
-        # Good and bad in turn: D = 2.
+        # Good and bad alternate: D = 2.
         ((50.0, 70.0) * 20, 40.0, 0.5, 20.0),
-        # All the same: as the requests of the run depend on each other, at least by two.
+        # All values are equal: then the dependence of the run's requests counts, at least 2.
         ((50.0,) * 40, 8.0, 1.0, 8.0),
         ((70.0,) * 40, 8.0, 0.0, 8.0),
         ((50.0,) * 40, 30.0, 1.0, 20.0),
         ((50.0,) * 40, 0.5, 1.0, 1.0),
-        # How requests of the run depend counts only where all are the same.
+        # The dependence of the run's requests counts only if all values are equal.
         ((50.0, 70.0) * 20, 8.0, 0.5, 20.0),
     ],
 )

@@ -1,4 +1,4 @@
-"""The y axis of a panel: it includes zero unless told otherwise, and negative values have their place."""
+"""The y axis of a panel: it includes zero by default, and has room for negative values."""
 
 from __future__ import annotations
 

@@ -66,12 +66,12 @@ def test_the_certificate_keeps_its_schema(made: dict[str, Any]) -> None:
 
 def test_what_is_calibrated_are_metrics_of_a_result_in_their_units() -> None:
     assert METRICS.items() <= {metric.key: metric.unit for metric in catalog.METRICS.values()}.items(), (
-        "METRICS of bench/results/certificate.py: each is a metric of bench/metrics/catalog.py, with its unit"
+        "METRICS of bench/results/certificate.py must be metrics of bench/metrics/catalog.py, with their units"
     )
 
 
 def objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every object, except those whose keys are free or data."""
+    """Every object, except those with free keys or data as keys."""
     if isinstance(value, dict):
         if path[-1:] not in (("run",), ("qq",)):
             yield path

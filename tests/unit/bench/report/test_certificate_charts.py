@@ -76,7 +76,7 @@ def test_true_and_measured_share_their_axis_and_the_diagonal_goes_from_edge_to_e
     [
         ([100.0, 100.0], (99.47, 100.53)),  # Equal values: 1% of them, and 6% more.
         ([0.0, 0.0], (0.0, 0.53e-11)),
-        ([0.0, 10.0], (0.0, 10.3)),  # No time is less than none.
+        ([0.0, 10.0], (0.0, 10.3)),  # A time cannot be negative.
     ],
 )
 def test_the_axis_of_true_and_measured_has_room(points: list[float], span: tuple[float, float]) -> None:

@@ -28,7 +28,7 @@ GOLDEN = run_numbers(golden_summary(), golden_page_data())
 def test_a_report_has_its_charts() -> None:
     built = run_charts.build(GOLDEN)
     assert [chart.key for chart in built] == list(run_charts.CHARTS), "the key of a chart is its name in CHARTS"
-    # The nine that every load test shows, and those that it lacks.
+    # The nine charts that every load tester has, and the ones that they lack.
     assert set(run_charts.CHARTS) == {
         "requests_per_s", "responses_per_s", "traffic", "response_time_intervals", "response_time_quantiles",
         "status_codes", "ttft", "tpot", "tps",
@@ -130,11 +130,11 @@ def test_a_distribution_has_every_value_in_its_interval() -> None:
 @pytest.mark.parametrize(
     ("ttfts", "first_bar", "share"),
     [
-        # No gap at all has no place on a logarithmic axis: the first bar has it, and nothing else.
+        # A gap of zero has no place on a logarithmic axis, so it goes into the first bar.
         ([0.0] * 10 + [20.0] * 80 + [30.0] * 10, "under 10.3", 10),
-        # One in 200 of next to nothing does not make the others a line at the right.
+        # One tiny value in 200 must not squeeze the others into a line at the right.
         ([0.002] + [20.0] * 150 + [40.0] * 49, "under 10.3", 0.5),
-        # Two in 100 have bars of their own.
+        # Two in 100 get their own bars.
         ([0.5] * 2 + [20.0] * 98, "0.498–", 2),
         ([0.0] * 10, "under 0.000", 100),
     ],
@@ -152,7 +152,7 @@ def test_the_axis_of_a_distribution_begins_where_the_values_do(
     assert 3 <= len(at) <= 7
     assert (
         min(later - earlier for earlier, later in itertools.pairwise(at)) > len(shares) / 20
-    )  # No label lies on another.
+    )  # Labels do not overlap.
     heat = distribution_charts.ttft_heat_map(run_numbers(*made_page(records)))
     assert heat is not None
     assert heat.panels[0].cells is not None
@@ -250,13 +250,13 @@ def test_a_heat_map_is_an_image_whose_darkest_cell_has_most() -> None:
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     assert struct.unpack(">II", png[16:24]) == (3, 2)
     pixels = zlib.decompress(png[png.index(b"IDAT") + 4 : png.index(b"IEND") - 8])
-    # The upper row first: a byte for its filter, then four bits a cell.
+    # The upper row comes first: a byte for its filter, then four bits per cell.
     assert pixels == bytes([0, 0x80, 0x00, 0, 0x0F, 0x40])
 
 
 @pytest.mark.parametrize(("counts", "pixels"), [([1, 0, 1], [0, 0xF0, 0xF0]), ([0, 0], [0, 0])])
 def test_a_heat_map_is_a_whole_png_of_one_colour_and_sixteen_opacities(counts: list[int], pixels: list[int]) -> None:
-    """From 12% for the least to all for the most; nothing without requests."""
+    """The opacity goes from 12% for the least to 100% for the most; cells without requests are transparent."""
     png = base64.b64decode(heat_map.data_url(Cells([[n] for n in counts], ())).partition(",")[2])
     parts, at = {}, 8
     while at < len(png):
@@ -265,7 +265,7 @@ def test_a_heat_map_is_a_whole_png_of_one_colour_and_sixteen_opacities(counts: l
         assert struct.unpack(">I", png[at + 8 + size : at + 12 + size]) == (zlib.crc32(name + content),)
         parts[name], at = content, at + 12 + size
     assert list(parts) == [b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"]
-    # Width, height; four bits a pixel, each of which is a place in the palette; no other options.
+    # Width, height, four bits per pixel (an index into the palette), no other options.
     assert parts[b"IHDR"] == struct.pack(">II", len(counts), 1) + bytes([4, 3, 0, 0, 0])
     assert parts[b"PLTE"] == bytes([58, 118, 226]) * 16
     assert list(parts[b"tRNS"]) == [0, 46, 61, 75, 90, 105, 120, 135, 150, 165, 180, 195, 210, 225, 240, 255]
@@ -318,5 +318,5 @@ def test_the_page_of_a_long_run_of_unequal_requests_is_small() -> None:
     assert len(page.series.t_s) > 390
     shown = run_page(summary, page).encode()
     assert 250_000 < len(shown) <= 400_000, (
-        f"a page of a long run may have 400 KB, and has {len(shown):,} bytes: a new chart draws fewer lines, or replaces one"
+        f"the page of a long run may have 400 KB, and has {len(shown):,} bytes: draw fewer lines, or replace a chart"
     )

@@ -34,7 +34,7 @@ INPUTS: dict[str, Any] = {"are": "texts", "per_request": {"min": 1, "max": 3}}
 
 
 def request(index: int, **fields: Any) -> dict[str, Any]:
-    """It was sent 0.5 s late and took 2 s, half of it up to its first token."""
+    """A request that was sent 0.5 s late and took 2 s, half of it until the first token."""
     at = float(index)
     times = {"intended_s": at, "sent_s": at + 0.5, "first_s": at + 1.5, "end_s": at + 2.5}
     return {"index": index, "outcome": "ok", **times, "ttft_ms": 1000.0, "e2el_ms": 2000.0, **fields}
@@ -54,7 +54,7 @@ def run(
 
 
 def alone(of_run: RunNumbers) -> RunNumbers:
-    """Without its page data."""
+    """The summary without its page data."""
     return RunNumbers(of_run.summary)
 
 
@@ -188,7 +188,7 @@ def test_steps_lie_in_the_middle_of_themselves_and_the_window_inside_the_run() -
     assert windows == {
         1.0: ((1.0, 5.0), (0.0, 1.0)),
         -1.0: ((0.0, 6.0), None),
-        0.05: ((0.05, 6.0), None),  # Under 1% of the run nothing is seen before it.
+        0.05: ((0.05, 6.0), None),  # Less than 1% of the run would not be visible.
         0.07: ((0.07, 6.0), (0.0, 0.07)),
         None: (None, None),
     }

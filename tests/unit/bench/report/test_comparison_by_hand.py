@@ -88,10 +88,10 @@ def test_the_answer_has_the_colour_of_the_numbers_that_decide(numbers: list[dict
 @pytest.mark.parametrize(
     ("fields", "reach"),
     [
-        (CHANGED, 0.126),  # The widest end, and 5% of room.
+        (CHANGED, 0.126),  # The widest end, plus 5% of space.
         ({**CHANGED, "low": -0.3}, 0.315),
         ({**CHANGED, "high": 0.9}, 0.5),
-        ({**CHANGED, "margin": 0.1}, 0.21),  # Twice the margin at least.
+        ({**CHANGED, "margin": 0.1}, 0.21),  # At least twice the margin.
     ],
 )
 def test_an_interval_is_drawn_as_far_as_the_widest_reaches(fields: dict[str, Any], reach: float) -> None:

@@ -1,5 +1,4 @@
-"""The facts of a report about requests, the load, the steady window and the client: each has its number, or is left
-out."""
+"""The facts of a report about requests, the load, the steady window and the client: each has a number, or is left out."""
 
 from __future__ import annotations
 
@@ -210,7 +209,7 @@ def test_an_objective_says_why_its_interval_does_not_show_it(objective: dict[str
 def test_a_run_that_ended_early_says_after_how_many_requests(
     reason: str | None, planned: int | None, said: list[str]
 ) -> None:
-    # The headline counts them too: 2 could not be sent, because no connection came.
+    # The headline also counts the 2 requests that could not be sent because connecting failed.
     counts = {"planned": planned, "sent": 3, "failed_unsent": 2}
     assert details.ended_early(filled(RunSummary, run={"stop_reason": reason}, counts=counts)) == said
 

@@ -1,5 +1,4 @@
-"""A document made by hand in every form: the content of each level, the width of tables, and that no text becomes
-markup."""
+"""A hand-made document in every form: the content of each level, the width of tables, and no text that becomes markup."""
 
 from __future__ import annotations
 
@@ -96,7 +95,7 @@ def test_no_text_steers_a_terminal_or_is_markup() -> None:
     assert re.search(r"(?<!\\)\[x\]", written) is None
     assert all(line.count("|") - line.count("\\|") == 3 for line in written.splitlines() if line.startswith("| "))
     shown = html.render(page)
-    assert shown.count("<script>") == 1  # Our own.
+    assert shown.count("<script>") == 1  # Only our own script.
     assert "&lt;script&gt;alert(1)" in shown
 
 

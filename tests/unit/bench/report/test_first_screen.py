@@ -70,7 +70,7 @@ def test_a_model_that_reasons_has_the_time_to_its_answer_too() -> None:
     [
         (False, (), ["E2EL"]),
         (True, (), ["TTFT", "TPOT", "E2EL"]),  # The dashes show that the server streamed nothing.
-        (False, (50.0, 70.0), ["TTFT", "TPOT", "E2EL"]),  # The server streams although it was not asked to.
+        (False, (50.0, 70.0), ["TTFT", "TPOT", "E2EL"]),  # The server streams although the request did not ask for it.
     ],
 )
 def test_replies_that_are_not_streamed_have_no_rows_of_dashes(
@@ -192,7 +192,7 @@ def test_many_or_long_errors_are_whole_in_the_details(
     summary = filled(RunSummary, golden_summary() | {"errors": errors})
     (table,) = (b for b in first_screen(summary) if isinstance(b, Table) and b.title == "Errors")
     assert (len(table.rows), table.half, table.level) == (shown, True, Level.BRIEF)
-    # 10 - 4 and 10 - 5 requests had the two messages that the first screen leaves out.
+    # 10 - 4 and 10 - 5 requests had the two messages that the first screen omits.
     assert [cell.text for cell in table.rows[-1].cells[::3]] == ["11", last] or not last
     assert [(len(of.rows), of.half, of.level) for of in left_out(summary)] == [(whole, False, Level.USUAL)] * bool(
         whole
@@ -291,14 +291,14 @@ def test_what_helps_next_depends_on_the_run() -> None:
     short = many(20)
     assert [line.split()[1] for line in next_of(short)] == ["--duration", "python"]
     assert "P90" in next_of(short)[0]
-    # A run that was planned to be longer is told no shorter duration.
+    # A run that was planned to be longer gets no advice to shorten it.
     short["run"]["stop_reason"] = "interrupted"
     assert next_of(short)[0] == "next: python -m bench run (same flags), to its end, measures what was planned"
     missed = many(objectives=parse(["ttft:p50<1ms"]))
     assert next_of(missed)[0].startswith("next: python -m bench search ")
     held = many(objectives=parse(["ttft:p50<900ms"]))
     assert "finds the largest load that keeps" in next_of(held)[0]
-    # At most two commands, of a run whose numbers are in doubt one.
+    # At most two commands; one if the numbers of the run are in doubt.
     assert len(next_of(many(20, objectives=parse(["ttft:p50<1ms"])))) == 2
     assert len(next_of(many(20, status="SUSPECT"))) == 1
     unsure = many(objectives=parse(["ttft:p999<900ms"]))

@@ -53,7 +53,7 @@ def test_curves_are_the_quantiles_of_streams_that_are_known_whole() -> None:
 
 def test_a_share_is_read_between_quantiles() -> None:
     assert [share_below([10, 20, 40], at) for at in (5, 10, 15, 20, 30, 40, 50)] == [0, 0, 0.25, 0.5, 0.75, 1, 1]
-    # Equal values are a jump.
+    # Equal values make a jump.
     assert [share_below([10, 10, 10, 20], at) for at in (9, 10, 15)] == [0, pytest.approx(2 / 3), pytest.approx(5 / 6)]
 
 
@@ -65,7 +65,7 @@ def test_both_distributions_stand_over_one_axis() -> None:
     assert measured.values[-1] == replayed.values[-1] == 100
     shares = [value for value in measured.values if value is not None]
     assert shares == sorted(shares)
-    # What was replayed is slower everywhere.
+    # The replay is slower everywhere.
     assert all(
         two <= one
         for one, two in zip(measured.values, replayed.values, strict=True)

@@ -1,4 +1,4 @@
-"""The content of a gate's document, and how a change is written, without runs."""
+"""The content of a gate's document, and the notation of a change, without runs."""
 
 from __future__ import annotations
 

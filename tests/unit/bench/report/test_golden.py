@@ -1,4 +1,4 @@
-"""The full output for a small fixed run: review the diff of these files like code."""
+"""The full output for a small fixed run. Review diffs of these files like code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as CSV and Markdown: one row per metric, complete, and no server text breaks a table."""
+"""A run as CSV and Markdown: every metric has a row, and no text from a server breaks a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_csv_has_every_metric_in_full_precision() -> None:
         assert int(rows[metric.name]["values"]) == of["n"]
         assert float(rows[metric.name]["p99"]) == of["p99"]
     assert (rows["ttft"]["p50_low"], rows["ttft"]["p50_high"]) == ("49.05", "52.792")
-    # Too few values for an interval: an empty cell, no zero.
+    # With too few values for an interval the cell is empty, not zero.
     assert rows["ttft"]["p99_low"] == ""
     assert float(rows["requests_per_s"]["mean"]) == summary["throughput"]["requests_per_s"]
     counts = summary["counts"]

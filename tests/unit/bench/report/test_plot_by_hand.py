@@ -97,7 +97,7 @@ def test_a_panel_has_its_windows_its_marks_and_its_ticks() -> None:
     assert plot.x_ticks(chart) == (Tick(25.0, "one"), Tick(100.0, "four"))
     long = chart_of(line, ticks=tuple((at / 4, f"{at},000,000") for at in range(17)))
     assert [tick.text for tick in plot.x_ticks(long)] == ["0,000,000", "6,000,000", "12,000,000"]
-    at_end = chart_of(line, ticks=((4.0, "1,000,000"),))  # Its text ends where the card does.
+    at_end = chart_of(line, ticks=((4.0, "1,000,000"),))  # The text ends at the edge of the card.
     assert plot.x_ticks(at_end) == (Tick(93.4, "1,000,000"),)
     assert 'aria-label="Ti&lt;tle"' in drawn(chart_of(hidden)).svg
 
@@ -132,7 +132,7 @@ def test_a_heat_map_has_its_marks_at_the_borders_of_rows() -> None:
     assert found.y_ticks == (Tick(100.0, "0"), Tick(50.0, "1"), Tick(0.0, "2"))
     assert 'x="0" y="0" width="10000" height="1000" preserveAspectRatio="none"/></svg>' in found.svg
     none: list[list[list[int]]] = [[], [[]]]
-    for columns in none:  # No image is 0 high.
+    for columns in none:  # An image cannot have a height of 0.
         assert "<image" not in drawn(chart_of(panel={"cells": Cells(columns, marks)})).svg
 
 

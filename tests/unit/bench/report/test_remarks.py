@@ -1,4 +1,4 @@
-"""Remarks on a run: what helps to read its numbers, and what a reader might take wrongly."""
+"""Remarks on a run: what helps to read its numbers, and what a reader might misunderstand."""
 
 from __future__ import annotations
 

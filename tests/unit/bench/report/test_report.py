@@ -235,7 +235,7 @@ def test_the_verdict_stands_first() -> None:
     order = (
         "<h1>golden",
         "10 requests/s, 42 requests, 100 tokens in, about 13 out, model made &lt;by&gt; hand",
-        # The page begins with what was missed; the verdict beside it keeps its colour.
+        # The page begins with the missed objectives; the verdict next to them keeps its colour.
         'class="verdict bad"',
         '<span class="pill missed">objective missed</span> <span class="pill warn">SUSPECT</span> 42 requests',
         "<h3>Objectives",
@@ -363,7 +363,7 @@ def test_nothing_good_is_green_where_the_run_is_not_valid(monkeypatch: pytest.Mo
 
 
 def _streamed(n: int = 40) -> list[RequestRecord]:
-    """As vLLM sends them: the role chunk with the first token, usage and [DONE] 30 ms after the last."""
+    """Replies as vLLM sends them: the role chunk with the first token, usage and [DONE] 30 ms after the last token."""
     times = [50, *(50 + 20 * k for k in range(16)), 380, 380]
     return [made_record(i, sent_ms=i * 5.0, chunks_ms=times, kinds=f"r{'c' * 16}uo") for i in range(n)]
 

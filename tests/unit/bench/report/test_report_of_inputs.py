@@ -83,7 +83,7 @@ def summary(page: tuple[Any, Any]) -> Any:
 def test_the_summary_has_the_inputs_of_successful_requests_and_their_rates(summary: Any) -> None:
     assert {key: summary["inputs"][key] for key in ("are", "total", "dimensions")} == {
         "are": "texts",
-        "total": 100,  # 10 times 1 + 2 + 3 + 4; not the four of the failed request.
+        "total": 100,  # 10 times 1 + 2 + 3 + 4, without the four inputs of the failed request.
         "dimensions": {"8": 40},
     }
     assert (summary["inputs"]["per_request"]["n"], summary["inputs"]["per_request"]["mean"]) == (40, 2.5)
@@ -173,7 +173,7 @@ def test_what_the_server_says_of_itself_has_no_output_tokens_either(summary: Any
 
 def test_charts_are_those_that_have_values(page: tuple[Any, Any]) -> None:
     charts = {chart.key: chart for chart in run_charts.build(run_numbers(*page))}
-    # Nobody read this server's metrics.
+    # The metrics of this server were not read.
     assert set(charts) == {key for key in run_charts.OF_INPUTS if not key.startswith(("server_", "gpu"))}
     for key in ("inputs_per_s", "e2el_by_inputs", "e2el_by_input_tokens", "response_time_quantiles"):
         values = [value for panel in charts[key].panels for line in panel.lines for value in line.values]

@@ -46,7 +46,7 @@ def test_the_page_shows_the_jobs_with_their_tables_and_charts() -> None:
     for key in run_charts.OF_JOBS:
         assert len(built[key].panels[0].lines[0].values) == len(summary_of_jobs()["jobs"][key])
     for title in ("TTFT by context length", "TTFT by turn"):
-        assert page.count(title) >= 2, "a table and a chart"
+        assert page.count(title) >= 2, "the title must appear over a table and over a chart"
 
 
 def test_jobs_of_one_request_are_no_rows_of_the_first_screen() -> None:
@@ -79,6 +79,6 @@ def test_a_run_that_cut_off_many_jobs_is_warned_of() -> None:
     assert said in run_page(whole, page_data_of_jobs())
     assert said in " ".join(run_text(whole).split())
     assert jobs.warnings(typed_summary(golden_summary())) == []
-    # Where the others failed, nothing is said of seconds that there are not.
+    # If all other jobs failed, there are no job times to report.
     whole["jobs"]["counts"] |= {"completed": 0, "failed": 5, "cut": 1}
     assert jobs.warnings(typed_summary(whole))[0].startswith("No job was completed, and 1 were cut off")

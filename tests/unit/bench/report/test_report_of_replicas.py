@@ -1,4 +1,4 @@
-"""The report of a run over replicas: the table, the charts, and the server's metrics of each page."""
+"""The report of a run over replicas: the table, the charts, and the server metrics of each page."""
 
 from __future__ import annotations
 

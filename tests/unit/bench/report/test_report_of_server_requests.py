@@ -59,7 +59,7 @@ def test_charts_show_acceptance_by_position_and_tokens_a_step() -> None:
     charts = {chart.key: chart for chart in run_charts.build(run_numbers(said(), None))}
     assert charts.keys() >= run_charts.OF_DRAFTS.keys()
     assert list(charts["draft_acceptance"].panels[0].lines[0].values) == [80, 40]
-    # Of five steps one gave the model's token alone, two one draft with it, two both.
+    # One of five steps gave only the model's token, two gave one draft with it, and two gave both drafts.
     assert list(charts["tokens_a_step"].panels[0].lines[0].values) == [20, 40, 40]
 
 

@@ -1,4 +1,4 @@
-"""The committed schema of summary.json: real summaries match it, and it is tight enough to reject others."""
+"""The committed schema of summary.json: real summaries match it, and it is strict enough to reject others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ADDED = {"run": origin(), "verdict": {"status": "VALID", "reasons": []}, "calibr
 
 
 def _problems(summary: dict[str, Any]) -> list[str]:
-    # Through JSON, as a reader gets it: a key that is no text would not survive.
+    # Encoded and decoded, as a reader gets it: keys that are not strings would not survive.
     return [f"{e.json_path}: {e.message}" for e in VALIDATOR.iter_errors(orjson.loads(orjson.dumps(summary)))]
 
 
@@ -45,9 +45,9 @@ def test_the_schema_knows_its_name_and_every_metric_and_outcome() -> None:
     assert SCHEMA_JSON["properties"]["schema"]["const"] == SCHEMA
     metrics, latency = {metric.key for metric in METRICS.values()}, SCHEMA_JSON["properties"]["latency"]
     assert set(latency["properties"]) == metrics, (
-        "bench/report/summary.schema.json has each metric in the properties of latency: run scripts/result-schemas"
+        "bench/report/summary.schema.json lacks a metric in the properties of latency: run scripts/result-schemas"
     )
-    assert set(latency["required"]) == set(FIRST_METRICS), "files of version 0.1 lack the metrics that came later"
+    assert set(latency["required"]) == set(FIRST_METRICS), "files of version 0.1 lack later metrics"
     assert set(SCHEMA_JSON["$defs"]["Outcome"]["enum"]) == set(Outcome)
 
 
@@ -85,7 +85,7 @@ def _objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str
     if isinstance(value, dict):
         yield path
         for key, inner in value.items():
-            # The metrics, the numbers of the window, and the tools have the shape of what came before.
+            # Other metrics, the numbers of the window, and the tools have the same shape as what was checked.
             known = (path[-1:] == ("latency",) and key != "ttft_ms") or path == ("steady",)
             known |= path == ("compat",) and key != "vllm"
             if key not in FREE and not known:
@@ -102,7 +102,7 @@ def _at(value: Any, path: tuple[str | int, ...]) -> Any:
 
 
 def _shortened(value: Any) -> Any:
-    """The same objects with the first entry of each list: enough to plant errors in, and quick to validate."""
+    """The same objects, with only the first entry of each list: enough to plant errors in, and quick to validate."""
     if isinstance(value, dict):
         return {key: _shortened(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The table of segments: values as everywhere, so a value that stamps leave open is shown as a range."""
+"""The table of segments shows values as elsewhere, so a value that stamps do not determine is a range."""
 
 from __future__ import annotations
 

@@ -171,7 +171,8 @@ of the whole run
 def test_columns_move_together_and_are_left_out_by_their_rank_until_80_columns_suffice(
     digits: int, columns: str, left_out: str
 ) -> None:
-    """With 4 for the name, n columns of d digits take 4 + n (d + 2) when apart, and 4 + n (d + 1) when not."""
+    """With 4 characters for the name, n columns of d digits take 4 + n (d + 2) with full spacing, and 4 + n (d + 1)
+    without."""
     ranks = {0: 0, 1: 2, 2: 1, 3: 1}
     head = (Column("name"), *(Column(str(k), drop=rank) for k, rank in ranks.items()), Column("page", page_only=True))
     lines = rendered(Table("", head, (Row("x", *[Cell("1" * digits)] * 4),)), width=80).splitlines()

@@ -1,4 +1,4 @@
-"""The report in a terminal: no number is broken over two lines, however wide its interval is."""
+"""The report in a terminal: no number is split over two lines, however wide its interval is."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_no_number_is_broken_over_two_lines(width: int) -> None:
     assert lines[first + 1].startswith("  95% interval")
     assert lines[first + 1].count("–") >= 2
     assert set(re.findall(r"\S+–\S+", lines[first + 1])) == {"1,234–9,876"}
-    assert lines[first + 2][:1].isalpha()  # The next metric, and no rest of a number.
+    assert lines[first + 2][:1].isalpha()  # The next line is the next metric, not the rest of a number.
     assert "Median" in lines[first - 1]
     assert "P99" in lines[first - 1]
 

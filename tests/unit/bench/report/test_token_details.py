@@ -1,4 +1,4 @@
-"""A report's facts about tokens, one by one: a fact without a number is left out."""
+"""A report's facts about tokens, one by one. A fact without a number is left out."""
 
 from __future__ import annotations
 

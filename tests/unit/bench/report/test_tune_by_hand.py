@@ -205,7 +205,7 @@ def test_the_race_is_drawn_as_bars_on_the_lines_of_the_table() -> None:
     chart = charts(tune_document(race(turns=[turn(1, 1), turn(0, 1, 80.0), turn(3, 1, 95.0), turn(1, 2, 110.0)])))[
         "race"
     ]
-    # 1, 0.5, 2 and 1 minutes, one after the other; a=1 is the first line, a=3 the second, the default the fifth.
+    # Turns of 1, 0.5, 2 and 1 minutes. a=1 is the first line, a=3 the second, the default the fifth.
     assert (list(chart.x), chart.x_span) == ([0, 1, 1.5, 3.5], (0, 4.5))
     assert [(line.name, list(line.values), line.tone) for line in chart.panels[0].lines[:-1]] == [
         ("best", [0, 4, 1, 0], "good"), ("not told apart", [0, 4, 1, 0], "main"), ("worse", [0, 4, 1, 0], "quiet"),

@@ -160,7 +160,7 @@ def test_sweeps_are_named_by_their_runs_by_their_place_or_by_a_number() -> None:
 
 
 def test_ninety_percent_of_a_ceiling_is_reached_at_nine_times_the_load_of_its_half() -> None:
-    """x / (x + h) is 0.9 where x is 9 h."""
+    """x / (x + h) is 0.9 if x is 9 h."""
     content = sweep("a", load=90.0, half_at=5.0, ceiling=100.0)
     assert content.knee is not None
     assert sweep_words.ninety_percent(content, content.knee) == "45"

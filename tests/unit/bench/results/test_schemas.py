@@ -45,7 +45,7 @@ def test_a_summary_of_before_there_were_doubts_has_none() -> None:
 
 def test_the_committed_schemas_are_those_of_the_types(script: ModuleType) -> None:
     for path, text in script.texts().items():
-        assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path} is old: run scripts/result-schemas"
+        assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path} is out of date: run scripts/result-schemas"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_times_that_no_reply_says_are_left_out() -> None:
     some, none = filled(Statistics, n=2), filled(Statistics, n=0)
     said = filled(ServerReported, queue_ms=some, prefill_ms=none, ttft_ms=some, decode_ms=none, outside_ms=none)
     assert said.times() == {"queue_ms": some, "ttft_ms": some}
-    lacking = structs.replace(said, queue_ms=None)  # As a field that a later version has.
+    lacking = structs.replace(said, queue_ms=None)  # A field that only later versions have.
     assert lacking.times() == {"ttft_ms": some}
 
 

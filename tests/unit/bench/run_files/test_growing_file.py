@@ -1,4 +1,4 @@
-"""A file that grows while it is read: whole lines, several at once, in pieces of a mebibyte."""
+"""A file that grows while it is read: complete lines, several at once, in pieces of a mebibyte."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_a_piece_holds_as_many_whole_lines_as_a_mebibyte_takes(tmp_path: Path) -
     path = tmp_path / "lines"
     path.write_bytes(b"x" * 63 + b"\n")
     with path.open("ab") as file:
-        file.write((b"y" * 63 + b"\n") * 2 * 16_384)  # 64 bytes a line, 16,384 lines a mebibyte.
+        file.write((b"y" * 63 + b"\n") * 2 * 16_384)  # 64 bytes per line, 16,384 lines per mebibyte.
     growing = GrowingFile(path)
     assert growing.unread == 2 * MEBIBYTE + 64
     assert [len(growing.next_piece()) for _ in range(4)] == [MEBIBYTE, MEBIBYTE, 64, 0]

@@ -1,4 +1,4 @@
-"""The run directory: nothing measured is lost, and damage is named by its line."""
+"""The run directory: no measurement is lost, and damage is reported with its line."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_run_has_records_once_a_file_or_a_shard_holds_one(directory: RunDirect
     (directory.path / "requests.jsonl").write_bytes(to_line(made_record()))
     assert directory.has_records
     (directory.path / "requests.jsonl").unlink()
-    assert not directory.has_records, "no file, no record"
+    assert not directory.has_records, "without a file there are no records"
 
 
 def test_a_folder_of_runs_is_refused_with_the_name_of_a_run(directory: RunDirectory) -> None:
@@ -158,7 +158,7 @@ def test_records_come_back_as_they_were_appended(directory: RunDirectory) -> Non
     records = [made_record(i) for i in range(3)]
     for record in records:
         log.append(to_line(record))
-    assert list(directory.records()) == records  # They are in the file already, not only after close.
+    assert list(directory.records()) == records  # The records are in the file before close.
     assert log.close() is None
 
 
@@ -212,7 +212,7 @@ def test_an_empty_line_is_no_record(directory: RunDirectory) -> None:
 
 
 def test_a_directory_that_holds_a_run_is_refused(directory: RunDirectory) -> None:
-    for name in ("run.yaml", "requests.jsonl"):  # Either says so alone.
+    for name in ("run.yaml", "requests.jsonl"):  # Either file is enough.
         with pytest.raises(UsageError, match=r"already holds a run: name another directory"):
             RunDirectory.create(directory.path)
         (directory.path / name).unlink()
@@ -303,7 +303,7 @@ def test_the_manifest_comes_back(directory: RunDirectory) -> None:
 def test_a_file_is_replaced_as_a_whole(directory: RunDirectory) -> None:
     path = directory.path / "summary.json"
     directory.write("summary.json", b"old")
-    with path.open("rb") as reader:  # Whoever reads the old one goes on reading the old one.
+    with path.open("rb") as reader:  # An open reader keeps the old file.
         directory.write("summary.json", b"new")
         assert (reader.read(), path.read_bytes()) == (b"old", b"new")
     assert sorted(p.name for p in directory.path.iterdir()) == ["requests.jsonl", "run.yaml", "summary.json"]
@@ -317,7 +317,7 @@ def test_a_file_that_cannot_even_be_begun_says_why(directory: RunDirectory, monk
 
 @pytest.fixture
 def rescued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where lines go that the disk does not take."""
+    """Where lines go if the disk is full."""
     folder = tmp_path / "rescued"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))

@@ -1,4 +1,4 @@
-"""Values from files against types: what fits, and the errors about what does not."""
+"""Values from files against types: what fits, and the errors about the rest."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_numbers_that_are_no_numbers_and_counts_below_their_least_do_not_fit() -
 
 
 def test_long_values_are_cut_in_sentences() -> None:
-    """To 60 characters, with the quotation marks."""
+    """They are cut to 60 characters, including the quotation marks."""
     assert [*misfits("x" * 58, int, "n")] == [f'n must be a whole number, not "{"x" * 58}"']
     assert [*misfits("x" * 59, int, "n")] == [f'n must be a whole number, not "{"x" * 56}...']
 

@@ -25,7 +25,7 @@ S = 1_000 * MS
 def test_a_record_more_than_ten_seconds_outside_the_run_is_named(
     order: tuple[int, ...], begin_s: float | None, end_s: float | None, said: str | None
 ) -> None:
-    """Due at 40, 20 and 50 s; the last chunk of each comes at 90, 130 and 150 s. In any order."""
+    """Requests are due at 40, 20 and 50 s, in any order. Their last chunks come at 90, 130 and 150 s."""
     spans = {0: (40, 90), 1: (20, 130), 2: (50, 150)}
     span = Span()
     for index in order:

@@ -1,4 +1,4 @@
-"""Unwritable places: every command that takes one refuses it before its work, in one sentence."""
+"""Unwritable paths: every command refuses one before its work, in one sentence."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_new_directory_and_one_that_is_there_can_be_written(tmp_path: Path) -> None:
     assert directory_problem(tmp_path) is None
     assert directory_problem(tmp_path / "a" / "b") is None
-    assert list(tmp_path.iterdir()) == [], "nothing is left of the look"
+    assert list(tmp_path.iterdir()) == [], "the check leaves nothing behind"
 
 
 def test_a_file_is_no_directory_and_has_nothing_below_it(file: Path) -> None:

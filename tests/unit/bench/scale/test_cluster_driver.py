@@ -78,7 +78,7 @@ def test_a_thousand_workers_are_merged_into_one_load(tmp_path: Path) -> None:
     assert [one.worker for one in crew.health] == list(range(WORKERS))
     assert [one.worker for one in crew.health if one.died is not None] == [LOST]
     begun = ("send", Begin(0))
-    # What a lost node has, is the only copy of it.
+    # The lost node has the only copy of its records.
     assert [handle.told for handle in handles] == [
         [begun, ("close", False)] if k == LOST else [begun] for k in range(WORKERS)
     ]

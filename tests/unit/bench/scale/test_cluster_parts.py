@@ -1,4 +1,4 @@
-"""The parts of a load from a cluster: clock offsets, shards in transit, and nodes that differ. No cluster."""
+"""The parts of a load from a cluster: clock offsets, shards in transit, and nodes that differ. Without a cluster."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_every_instant_of_a_record_is_moved_and_no_duration() -> None:
     assert moved.chunk_bound_ns == (None, *(at + 1_000_000 for at in one.chunk_ns[1:]))
     back = from_line(on_driver_clock(to_line(moved), -1_000_000))
     assert back == one
-    # A field of ns that nobody has decided about would stay on the node's clock.
+    # A new field in ns that is not handled here would keep the node's clock.
     fields = {name for name in orjson.loads(to_line(one)) if name.endswith("_ns")}
     assert fields == (shipping._INSTANTS - {"t_ns"}) | shipping._LISTS | {"connect_ns"}
 
@@ -126,7 +126,7 @@ def test_shards_that_were_left_on_nodes_are_put_into_the_run_by_the_driver_s_clo
     left_on_a_node(tmp_path / "a", 0, 1_000)
     left_on_a_node(tmp_path / "b", 1, -2_000)
     directory = RunDirectory.create(tmp_path / "run")
-    (directory.path / "requests-1.jsonl").write_bytes(b"{}\n")  # What was shipped of it.
+    (directory.path / "requests-1.jsonl").write_bytes(b"{}\n")  # The shipped part of the shard.
     assert collect(directory, [tmp_path / "a", tmp_path / "b"], alone=False) == 2
     ends = {record.worker: record.end_ns for record in directory.records()}
     assert ends == {0: made_record(0).end_ns + 1_000, 1: made_record(1).end_ns - 2_000}
@@ -156,7 +156,7 @@ def test_a_node_that_differs_is_named_once_with_all_that_differs() -> None:
         "or install the same on every node",
     ]
     assert differences(FACTS, [("a", replace(FACTS, host="b", processors=9))]) == []
-    # Ray has shipped the code: no package is installed there, and the source is the same.
+    # Ray has shipped the code: the node has no installed package, but the same source.
     assert differences(FACTS, [("a", replace(FACTS, versions={"python": "3.11.7"}))]) == []
     assert differences(FACTS, [("a", replace(code, versions={"python": "3.11.7"}))]) != []
 
@@ -227,13 +227,14 @@ def test_what_cannot_be_meant_is_refused(given: dict[str, Any], said: str) -> No
 
 
 def test_the_commands_and_the_manifest_of_the_documentation_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The manifest's directory is one of the cluster: whether this user may write it here is all the same.
+    # The directory of the manifest is on the cluster, so it need not be writable here.
     monkeypatch.setattr(writable, "refuse_directory", lambda flag, path: None)
     root = Path(__file__).parents[4]
     page = (root / "docs" / "cluster.md").read_text(encoding="utf-8")
     job = yaml.safe_load((root / "deploy" / "kubernetes" / "rayjob.yaml").read_text(encoding="utf-8"))
     cluster = job["spec"]["rayClusterSpec"]
-    # What KubeRay's resource definition requires, and a load needs: one replica count, no worker on the driver's pod.
+    # The requirements of KubeRay's resource definition and of a load: a fixed replica count, no worker on the driver's
+    # pod.
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     for group in cluster["workerGroupSpecs"]:

@@ -18,13 +18,13 @@ def script() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # Its dataclass looks itself up there.
+    sys.modules[spec.name] = module  # The script's dataclass looks up its module there.
     spec.loader.exec_module(module)
     return module
 
 
 def test_a_small_simulation_merges_every_record(script: ModuleType) -> None:
-    # It raises where a record is missing at the end.
+    # This raises if a record is missing at the end.
     cost = script.measured(workers=30, seconds=1.0)
     assert cost.call_s > 0
     assert cost.merge_s > 0
@@ -36,7 +36,7 @@ def test_the_plan_follows_from_the_costs(script: ModuleType) -> None:
         call_s=20e-6, record_s=5e-6, view_s=5e-6, merge_s=10e-6, record_bytes=1_000, worker_bytes=0
     )
     told = script.plan(cost, 128_000, (500e-6, 1e-9))
-    # 6.4 million chunks a second are 66 workers' worth, and a third more.
+    # 6.4 million chunks/s need 66 workers, plus a third.
     assert told.startswith("128,000 streams of 50 tokens/s: 88 workers, 6,400,000 chunks/s")
     assert "176 calls/s, 50,000 records/s, 50 MB/s" in told
     assert "0.25 s + 0.14 s for Ray" in told

@@ -1,4 +1,4 @@
-"""The crew of a cluster in virtual time: its clocks, its waits, and its messages about nodes."""
+"""The crew of a cluster in virtual time: its clocks, waits, and messages about nodes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ELSEWHERE = replace(FACTS, clock={"boot_id": "another"})
 
 
 class Node:
-    """A worker on a node whose load takes `load_s`; its clock is measured at `asked_s` after the start of the test."""
+    """A worker on a node. Its load takes `load_s`; its clock is measured `asked_s` after the start of the test."""
 
     def __init__(
         self, loop: VirtualTimeLoop, node: str = "n", *, load_s: float = 0.0, facts: Any = ELSEWHERE, started: Any = None,
@@ -129,7 +129,7 @@ def test_clocks_are_measured_before_the_load_soon_after_its_start_and_every_ten_
     first, second, third = run_virtual(main)
     at_s = [at for at in (0.0, 1.1, 11.1, 21.1) for _ in range(PINGS)]
     assert (first.asked_s, second.asked_s, third.asked_s) == (at_s, [], at_s)
-    # 10 connections of 3 workers are 4 of each; two of them share a node.
+    # 10 connections for 3 workers are 4 each. Two of the workers share a node.
     started = [call for node in (first, third) for call in node.given if call[0] == "start"]
     assert [call[3] for call in started] == [Connections(4, 8, True), Connections(4, 4, True)]
     assert released == [1]

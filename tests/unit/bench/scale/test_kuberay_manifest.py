@@ -52,7 +52,7 @@ def test_the_manifest_is_one_that_kuberay_takes() -> None:
         (lambda job: job["spec"].update(entryPoint="x"), "$.spec"),
         (lambda job: job["spec"]["rayClusterSpec"].pop("headGroupSpec"), "$.spec.rayClusterSpec"),
         (lambda job: head(job).pop("rayStartParams"), "$.spec.rayClusterSpec.headGroupSpec"),
-        # Ray's words are texts: a bare 0 is the mistake that one makes.
+        # Ray's parameters are strings: a bare 0 is the usual mistake.
         (
             lambda job: head(job)["rayStartParams"].update({"num-cpus": 0}),
             "$.spec.rayClusterSpec.headGroupSpec.rayStartParams['num-cpus']",

@@ -1,4 +1,4 @@
-"""The actor on a node and the driver's side of it, each with the other end played by the test."""
+"""The actor on a node, and the driver's side of it. The test plays the other end of each."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def assignment(directory: Path, *, workers: int = 4, offsets: Sequence[int] | No
 
 
 class Program(subprocess.Popen[bytes]):
-    """The program of a worker: `other` is its end of the socket, and the test decides when it ends."""
+    """The program of a worker. `other`: its end of the socket. The test decides when the program ends."""
 
     def __init__(self) -> None:
         self.over, self.status, self.killed = threading.Event(), 0, False
@@ -96,7 +96,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     monkeypatch.setattr(child_process, "start", made.start)
     monkeypatch.setattr(priority, "give_way_a_little", lambda: None)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(node_worker, "TAKE_S", PATIENCE_S)  # Nothing is delivered because a machine is slow.
+    monkeypatch.setattr(node_worker, "TAKE_S", PATIENCE_S)  # Deliveries must not depend on the speed of the machine.
     return made
 
 
@@ -122,7 +122,7 @@ def test_a_node_tells_and_writes_instants_in_the_clock_of_the_driver(program: Pr
     program.other.send(Ready(7))
     first = node.take(0)
     assert (first.number, first.messages, first.records, first.ended, first.death) == (1, (Ready(7),), b"", False, None)
-    assert node.take(0) is first  # It was lost on its way.
+    assert node.take(0) is first  # The first delivery was lost on its way.
 
     node.set_clock(AHEAD)
     assert orjson.loads((there / "clock-3.json").read_bytes()) == {"worker": 3, "offset_ns": 100}
@@ -149,7 +149,7 @@ def test_a_node_tells_and_writes_instants_in_the_clock_of_the_driver(program: Pr
     assert orjson.loads(line)["end_ns"] == record.end_ns + 100
     assert b"".join(one.samples for one in rest) == b'{"t_ns":107}\n'
     assert (rest[-1].death, [one.ended for one in rest[:-1]]) == ("", [False] * (len(rest) - 1))
-    node.send(Command(Order.CUT))  # It hears nothing any more.
+    node.send(Command(Order.CUT))  # The program no longer receives anything.
     node.close(True)
     assert not there.exists()
 
@@ -171,7 +171,7 @@ def test_a_program_that_dies_leaves_what_it_wrote_and_what_it_said(program: Prog
 
 def test_a_program_that_does_not_end_is_killed(program: Program, tmp_path: Path) -> None:
     node = NodeWorker()
-    node.close(True)  # Nothing was started.
+    node.close(True)  # No program was started.
     node.start(assignment(tmp_path), None, Connections(1, 1, False))
     program.other.recv()
     node.close(True)
@@ -228,7 +228,7 @@ def test_a_node_without_the_room_starts_nothing(
 
 
 class Looks:
-    """A watch's condition: it looks this often, and then the program is over."""
+    """The condition of a watch: true after this many checks, when the program is over."""
 
     def __init__(self, node: NodeWorker, times: int) -> None:
         self._node, self._left, self.waited = node, times, list[float | None]()
@@ -272,7 +272,7 @@ def test_a_program_is_ended_where_the_driver_is_not_heard_of_for_seven_seconds(
 
 
 class Actor:
-    """A handle that answers from a script. An error in it is raised."""
+    """A handle that answers from a script. Errors in the script are raised."""
 
     node = "n1"
 

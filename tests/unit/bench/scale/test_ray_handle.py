@@ -1,4 +1,4 @@
-"""How a call of an actor ends, without Ray: an answer, none in time, or an error from Ray."""
+"""How a call of an actor ends, without Ray: an answer, a timeout, or an error from Ray."""
 
 from __future__ import annotations
 

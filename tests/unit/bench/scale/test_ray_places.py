@@ -1,4 +1,4 @@
-"""Where a cluster's workers are placed, by a Ray that answers from a table. Tests over sockets use the real one."""
+"""Where a cluster's workers are placed. A stub of Ray answers from a table; tests over sockets use the real one."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Ray(ModuleType):
 
 
 def with_util(ray: Ray, monkeypatch: pytest.MonkeyPatch, bundles_at: Sequence[str] = ()) -> Ray:
-    """Ray's modules that are imported where they are needed."""
+    """The Ray modules that the code imports on demand."""
     util, strategies = ModuleType("ray.util"), ModuleType("ray.util.scheduling_strategies")
 
     def placement_group(bundles: list[dict[str, int]], *, strategy: str) -> Group:
@@ -134,7 +134,7 @@ def test_workers_are_spread_as_ray_likes(monkeypatch: pytest.MonkeyPatch) -> Non
         (4, 12, 3, [0, 1, 2] * 4),
         (4, 5, 2, [0, 1, 0, 1, 0]),
         (4, 4, 1, [0] * 4),
-        (8, 16, 1, [0] * 16),  # One node only has 8 processors.
+        (8, 16, 1, [0] * 16),  # A single node has only 8 processors.
     ],
 )
 def test_so_many_workers_share_a_node(
@@ -198,7 +198,7 @@ def test_a_cluster_is_joined_once(
     given = {"configure_logging": False, "log_to_driver": False, "runtime_env": environment}
     assert ray.calls == [("init", "head:6379", given)]
     assert logging.getLogger("ray").level == logging.ERROR
-    # Ray tells everybody the command line, which may have a key in it, and prints what nodes report.
+    # Ray publishes the driver's command line, which may contain a key, and prints what nodes report.
     assert ray.names == [("python -m bench", None)]
     assert ray.private.get_entrypoint_name() == "bench run --api-key secret"
     assert ray.private.listen_error_messages("all") == "all"

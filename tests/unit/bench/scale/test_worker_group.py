@@ -1,4 +1,4 @@
-"""Workers in other processes, seen from their parent: how many, their last messages, and their orders.
+"""Workers in other processes, seen from their parent: their number, last messages, and orders.
 
 The test plays the other end of each socket.
 """
@@ -52,7 +52,7 @@ def plan(at_once: int = 1, *, bounded: bool = True, rate: float | None = None, r
         (plan(2, bounded=False), "3", 3),
         (plan(1000), "auto", 1),
         (plan(1001), "auto", 2),
-        (plan(9001), "auto", 8),  # Of 8 processors.
+        (plan(9001), "auto", 8),  # One per processor.
         (plan(9001, bounded=False), "auto", 1),
         (plan(9001, bounded=False, rate=2000.0), "auto", 1),
         (plan(9001, bounded=False, rate=2000.5), "auto", 2),
@@ -129,7 +129,7 @@ def test_a_change_waits_for_requests_that_have_to_be_made() -> None:
 
 
 class Process(subprocess.Popen[bytes]):
-    """A process that ended with this status."""
+    """A process that has ended with this status."""
 
     def __init__(self, status: int) -> None:
         self.status = status
@@ -199,13 +199,13 @@ def test_workers_get_ready_begin_and_report(monkeypatch: pytest.MonkeyPatch) -> 
         programs[0].send(update(3))
         programs[0].send(REPORT)
         programs[1].send(update(4))
-        programs[1].close()  # It dies before its report.
+        programs[1].close()  # This program dies before its report.
         report = await load
         assert (report.workers, live.ended) == ((REPORT,), 2)
         assert report.died == (
             f"{crew.workers[1].state.name} was killed by SIGKILL (which the system does when memory runs out)",
         )
-        crew.tell(Order.CUT)  # The dead hear nothing.
+        crew.tell(Order.CUT)  # Dead programs get no order.
         assert programs[0].recv() == Command(Order.CUT)
 
     in_a_loop(monkeypatch, work)

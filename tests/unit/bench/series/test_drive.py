@@ -1,4 +1,4 @@
-"""The course of a series: the order of its steps, and how it ends."""
+"""A series: the order of its steps, and how it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs of a series: which are made, the output, the rest between them, and the lock of their directory."""
+"""The runs of a series: which are made, their output, the rest between them, and the lock of their directory."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_wait_lasts_as_long_as_asked_for_and_none_ends_at_once() -> None:
     REAL_TIME.wait(-5.0)
     REAL_TIME.wait(0.0)
     REAL_TIME.wait(0.02)
-    # The system's timers are exact to a millisecond at least.
+    # System timers are exact to a millisecond or better.
     assert REAL_TIME.now_ns() - began_ns >= 0.019 * NS_PER_S
 
 

@@ -43,7 +43,7 @@ def test_counts_are_compared_only_where_the_page_was_read_when_all_had_ended(lat
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_levels_before_and_after_a_load_say_nothing_of_it(seen: bool) -> None:
-    """One scrape before a load of 0.6 s and one after it: nothing runs then, and nothing in between was seen."""
+    """One scrape before a load of 0.6 s and one after it. Nothing runs at either, and nothing in between was seen."""
     server = ServerSeries(SERVERS)
     for at_ms in (-10, 300, 610) if seen else (-10, 610):
         at = START_NS + at_ms * NS_PER_MS

@@ -1,4 +1,4 @@
-"""The server's block of a window whose levels, counters and times are known."""
+"""The server's block for a window with known levels, counters and times."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def summary(first_s: float | None, last_s: float | None, *, whole_s: float | Non
 
 
 def page(at_s: float) -> dict[str, float]:
-    """4 running, and one more each second; 10 prompt tokens per second; one request per second; the first half took
+    """4 running requests, and one more each second. 10 prompt tokens and one request per second. The first half took
     0.05 s each and the others 0.3 s: 0.2 s on average."""
     return {
         "vllm:num_requests_running": 4.0 + at_s,
@@ -107,7 +107,7 @@ def test_a_page_that_nobody_could_read_is_of_no_kind() -> None:
 
 @pytest.mark.parametrize(("count", "shown"), [(1.0, True), (0.5, True), (0.0, False)])
 def test_times_of_at_least_one_request_are_shown(count: float, shown: bool) -> None:
-    # A request every second: in half a second there is a half of one.
+    # One request per second, so half a second has half a request.
     found = described(served(-1, *range(10)), summary(2.0, 2.0 + count))
     assert bool(found["latency"]) is shown
 
@@ -136,7 +136,7 @@ def test_a_chart_has_levels_in_the_middle_of_its_steps_and_counters_per_second()
 
 
 def test_steps_in_which_nobody_asked_have_no_rate_and_those_that_reach_over_the_ends_have_that_of_their_part() -> None:
-    # Asked from 1 to 3 s.
+    # Scraped from 1 to 3 s.
     found = steps(served(1, 2, 3), [-0.5, 0.0, 0.5, 2.5, 3.0, 4.0])
     assert found["prompt_tokens_per_s"] == [None, None, 10, 10, None, None]
     assert found["running"] == [None, None, 5, 7, None, None]
@@ -145,7 +145,7 @@ def test_steps_in_which_nobody_asked_have_no_rate_and_those_that_reach_over_the_
 def test_a_chart_of_no_steps_or_of_no_page_is_empty() -> None:
     assert steps(served(1, 2, 3), []) == {"prompt_tokens_per_s": []}
     assert steps(ServerSeries(SERVERS), [0.0, 1.0]) == {}
-    # Asked before the first step and behind the last: what ran meanwhile is not known.
+    # Scraped before the first step and after the last, so what ran in between is unknown.
     assert steps(served(1, 9), [3.0, 5.0]) == {"prompt_tokens_per_s": [10, 10]}
     assert steps(served(1, 6, 9), [3.0, 5.0], 1.0)["running"] == [7.5, 9.5]
     assert "running" not in steps(served(1, 6.5, 9), [3.0, 5.0], 1.0)

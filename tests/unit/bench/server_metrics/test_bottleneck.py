@@ -120,11 +120,11 @@ FRONT = "nothing waited inside the server, 8.0 ran on average, and yet "
 @pytest.mark.parametrize(
     ("sent", "seconds", "is_front"),
     [
-        # Of 100 a second over 4 s, 8 still run and the arrivals vary by three times the root of 400: 68 are usual.
+        # At 100 per second over 4 s, 8 still run, and arrivals vary by three times the root of 400: 68 may be missing.
         (Sent(100.0, 83.0), 4, False),
         (Sent(100.0, 82.9), 4, True),
         (Sent(100.0, 10.0), 1, True),
-        # A twentieth is no shortage, however many that are: 5 % of 10,000 a second over 100 s are 50,000.
+        # A twentieth is no shortage, however many requests that is: 5% of 10,000 per second over 100 s are 50,000.
         (Sent(10_000.0, 9500.0), 100, False),
         (Sent(10_000.0, 9499.0), 100, True),
         (Sent(None, 10.0), 4, False),

@@ -1,4 +1,4 @@
-"""The client's counts, from a table and from many."""
+"""The client's counts, from one table and from many."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_what_a_million_tokens_cost_needs_no_gpu_to_be_read() -> None:
     found = describe(ServerSeries(GPUS), summary(500.0), 0, gpus=2, hour_cost=3.6)
     assert found is not None
     assert found.output_tokens_per_s_per_gpu == 250.0
-    # 7.2 an hour for 1.8 million tokens an hour.
+    # $7.2 per hour for 1.8 million tokens per hour.
     assert found.cost_per_million_output_tokens == pytest.approx(4.0)
     assert found.cost_per_million_tokens == pytest.approx(0.4)
     assert (found.energy_j, found.levels) == (None, {})
@@ -84,7 +84,7 @@ def test_a_page_of_dcgm_has_the_roles_of_gpus() -> None:
     assert [table.name for table in series.found] == ["DCGM"]
 
 
-# Stand-ins for the pages of exporters that this machine has no accelerators for: names, labels and units are theirs.
+# Made-up pages of exporters for other accelerators, with the real names, labels and units.
 AMD = """gpu_package_power{gpu_id="0",card_model="MI300X",hostname="h"} 650
 gpu_package_power{gpu_id="1",card_model="MI300X",hostname="h"} 550
 gpu_used_vram{gpu_id="0"} 1024
@@ -184,7 +184,7 @@ def test_pages_that_have_nothing_of_a_gpu_are_none() -> None:
 
 def test_a_chart_has_the_levels_at_the_middle_of_its_steps() -> None:
     found = over_steps(made_gpu(7 * 10**9, 4), [0.0, 1.0, 9.0], 2.0, 7 * 10**9)
-    # 300 + 10 t and 301 + 10 t W at 1 and 2 s; nobody asked at 10 s.
+    # 300 + 10 t and 301 + 10 t W at 1 and 2 s. There is no scrape at 10 s.
     assert found["gpu_power_w"] == [pytest.approx(621), pytest.approx(641), None]
     assert found["gpu_temperature_c"] == [pytest.approx(61.5), pytest.approx(62.5), None]
     assert {*found} == {

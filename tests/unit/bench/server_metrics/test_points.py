@@ -1,4 +1,4 @@
-"""Lines between scrapes, counters and histograms, at every border."""
+"""Interpolation between scrapes, counters and histograms, at every border."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_it_covers_what_lies_between_the_first_and_the_last(at: float, covered: 
         (12, 18, 3),
         (20, 40, 4),
         (10, 20, 3),
-        (0, 20, (1 * 10 + 3 * 10) / 20),  # Before the first point the value is its own.
+        (0, 20, (1 * 10 + 3 * 10) / 20),  # Before the first point, the first value holds.
         (15, 15, 3),
         (30, 20, 4),
     ],
@@ -83,7 +83,7 @@ def test_quantiles_lie_between_the_bounds_that_hold_them() -> None:
         (0, 0.1), (0, 0.1), (0.1, 0.2), (0.1, 0.2), (0.2, 0.4), (0.2, 0.4), (0.4, None),
     ]  # fmt: skip
     assert found.mean_s == 0.25
-    # Counters between scrapes are no whole numbers: a billionth of a request is nothing.
+    # Interpolated counters are not whole numbers. A billionth of a request counts as nothing.
     assert Histogram([0.1, 0.2], [0.5 - 5e-10, 1.0], 1.0, 1.0).quantile_s(0.5) == (0, 0.1)
     assert Histogram([0.1, 0.2], [0.5 - 5e-9, 1.0], 1.0, 1.0).quantile_s(0.5) == (0.1, 0.2)
     assert Histogram([0.1], [0.5], 0.5, 0.1).mean_s == 0.2
@@ -133,7 +133,7 @@ def test_the_most_of_several_pages_is_that_of_their_sum() -> None:
 
 
 def test_scrapes_on_either_end_of_a_stretch_belong_to_it() -> None:
-    # The sum is 12 at 10 ns, where the first page was read, and falls to both sides.
+    # The sum is 12 at 10 ns, when the first page was read, and falls on both sides.
     found = series((0, {RUNNING: 0.0}), (10, {RUNNING: 4.0}), (20, {RUNNING: 0.0}))
     series((0, {RUNNING: 8.0}), (20, {RUNNING: 8.0}), page=1, into=found)
     assert found.level(Role.RUNNING, 5, 15) == (pytest.approx(11), 12)

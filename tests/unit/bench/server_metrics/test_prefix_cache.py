@@ -1,4 +1,4 @@
-"""The server's metrics about its prefix cache, and the report of them."""
+"""The server's metrics of its prefix cache, and how the report shows them."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ BEFORE, AFTER = counters(1000, 500), counters(3000, 1500)
         (None, [BEFORE, AFTER], (None, 0.5, 2000, 1000)),
         (0.6, [], (0.6, None, None, None)),
         (0.6, [BEFORE.replace("hits", "hats"), AFTER.replace("hits", "hats")], (0.6, None, None, None)),
-        (0.6, [AFTER, BEFORE], (0.6, None, None, None)),  # The server was started anew in between.
+        (0.6, [AFTER, BEFORE], (0.6, None, None, None)),  # The server restarted in between.
         (0.6, [BEFORE, BEFORE], (0.6, None, 0, 0)),
-        (None, [BEFORE, counters(3000, 500)], None),  # Nothing was planned and nothing was found: nothing to tell.
+        (None, [BEFORE, counters(3000, 500)], None),  # Without planned or actual hits there is nothing to report.
         (None, [], None),
     ],
 )
@@ -100,7 +100,7 @@ def planned(flags: dict[str, Any], requests: int = 200) -> float | None:
 
 def test_the_plan_of_a_run_is_that_of_its_prompts(tmp_path: Path) -> None:
     assert planned({}) is None
-    # Of 512 tokens 256 and the template's head are shared, 16 whole blocks: by all but the first prompt.
+    # 256 of 512 tokens and the template's head are shared: 16 whole blocks, by all prompts except the first.
     assert planned({"prefix": "tokens=256", "input_tokens": "512"}) == pytest.approx(0.5 * 199 / 200)
     rate = planned({"prefix": "hit_rate=0.7", "input_tokens": "uniform:900..1100"}, 2000)
     assert rate == pytest.approx(0.7, abs=0.005)
@@ -140,7 +140,7 @@ def test_what_replies_say_is_held_against_the_plan_of_the_same_requests() -> Non
     plan = plan_of(
         session(0, planned=0, said=0),
         session(1, planned=900, said=896),
-        session(2, planned=800, said=None),  # Who does not say it takes no part in the difference.
+        session(2, planned=800, said=None),  # Requests without a reported count are left out of the difference.
         session(3, planned=700, said=0, outcome=Outcome.RESET),
         session(4, planned=900, said=0, phase="warmup"),
     )
@@ -161,7 +161,7 @@ def test_without_replies_that_say_it_the_counters_are_held_against_the_plan_of_t
     nobody = use(None, between(), plan_of(*records))
     assert nobody is not None
     assert (nobody.counted_by, nobody.off_share, nobody.off_beyond_rounding) == (None, None, None)
-    # Where some requests have no plan, the counters are of others too.
+    # If some requests have no plan, the counters include unplanned ones.
     mixed = use(None, between(BEFORE, AFTER), plan_of(*records, session(2, planned=None, said=None)))
     assert mixed is not None
     assert mixed.counted_by is None

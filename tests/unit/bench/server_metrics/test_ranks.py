@@ -10,7 +10,7 @@ URLS = ["http://prefill/metrics", "http://decode/metrics"]
 
 
 def page(second: int, number: int, **of_ranks: tuple[float, float]) -> Scrape:
-    """vLLM's page: by rank the finished requests, and the running ones."""
+    """vLLM's page: finished and running requests by rank."""
     values = {}
     for rank, (finished, running) in of_ranks.items():
         labels = f'engine="{rank[1:]}",model_name="m"'

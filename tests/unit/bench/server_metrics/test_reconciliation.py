@@ -1,4 +1,4 @@
-"""The server's account beside the client's, agreeing or not; and what limited a server."""
+"""The server's counts against the client's, in agreement or not; and what limited a server."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_requests_of_which_the_records_were_lost_are_nobody_elses_for_certain() 
     assert [line.agree for line in said.counts] == [None, None, None]
     less = reconcile(between(page(0, 0, 0), page(3, 30, 9)), client)
     assert less is not None
-    assert less.mismatch is not None, "fewer than have a record cannot be explained so"
+    assert less.mismatch is not None, "this does not explain a count below the number of records"
 
 
 def test_what_the_server_made_of_users_who_gave_up_is_told() -> None:
@@ -189,7 +189,7 @@ def levels(running: float, waiting: float, kv: float, **more: float) -> dict[str
             Sent(200.0, 120.0),
             ["120.0 of 200.0 requests/s were answered: the limit is in front of it"],
         ),
-        # In a second 6 fewer than 20 are answered by chance, or because 8 still run when it ends.
+        # 6 of 20 replies in a second may be missing by chance, or because 8 requests still run at its end.
         (levels(8, 0, 0.1), Sent(20.0, 14.0), ["it could take more at once"]),
         (levels(8, 0, 0.1), Sent(20.0, 19.9), ["it could take more at once"]),
         (levels(8, 0.3, 0.1), Sent(), []),

@@ -1,4 +1,4 @@
-"""Details in replies, added up, against the server's counters: cached tokens, and drafts."""
+"""Sums of the details in replies against the server's counters: cached tokens, and drafts."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def answered(n: int, **changes: Any) -> list[RequestRecord]:
 
 
 def rises(n: int, **changes: float) -> dict[str, float]:
-    """By how much the counters of n such requests rise."""
+    """How much the counters rise for n such requests."""
     of_details = {COUNTERS[name]: changes.get(name, n * value) for name, value in SAID.items()}
     return {**{name: n * value for name, value in REQUESTS.items()}, **of_details}
 
 
 def lines(rise: dict[str, float], *records: RequestRecord) -> dict[str, ReconciledCount]:
     series, client = ServerSeries(SERVERS), ClientTotals()
-    # The counters stand at what came before: the probe, others, an earlier run.
+    # The counters start above zero because of earlier requests: the probe, other clients, an earlier run.
     for second, share in enumerate((0.0, 1.0)):
         values = {name: 1000 + share * value for name, value in rise.items()}
         series.add(Scrape(t_ns=second * S, asked_ns=second * S, page=0, values=values))
@@ -85,7 +85,7 @@ def test_what_may_differ_is_shown_and_not_judged() -> None:
         None,
         "cached prompt tokens: 240 by the server's metrics, 192 by its replies; replies that do not say theirs: 1",
     )
-    # Older versions leave out a zero: then the sums agree all the same.
+    # Older versions leave out a zero. The sums agree anyway.
     assert lines(rises(5, cached_tokens=192), *answered(4), *silent)["cached_tokens"].agree is True
     preempted = {"vllm:num_preemptions_total": 1.0}
     again = lines({**rises(4, cached_tokens=208, draft_steps=21), **preempted}, *answered(4))

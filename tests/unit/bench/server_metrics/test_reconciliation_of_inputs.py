@@ -1,4 +1,4 @@
-"""The server's account of replies without generated text: requests or inputs, prompt tokens, and no generation tokens."""
+"""The server's counts for replies without generated text: requests or inputs, prompt tokens, and no generation tokens."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def test_what_the_server_aborted_is_told_where_there_is_any(
 
 
 def test_the_mismatch_is_the_first_and_off_is_the_largest() -> None:
-    # One of 4 requests, 2 of 40 prompt tokens and 6 of 12 output tokens.
+    # The differences: one of 4 requests, 2 of 40 prompt tokens and 6 of 12 output tokens.
     found = reconciled(between(page(0, 0, 0), page(5, 42, 18)), *answered(4))
     assert found.mismatch is not None
     assert found.mismatch.startswith("the server finished 5 requests")
@@ -199,7 +199,7 @@ TTFT, QUEUE = "vllm:time_to_first_token_seconds", "vllm:request_queue_time_secon
 
 
 def ttft(mean_s: float, *, requests: int = 4, queue_s: float | None = None) -> dict[str, Any]:
-    """For four requests whose client-side TTFT is 20, 40, 60 and 80 ms."""
+    """A histogram for four requests whose client-side TTFT is 20, 40, 60 and 80 ms."""
 
     def scraped(n: int) -> dict[str, float]:
         found = {
@@ -225,7 +225,7 @@ def test_ttft_by_both_is_in_ms() -> None:
     assert found["difference_ms"] == pytest.approx(5)
     assert found["queue_mean_ms"] == pytest.approx(4)
     assert [row["server"] for row in found["quantiles_ms"].values()] == [[30, 50], [70, None], [70, None]]
-    # Of 20, 40, 60 and 80: the middle of the line between the second and the third, and 0.7 of that to the last.
+    # For 20, 40, 60 and 80: the midpoint between the second and the third, and 0.7 of the way from there to the last.
     assert [row["client"] for row in found["quantiles_ms"].values()] == pytest.approx([50, 74, 79.4])
     assert found["sentence"] == (
         "the client's mean TTFT is +5.00 ms from the server's: network, HTTP, and what the server does with a request before "

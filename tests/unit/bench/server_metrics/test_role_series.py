@@ -81,7 +81,7 @@ def test_replicas_add_up_and_shares_have_a_mean() -> None:
     )
     assert found.level(Role.RUNNING, 0, 3 * S) == (8.0, 8.0)
     assert found.level(Role.KV_CACHE_USED, 0, 3 * S) == (pytest.approx(0.5), pytest.approx(0.5))
-    # 10 a second of the first page until 2 s, 100 a second of the second from 1 s.
+    # The first page rises by 10 per second until 2 s, the second by 100 per second from 1 s.
     assert found.rise(Role.PROMPT_TOKENS, S, 2 * S) == pytest.approx(110.0)
 
 

@@ -11,7 +11,7 @@ from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
 
 PAGES: dict[str, tuple[str, dict[Role, float]]] = {
-    # What a page has before the load, and what each role then reads. A counter or histogram: how far it rose from zero.
+    # The page before the load, and the value of each role. For counters and histograms: the rise from zero.
     "vLLM": (
         """vllm:num_requests_running{engine="0"} 3
 vllm:num_requests_running{engine="1"} 4

@@ -1,4 +1,4 @@
-"""The dependence of values: against a slow reference, and against processes with a known autocorrelation time."""
+"""The autocorrelation time of values: against a slow reference, and against processes with a known time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two sides compared: t tests against scipy, the three answers, the corrections, and how often A differs from A."""
+"""Comparisons of two sides: t tests against scipy, the three answers, the corrections, and false alarms of A against A."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_a_side_rarely_differs_from_itself(runs: int) -> None:
 
 
 def test_pairs_made_in_turn_do_not_take_a_drift_for_a_difference() -> None:
-    """A machine that slows by 1% per run: ABBA cancels it, and AAAAABBBBB does not."""
+    """A machine slows by 1% per run. ABBA cancels that, AAAAABBBBB does not."""
     rng = np.random.default_rng(4)
     in_turn = one_after_the_other = 0
     for _ in range(300):

@@ -1,4 +1,4 @@
-"""Where an answer turns into another: each border, and formulas against an independent computation."""
+"""Where one answer turns into another: each border, and formulas against an independent computation."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_twenty_values_are_enough_and_their_middle_is_between_the_halves() -> No
     found = halves(series)
     assert found is not None
     assert found.change == 0.0
-    # Of an odd number the one in the middle is in neither half: 11 of 10, then 0, then 11 of 20.
+    # With an odd number, the middle value is in neither half: 11 of 10, then 0, then 11 of 20.
     odd = halves([10.0] * 11 + [0.0] + [20.0] * 11)
     assert odd is not None
     assert odd.change == pytest.approx(10 / (330 / 23))
@@ -174,7 +174,7 @@ def test_without_any_group_nothing_is_known() -> None:
     assert grouped_intervals([], [], {"p50": 0.5}) == {"mean": none, "p50": none}
     assert ratio_interval([], []) == ratio_interval([1.0], [0]) == none
     assert grouped_dependence([], [], 5) == Dependence(0, 1.0)
-    # Too few groups to see what they share are worth one, out of however many they were drawn.
+    # Groups that are too few to show their correlation are worth one value, however many values they have.
     for groups in (3, 19):
         values = [float(i * 7 % 5) for i in range(groups)]
         assert grouped_dependence(values, [1] * groups) == Dependence(groups, float(groups))
@@ -186,7 +186,7 @@ def test_without_any_group_nothing_is_known() -> None:
 
 def test_twenty_values_have_a_share() -> None:
     found = share_interval([0, 1] * 10, Dependence(20, 9.0))
-    # They alternate, so that they are worth 10: Wilson's interval of 5 of 10.
+    # The values alternate, so they are worth 10: Wilson's interval of 5 of 10.
     assert isinstance(found, Interval)
     wilson = stats.binomtest(5, 10).proportion_ci(method="wilson")
     assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high))
@@ -246,7 +246,8 @@ def test_three_loads_in_four_points_are_enough_for_a_knee() -> None:
 
 
 def test_only_the_frontier_tells_a_point_apart_from_itself() -> None:
-    # The best point is not sure; the second is, and beats the third for sure, but is itself no frontier.
+    # The best point is uncertain. The second is certain and certainly beats the third, but is not on the frontier
+    # itself.
     best = Point(50, 50, Interval(30, 70), Interval(30, 70))
     second = Point(45, 45, Interval(44, 46), Interval(44, 46))
     third = Point(40, 40, Interval(39, 41), Interval(39, 41))

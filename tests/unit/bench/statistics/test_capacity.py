@@ -51,7 +51,7 @@ def test_a_load_that_holds_and_one_that_fails_bound_the_capacity() -> None:
 
 
 def test_far_from_the_capacity_only_the_side_counts() -> None:
-    """A visit at half the load without a violation must neither make the edge look steep nor push the capacity up."""
+    """A visit at half the load without a violation must neither make the edge steeper nor raise the capacity."""
     near = [Share(38, 4_000, 40)]
     far = [Share(5, 4_000, 0), Share(100, 4_000, 4_000)]
     alone, both = of_shares(near, 0.01, 60, grid(20, 70)), of_shares(near + far, 0.01, 60, grid(20, 70))
@@ -138,7 +138,7 @@ def test_dispersion_comes_from_visits_that_saw_the_edge() -> None:
 
 
 def test_half_of_the_requests_over_a_median_is_no_overload() -> None:
-    # Of an objective on p50 half of the requests are over the limit at the capacity itself.
+    # With an objective on p50, half of the requests exceed the limit at the capacity itself.
     assert dispersion([(38.0, 0.5, 30.0)], 38.0, 0.5, 64.0) == 90.0
 
 

@@ -1,4 +1,4 @@
-"""What counts for a capacity and what does not: visits, grids and tails on both sides of each limit."""
+"""What counts for a capacity: visits, grids and tails, on both sides of each limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_mean_needs_twenty_values_and_to_be_above_zero() -> None:
     assert mean_of(5.0, [0.0] * 20, 1.0) is None
     assert mean_of(5.0, [-1.0] * 20, 1.0) is None
     found = mean_of(5.0, [2.0] * 20, 1.0)
-    # Values that are all alike leave the hundredth that no visit can see of itself.
+    # With equal values, the error is the hundredth that a visit cannot see in itself.
     assert found is not None
     assert (found.load, found.log_ratio, found.error) == pytest.approx((5.0, math.log(2.0), 0.01))
 
@@ -46,7 +46,7 @@ def test_a_mean_needs_twenty_values_and_to_be_above_zero() -> None:
 def test_a_tail_counts_near_the_capacity_where_no_more_than_that_was_overloaded(
     load: float, share: float, allowed: float, counts: bool
 ) -> None:
-    # Another visit near the capacity, with half the act: the mean of both, or that one alone.
+    # Another visit near the capacity, with half the act: the mean of both, or only that one.
     tails = [(load, share, 7.0), (100.0, 0.0, 3.0)]
     assert dispersion(tails, 100.0, allowed, 8.0) == (15.0 if counts else 9.0)
 
@@ -54,7 +54,7 @@ def test_a_tail_counts_near_the_capacity_where_no_more_than_that_was_overloaded(
 def test_without_a_visit_near_the_capacity_the_longest_excursion_that_was_seen_counts() -> None:
     assert dispersion([(50.0, 0.0, 7.0), (40.0, 0.0, 2.0)], 100.0, 0.01, 8.0) == 21.0
     assert dispersion([(50.0, 0.0, 2.0)], 100.0, 0.01, 8.0) == 16.0
-    # That of an overload says how long the visit was.
+    # The act of an overload only shows how long the visit was.
     assert dispersion([(100.0, 0.9, 400.0)], 100.0, 0.01, 8.0) == 16.0
 
 
@@ -63,7 +63,7 @@ def test_before_a_visit_what_was_scouted_counts_twice_and_ten_at_least() -> None
 
 
 def test_the_capacity_of_a_mean_lies_where_it_is_its_limit() -> None:
-    # A mean at its limit at 20, below it at 10 and above it at 40: each visit pulls to its side.
+    # A mean at its limit at load 20, below it at 10 and above it at 40: each visit pulls to its side.
     at, under, over = Mean(20.0, 0.0, 0.02), Mean(10.0, -0.7, 0.02), Mean(40.0, 0.7, 0.02)
     capacities = grid(5, 80)
     assert of_means([at], capacities).estimate == pytest.approx(20, rel=0.02)

@@ -33,13 +33,13 @@ def level(share: float, requests: float = 4_000.0, loads: Sequence[float] = LOAD
 
 
 def edge(load: float, capacity: float, slope: float = 30.0) -> float:
-    """The share that breaks 1% at the capacity."""
+    """The share of violations by load: 1% at the capacity."""
     return 1 / (1 + 99 * math.exp(slope * math.log(capacity / load)))
 
 
 @pytest.mark.parametrize(("share", "shown_from", "visits_from_there"), [(0.02, 20.0, 2), (0.1, 5.0, 4)])
 def test_a_share_that_is_the_same_at_any_load_is_flat(share: float, shown_from: float, visits_from_there: int) -> None:
-    """2% of 4,000 requests, worth 400: three visits together are more than 1% beyond doubt, as is one of 10%."""
+    """2% of 4,000 requests, worth 400. Three visits together certainly exceed 1%, and so does one visit of 10%."""
     assert check(level(share), 0.01, 10.0, CAPACITIES).flat == Flat(share, shown_from, 40.0, visits_from_there)
     assert check(level(share), 0.01, 10.0, CAPACITIES, SHALLOW).flat is not None
 
@@ -55,7 +55,7 @@ def test_a_flat_share_must_be_three_standard_errors_above_what_is_allowed() -> N
     assert 2_800 * 4 * deviance < 9 < 2_900 * 4 * deviance
     assert check(level(0.02, 2_800), 0.01, 10.0, CAPACITIES).flat is None
     assert check(level(0.02, 2_900), 0.01, 10.0, CAPACITIES).flat is not None
-    # With twice the dependence the same visits say half as much.
+    # With twice the dependence, the same visits are worth half as much.
     assert check(level(0.02, 2_900), 0.01, 20.0, CAPACITIES).flat is None
 
 
@@ -71,13 +71,14 @@ def test_calm_visits_to_light_loads_tell_a_server_that_fell_from_one_that_never_
     assert check(visits((5.0, 4_000.0, 0.0025), *over), 0.01, 10.0, CAPACITIES).flat is None
     assert check(visits((5.0, 400.0, 0.0), *over), 0.01, 10.0, CAPACITIES).flat is None
     assert check(visits((5.0, 400.0, 0.1), *over), 0.01, 10.0, CAPACITIES).flat is not None
-    # That the lightest broke even more is no sign of an edge.
+    # If the lightest visit broke even more, that is no sign of an edge.
     assert check(visits((5.0, 400.0, 0.2), *over), 0.01, 10.0, CAPACITIES).flat is not None
 
 
 def test_visits_to_light_loads_count_together() -> None:
     over = [(load, 2_000.0, 0.1) for load in LOADS[1:]]
-    # Scouts of 100 requests, each too short to say much, were all calm: 0 of 700, where 63 are expected.
+    # Each scout of 100 requests was too short to show much, but all were calm: 0 violations of 700, where 63 are
+    # expected.
     calm = [(load, 100.0, 0.0) for load in (7.0, 1.0, 2.0, 4.0, 5.0, 6.0, 3.0)]
     assert check(visits(calm[0], *over), 0.01, 100.0, CAPACITIES).flat is not None
     assert check(visits(*over, *calm), 0.01, 100.0, CAPACITIES).flat is None
@@ -85,7 +86,8 @@ def test_visits_to_light_loads_count_together() -> None:
 
 
 def test_light_loads_must_have_been_able_to_show_a_violation() -> None:
-    # Of the 29 requests to at most half of the highest load three are expected to break, but for a little; of 30 three.
+    # The 29 requests at up to half of the highest load make slightly fewer than three expected violations; 30 make
+    # three.
     few = [Share(5.0, 9, 1), Share(10.0, 10, 1), Share(20.0, 10, 1), Share(40.0, 201, 20)]
     assert check(few, 0.01, 1.0, CAPACITIES).flat is None
     enough = [*few[:2], Share(20.0, 11, 1), Share(40.0, 200, 20)]
@@ -94,7 +96,8 @@ def test_light_loads_must_have_been_able_to_show_a_violation() -> None:
 
 @pytest.mark.parametrize(("d", "flat"), [(100.0, False), (200.0, True)])
 def test_a_curve_that_explains_the_visits_clearly_better_is_no_flat_share(d: float, flat: bool) -> None:
-    """Their own dependence explains the differences. Twice the gain of the best curve over one share is 5.7 and 2.8."""
+    """Dependence within visits explains the differences. Twice the gain of the best curve over one share is 5.7 and
+    2.8."""
     rows = visits((5.0, 4_000.0, 0.01), (10.0, 4_000.0, 0.02), (20.0, 4_000.0, 0.04), (40.0, 4_000.0, 0.2), own_d=4e3)
     assert (check(rows, 0.01, d, CAPACITIES).flat is not None) is flat
 
@@ -109,7 +112,7 @@ def test_overloaded_visits_do_not_count() -> None:
     over = Share(80.0, 4_000, 3_999)
     assert check([*level(0.1), over], 0.01, 10.0, CAPACITIES).flat == Flat(0.1, 5.0, 40.0, 4)
     assert check([*level(0.1, loads=LOADS[:3]), over], 0.01, 10.0, CAPACITIES).flat is None
-    # 30% is the most that counts; of an objective on a median 75%, which are three times the odds.
+    # Shares up to 30% count; for an objective on a median up to 75%, which is three times the odds.
     assert check(level(0.3), 0.01, 10.0, CAPACITIES).flat is not None
     assert check(level(0.301), 0.01, 10.0, CAPACITIES).flat is None
     assert check(level(0.75), 0.5, 10.0, CAPACITIES).flat is not None
@@ -124,7 +127,7 @@ def test_shares_that_differ_by_more_than_their_own_dependence_explains_are_not_f
 
 @pytest.mark.parametrize(("deviance", "flat"), [(5.99, True), (6.01, False)])
 def test_shares_may_scatter_by_twice_their_degrees_of_freedom(deviance: float, flat: bool) -> None:
-    """Four visits to one share have three degrees of freedom."""
+    """Four visits with one common share have three degrees of freedom."""
     shares = (0.14, 0.1, 0.13, 0.07)
     own_d = g_statistic([(4_000, round(4_000 * share)) for share in shares]) / deviance
     rows = [(load, 4_000.0, share) for load, share in zip(LOADS, shares, strict=True)]
@@ -138,7 +141,7 @@ def test_visits_without_requests_say_nothing() -> None:
 
 
 def g_statistic(rows: Sequence[tuple[int, int]]) -> float:
-    """Twice the log-likelihood ratio of individual shares against a common one."""
+    """Twice the log-likelihood ratio of separate shares against a common one."""
     p = sum(k for _, k in rows) / sum(n for n, _ in rows)
     return 2 * sum(
         k * math.log(k / n / p) + (n - k) * math.log((1 - k / n) / (1 - p)) for n, k in rows
@@ -149,10 +152,10 @@ def test_spread_is_the_deviance_of_visits_to_one_load_for_each_degree_of_freedom
     rows = [(4_000, 20), (4_000, 60), (4_000, 30), (4_000, 90), (4_000, 45)]
     same = [Share(30.0, n, k) for n, k in rows]
     fine = grid(20, 45, 4_000)
-    # Five visits near the edge, and a curve has two numbers.
+    # Five visits near the edge; a curve has two parameters.
     assert check(same, 0.01, 10.0, fine).spread == pytest.approx(g_statistic(rows) / 10 / 3, rel=1e-3)
     assert check(same[:2], 0.01, 10.0, fine).spread == pytest.approx(g_statistic(rows[:2]) / 10, rel=1e-3)
-    # A visit far from the edge, beyond six times the odds, scatters by nothing and is no degree of freedom.
+    # A visit far from the edge, beyond six times the odds, adds no scatter and no degree of freedom.
     far = [Share(60.0, 4_000, 2_000), Share(10.0, 4_000, 1)]
     assert check([*same, *far], 0.01, 10.0, fine).spread == pytest.approx(g_statistic(rows) / 10 / 3, rel=1e-2)
 
@@ -191,7 +194,7 @@ def test_an_edge_that_rises_is_the_other_way_round() -> None:
 
 @pytest.mark.parametrize("factor", [-3.2, -1.6, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2])
 def test_the_drift_is_how_far_the_edge_moved(factor: float) -> None:
-    """Visits just below and just above the edge at their time, alternating."""
+    """Visits alternate just below and just above the edge at their time."""
     edges = [20 * math.exp(factor * (i / 15 - 0.5)) for i in range(16)]
     loads = [at * (1.02 if i % 2 else 0.98) for i, at in enumerate(edges)]
     rows = [(load, 400_000.0, edge(load, at)) for load, at in zip(loads, edges, strict=True)]
@@ -200,7 +203,7 @@ def test_the_drift_is_how_far_the_edge_moved(factor: float) -> None:
 
 @pytest.mark.parametrize("broken", [0.03, 0.3, 1.0])
 def test_a_server_that_stays_as_it_is_did_not_move_whatever_the_form_of_its_edge(broken: float) -> None:
-    """The search comes from above, so later visits are at lower loads; no slope of the model explains such an edge."""
+    """The search comes from above, so later visits are at lower loads. No slope of the model fits such an edge."""
     loads = [
         10,
         20,
@@ -236,15 +239,15 @@ def test_a_server_that_stays_as_it_is_did_not_move_whatever_the_form_of_its_edge
 @pytest.mark.parametrize(
     ("rows", "contradicted"),
     [
-        # A restart at 19/s in the third visit: no drift, since the fourth holds again.
+        # A restart at 19/s in the third visit is no drift, since the fourth visit holds again.
         ([(19, 1_200, 0.0), (25, 1_200, 0.5), (19, 1_200, 0.2), (19, 1_200, 0.0)], True),
-        # A fifth of that may be one long queue.
+        # A fifth of that may come from one long queue.
         ([(19, 1_200, 0.0), (25, 1_200, 0.5), (19, 1_200, 0.04), (19, 1_200, 0.0)], False),
-        # However steep, an edge is no contradiction, and nor is what a lighter load kept.
+        # A steep edge is no contradiction, and neither is a lighter load that held.
         ([(19, 1_200, 0.0), (20, 1_200, 0.9), (19, 1_200, 0.0), (20, 1_200, 0.9)], False),
-        # Many visits scatter more by chance than few: each by one standard error here.
+        # Many visits scatter more by chance than a few do. Here each is off by one standard error.
         ([(19, 1_200, share) for share in (0.005, 0.025) * 8], False),
-        # Nor does it matter how much an overloaded server breaks.
+        # The number of violations under overload does not matter, either.
         ([(19, 1_200, 0.0), (25, 1_200, 0.9), (30, 1_200, 0.4)], False),
         ([(25, 1_200, 0.9), (30, 1_200, 0.4)], False),
         ([(19, 0, 0.0)], False),
@@ -285,7 +288,7 @@ def test_dependence_of_a_visit_of_its_own_takes_weight_from_it_and_never_adds_an
     rows = [(30.0, 20_000.0, share) for share in (0.004, 0.004, 0.01, 0.02, 0.03, 0.03)]
     assert drift(visits(*rows), 0.01, 10.0, CAPACITIES) is not None
     assert drift(visits(*rows, own_d=100.0), 0.01, 10.0, CAPACITIES) is None
-    # D of all together does not matter: each visit has its own.
+    # The common D does not matter, because each visit has its own.
     assert drift(visits(*rows), 0.01, 80.0, CAPACITIES) == drift(visits(*rows), 0.01, 10.0, CAPACITIES)
     assert drift(visits(*rows, own_d=0.1), 0.01, 10.0, CAPACITIES) == drift(visits(*rows), 0.01, 10.0, CAPACITIES)
 
@@ -303,12 +306,12 @@ def test_a_mean_that_rises_at_one_load_is_an_edge_that_falls() -> None:
 @pytest.mark.parametrize(
     ("rows", "contradicted"),
     [
-        # Two visits to one load, off their mean by x errors each: 2 x^2 for one degree of freedom, against 16.
+        # Two visits to one load, each x errors off their mean: 2 x^2 with one degree of freedom, against 16.
         ([(20, -0.14), (20, 0.14)], False),
         ([(20, -0.145), (20, 0.145)], True),
         ([(18, 0.145), (20, -0.145)], True),
         ([(18, -0.145), (20, 0.145)], False),
-        # How far an overloaded server is beyond the limit depends on how long it is.
+        # Under overload, the excess over the limit depends on the length of the overload.
         ([(20, -0.1), (30, 2.0), (30, 0.5)], False),
         ([], False),
     ],

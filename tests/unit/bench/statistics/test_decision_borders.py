@@ -1,4 +1,4 @@
-"""Where a gate, a visit's flag and a posterior turn over; and posteriors against an independent computation."""
+"""Where a gate, a visit's flag and a posterior change; and posteriors against an independent computation."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_twenty_small_values_have_a_mean() -> None:
     found = mean_of(5.0, [0.4, 0.6] * 10, 0.25)
     assert found is not None
     assert (found.load, found.log_ratio) == (5.0, pytest.approx(math.log(2)))
-    # They alternate: worth 10, as half of all values are, of which 5 are certain. sd = 0.1 x sqrt(20 / 19).
+    # The values alternate, so they are worth half as many, 10, or 5 after correction. sd = 0.1 x sqrt(20 / 19).
     assert found.error == pytest.approx(math.hypot(0.1 * math.sqrt(20 / 19) / math.sqrt(5) / 0.5, 0.01))
     assert mean_of(5.0, [-1.0] * 20, 0.25) is None
 
@@ -154,7 +154,7 @@ def test_quantiles_at_the_borders_of_the_mass() -> None:
 
 
 def test_visits_at_the_border_of_what_saw_the_edge() -> None:
-    # Within 25%, less than 30% violations.
+    # Visits within 25%, with less than 30% violations.
     assert dispersion([(125.0, 0.29, 10.0), (75.0, 0.0, 20.0)], 100.0, 0.01, 64.0) == 45.0
     assert dispersion([(125.1, 0.0, 3.0), (74.9, 0.0, 3.0), (100.0, 0.3, 10.0)], 100.0, 0.01, 5.5) == 11.0
     # Three times the odds of 20% are those of 3/7 = 42.9%.

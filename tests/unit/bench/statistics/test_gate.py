@@ -33,9 +33,9 @@ def runs(level: float, n: int = 5, spread: float = 0.01) -> list[float]:
     [
         (Metric(runs(100), runs(115), True), Verdict.FAILED),
         (Metric(runs(100), runs(85), True), Verdict.HELD),  # Better.
-        (Metric(runs(100), runs(85), False), Verdict.FAILED),  # A throughput that fell.
+        (Metric(runs(100), runs(85), False), Verdict.FAILED),  # The throughput fell.
         (Metric(runs(100), runs(100), True), Verdict.HELD),
-        (Metric(runs(100), runs(103.5), True), Verdict.NOT_SHOWN),  # Sure, but under the margin, and perhaps over it.
+        (Metric(runs(100), runs(103.5), True), Verdict.NOT_SHOWN),  # A certain change, perhaps below the margin.
         (Metric(runs(100, spread=0.2), runs(130, spread=0.2), True), Verdict.NOT_SHOWN),
         (
             Metric([0.0] * 5, [0.0] * 5, True, ratio=False, margin=0.01, independent=(900, 400)),
@@ -96,7 +96,7 @@ def alarms(change: float, noise: float, tries: int, seed: int, candidates: int =
 
 
 def test_unchanged_code_fails_in_at_most_one_of_a_hundred_gates() -> None:
-    assert alarms(0.0, 0.05, 200, seed=1) <= 5  # Both-sided 5% over four metrics: the worse half of it.
+    assert alarms(0.0, 0.05, 200, seed=1) <= 5  # Two-sided 5% over four metrics; only changes for the worse count.
     assert alarms(0.0, 0.02, 200, seed=2) <= 2
 
 

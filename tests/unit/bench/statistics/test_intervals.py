@@ -1,4 +1,4 @@
-"""Intervals of dependent values: ranks against scipy, formulas by hand, and coverage on series with a known truth."""
+"""Intervals of dependent values: ranks against scipy, formulas by hand, and coverage on series with known truth."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def test_a_mean_of_few_values_has_no_interval() -> None:
 
 @pytest.mark.parametrize("n", [600, 1_000])
 def test_short_runs_of_dependent_values_widen_the_interval_of_a_mean_until_it_holds(n: int) -> None:
-    # Lognormal, of an AR(1) with act = 99: worth 3 and 5 independent values. Half a minute close to a capacity looks so.
+    # Lognormal values of an AR(1) process with act = 99, worth 3 and 5 independent values: like half a minute close to
+    # a capacity.
     found = [mean_interval(np.exp(0.7 * math.sqrt(1 - 0.98**2) * autoregressive(n, 0.98, s))) for s in range(300)]
     known = [interval for interval in found if isinstance(interval, Interval)]
     assert len(known) >= 20
@@ -119,7 +120,7 @@ def test_intervals_of_dependent_series_hold_the_truth(a: float) -> None:
 
 
 def test_quantiles_of_groups_do_not_take_tokens_for_independent_values() -> None:
-    """Each group has its own level: 300 groups of 50 tokens are worth 300 values and not 15,000."""
+    """Each group has its own level, so 300 groups of 50 tokens are worth 300 values, not 15,000."""
     hits, plain = 0, 0
     for seed in range(100):
         rng = np.random.default_rng(seed)
@@ -195,10 +196,11 @@ def test_an_interval_of_a_sample_lies_around_the_number_of_the_whole() -> None:
     assert isinstance(p90, Interval)
     assert (mean.low + mean.high) / 2 == pytest.approx(levels.mean())
     assert p90.low < whole.quantile(0.9) < p90.high
-    # 16,000 values: a p90 of normals is known to 1.96 x sqrt(.09 / 16,000) / density, twice that with D = 2 act.
+    # With 16,000 values, the p90 of normals is known to 1.96 x sqrt(.09 / 16,000) / density, and to twice that with D =
+    # 2 act.
     density = stats.norm.pdf(stats.norm.ppf(0.9))
     least = 2 * 1.96 * math.sqrt(2 * 0.09 / 16_000) / density
-    # The dependence of the sample is an estimate, and counts for more in the whole: the interval is wider, never narrower.
+    # The sample's dependence is an estimate, and counts more for the whole: the interval gets wider, never narrower.
     assert 0.95 * least < p90.high - p90.low < 2 * least
 
 
@@ -235,7 +237,8 @@ def test_a_share_without_dependence_is_the_interval_of_wilson() -> None:
 
 
 def test_of_requests_that_never_failed_few_can() -> None:
-    # 1,000 requests worth 250: at most 3.84 / 253.84 fail, and as many at least where all of them did.
+    # 1,000 requests are worth 250. With no failures, at most 3.84 / 253.84 fail; with only failures, at least the
+    # complement.
     found = share_interval([0] * 1_000, Dependence(1_000, 4.0))
     every = share_interval([1] * 1_000, Dependence(1_000, 4.0))
     assert isinstance(found, Interval)

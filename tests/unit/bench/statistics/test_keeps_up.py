@@ -1,4 +1,4 @@
-"""Whether a server keeps up: the flag by hand, and the flags' evidence about a capacity."""
+"""Whether a server keeps up: the flag by hand, and what the flags show about a capacity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.statistics.keeps_up import Backlog, InFlight, backlog, growth, in_fli
     ("thirds", "sent", "grows"),
     [
         ((100.0, 150.0, 200.0), 2_000, True),
-        ((100.0, 200.0, 150.0), 2_000, False),  # It does not rise throughout.
+        ((100.0, 200.0, 150.0), 2_000, False),  # Not a continuous rise.
         ((200.0, 220.0, 245.0), 1_000, False),  # Less than a quarter more.
         ((100.0, 120.0, 140.0), 2_000, False),  # 40 of 2,000 sends: 2%.
         ((0.3, 0.6, 2.0), 10, False),  # A request or two.
@@ -29,7 +29,7 @@ def test_a_visit_is_flagged_where_requests_in_flight_surely_rise(
 
 
 def test_requests_in_flight_are_counted_by_their_time_in_each_third() -> None:
-    # Thirds of 10 s from 100 on: one request through all of them, one in the second half of the last.
+    # Thirds of 10 s from 100 on: one request spans all of them, one the second half of the last.
     found = in_flight([90.0, 125.0], [140.0, 131.0], 100.0, 130.0)
     assert found.thirds == pytest.approx((1.0, 1.0, 1.5))
     assert found.sent == 1
@@ -49,7 +49,7 @@ def test_growth_is_the_median_of_the_last_third_over_that_of_the_first() -> None
 
 
 def test_growth_leaves_out_what_no_third_has() -> None:
-    # Of 32 requests a third is ten: the two in the middle belong to neither.
+    # A third of 32 requests is ten. The two in the middle belong to neither.
     took = [2.0] * 10 + [90.0] * 12 + [5.0] * 10
     assert growth(np.arange(32.0), np.array(took)) == 2.5
 
@@ -79,7 +79,7 @@ def test_without_visits_nothing_is_known() -> None:
         # Three standard deviations of a queue of 8 are 9.
         ((8.0, 9.0, 17.0), 10, False),
         ((8.0, 9.0, 17.1), 10, True),
-        # A quarter more than 200 are 250.
+        # A quarter more than 200 is 250.
         ((200.0, 220.0, 250.0), 1_000, False),
         ((200.0, 220.0, 250.1), 1_000, True),
         ((80.0, 80.0, 120.0), 1_000, False),
@@ -98,7 +98,7 @@ def test_each_third_has_its_own_requests_and_what_is_sent_at_the_end_belongs_to_
 
 
 def test_a_failed_visit_is_as_likely_as_the_mean_over_the_places_of_the_flag_says() -> None:
-    """3% below, 97% above, and one half at 1% below, or 2, 4.5 or 7% above the capacity, each as likely."""
+    """3% below, 97% above, and one half at a point 1% below, or 2, 4.5 or 7% above the capacity, all equally likely."""
     visits = [(20.0, True), (22.0, False)]
     capacities = [18.0, 20.0, 21.0, 22.0, 24.0]
     expected = []
@@ -113,7 +113,8 @@ def test_a_failed_visit_is_as_likely_as_the_mean_over_the_places_of_the_flag_say
 
 
 def in_a_queue(rate: float, seconds: float, each_s: float) -> tuple[list[float], list[float]]:
-    """When the requests of a metronome are due, and when a server that takes them one by one has answered."""
+    """The due times of requests at a constant rate, and the ends of their replies from a server that takes one at a
+    time."""
     due, end, free = [k / rate for k in range(int(rate * seconds))], [], 0.0
     for at in due:
         free = max(free, at) + each_s
@@ -131,14 +132,14 @@ def of_requests(due: list[float], end: list[float]) -> Backlog | None:
         (in_a_queue(10, 60, 0.09), False),
         (in_a_queue(10, 60, 0.11), True),
         (in_a_queue(10, 12, 0.11), True),
-        # Replies of 20 s in a load of 10 s or 60 s: what is in flight rises by itself.
+        # Replies of 20 s in a load of 10 s or 60 s: the number in flight rises without overload.
         (([k / 10 for k in range(100)], [k / 10 + 20 for k in range(100)]), False),
         (([k / 10 for k in range(600)], [k / 10 + 20 for k in range(600)]), False),
-        # In 60 s there are no thirds to compare after replies of 20 s, which get slower; it drains for too short a time.
+        # After replies of 20 s, which get slower, 60 s have no thirds to compare, and the drain is too short.
         (([k / 10 for k in range(600)], [k / 10 + 20 + k / 30 for k in range(600)]), False),
-        # After 10 s of sending it drains for 79 s, more than five of them and three of the first 23.
+        # After 10 s of sending the drain takes 79 s, which is more than five times 10 s and three times the first 23 s.
         (([k / 10 for k in range(100)], [k / 10 + 20 + 0.6 * k for k in range(100)]), True),
-        # Slower after a while, and steady from then on.
+        # The server gets slower once, and is steady from then on.
         (([k / 10 for k in range(600)], [k / 10 + (1 if k < 250 else 2) for k in range(600)]), False),
     ],
 )
@@ -166,18 +167,18 @@ def test_a_recording_whose_rate_rises_piles_up_only_where_each_request_takes_lon
 
 
 def test_a_backlog_has_the_mean_in_flight_of_its_thirds_after_the_first_requests() -> None:
-    # Each takes 1 s, and from 32 s on 4 s; the thirds begin after 2 s, and are 20 s long.
+    # Each request takes 1 s, and from 32 s on 4 s. The thirds begin after 2 s and are 20 s long.
     due = [k / 10 for k in range(621)]
     found = of_requests(due, [at + (1 if at < 32 else 4) for at in due])
     assert found is not None
     assert (found.first, found.growth) == (pytest.approx(10), 4)
-    assert found.last == pytest.approx(40, rel=0.06)  # Requests of its last 4 s end after it.
+    assert found.last == pytest.approx(40, rel=0.06)  # Requests of the last 4 s end after it.
     assert of_requests(due[:29], due[1:30]) is None
     assert of_requests([5.0] * 40, due[:40]) is None
 
 
 def test_sessions_that_do_not_end_within_the_run_pile_up_and_are_no_long_drain() -> None:
-    # A session begins each second. The sessions of the first minute last 10 s; later ones do not end.
+    # A session begins each second. Sessions of the first minute last 10 s; later ones never end.
     begins = [float(k) for k in range(120)]
     ends = [at + 10 if at < 60 else math.inf for at in begins]
     found = backlog(begins, ends, 2.0)
@@ -187,7 +188,7 @@ def test_sessions_that_do_not_end_within_the_run_pile_up_and_are_no_long_drain()
         found = backlog(begins, ends, grown)
         assert found is not None
         assert found.rises is rises
-    # A short run tells nothing: its first sessions have not ended.
+    # A short run shows nothing, because its first sessions have not ended.
     found = backlog(begins[:30], [math.inf] * 30, 2.0)
     assert found is not None
     assert not found.rises

@@ -51,7 +51,7 @@ def test_a_cap_on_sequences_is_warned_of() -> None:
     found = fit(LOADS, capped)
     assert found is not None
     assert found.warning is not None
-    assert "another limit may bind there" in found.warning, "of one run a load it may be chance"
+    assert "another limit may bind there" in found.warning, "with one run per load this may be chance"
     thrice = fit(LOADS * 3, [x * vary for vary in (0.98, 1.0, 1.02) for x in capped])
     assert thrice is not None
     assert thrice.warning is not None
@@ -59,7 +59,7 @@ def test_a_cap_on_sequences_is_warned_of() -> None:
 
 
 def test_runs_that_vary_by_more_than_they_lie_off_the_curve_show_no_other_limit() -> None:
-    """Eight users have 7% less than the curve, which runs that vary by 20% do not show, and runs that vary by 1% do."""
+    """Eight users are 7% below the curve. Runs that vary by 1% show that, runs that vary by 20% do not."""
     seen = np.asarray(curve(LOADS))
     seen[3] *= 0.93
     wide, narrow = (
@@ -76,7 +76,8 @@ def test_runs_that_vary_by_more_than_they_lie_off_the_curve_show_no_other_limit(
 def test_a_throughput_that_grows_with_the_load_has_no_knee() -> None:
     proportional = fit(LOADS, [2.0 * n for n in LOADS])
     assert proportional is None or proportional.half_at > 1e6
-    # Loads of 1 to 8 on a server whose ceiling is not within reach: 1% of noise made "556 users, a ceiling of 25,265".
+    # Loads of 1 to 8 on a server whose ceiling is out of reach. With 1% of noise, a fit claimed "556 users, a ceiling
+    # of 25,265".
     assert fit([1, 2, 4, 8], [45.42, 90.36, 181.2, 358.3]) is None
     far = fit([1, 2, 4, 8], curve([1, 2, 4, 8]))
     assert far is not None, "exact points show a knee far beyond them"

@@ -149,7 +149,7 @@ def test_one_disagreement_among_twenty_shows_nothing_and_says_how_many_would() -
     assert once.decide(0.5, margin=0.01) is Decision.NOT_SHOWN
     needed = once.probes_to_show(0.01, tests=1)
     assert needed is not None
-    # Seven losses without a gain are the fewest whose mid-p is below 1%: 2^-7.
+    # Seven losses without a gain are the smallest number with a mid-p below 1%: 2^-7.
     assert needed == 140 == 20 * 7
     assert mcnemar_mid_p(7, 0) < 0.01 < mcnemar_mid_p(6, 0)
     assert (more := once.probes_to_show(0.01, tests=8)) is not None

@@ -1,4 +1,4 @@
-"""Replicas against each other: the tests of bench/statistics/skew.py against scipy, and on known replicas."""
+"""Comparisons of replicas: the tests of bench/statistics/skew.py against scipy, and on known replicas."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_slower_replica_is_seen_with_an_interval_that_holds_its_change() -> No
     judged = [
         rows[1] for seed in range(40) if (rows := skew.slower(replicas(seed, 1, 1.3, 1, wave=0.5)))[1] is not None
     ]
-    assert len(judged) >= 36  # In a few runs neighbouring batches are alike by chance.
+    assert len(judged) >= 36  # In a few runs neighbouring batches are correlated by chance.
     assert max(row.p for row in judged) < 1e-3
     assert sum(row.low <= 0.3 <= row.high for row in judged) >= 0.9 * len(judged)
 

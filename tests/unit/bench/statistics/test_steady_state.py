@@ -1,4 +1,4 @@
-"""The cut and the halves: by hand, and by their error rate on series that only wander."""
+"""The cut and the halves: by hand, and by their error rate on series that only wander randomly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def slow_mser(values: list[int]) -> int:
 @given(st.lists(st.integers(0, 50), min_size=10, max_size=120))
 def test_the_cut_is_that_of_the_formula(values: list[int]) -> None:
     found, expected = mser(values), slow_mser(values)
-    # Where two cuts are equally good, rounding decides: then both must leave as small an error.
+    # If two cuts are equally good, rounding decides, so both must leave an equally small error.
     if found.left_out != expected:
         assert error_after(values, found.left_out) == pytest.approx(error_after(values, expected), abs=1e-9)
     assert found.settled == (found.left_out < len(values) // 5 // 2 * 5)
@@ -67,7 +67,7 @@ def test_the_test_of_the_halves_is_its_formula() -> None:
 def test_a_series_that_only_wanders_raises_an_alarm_in_few_runs() -> None:
     found = [halves(autoregressive(240, 0.9, seed) + 40) for seed in range(200)]
     assert sum(entry is not None and entry.drifted for entry in found) <= 10
-    # Without the correction the same series alarm in most runs.
+    # Without the correction the same series raise alarms in most runs.
     naive = 0
     for seed in range(200):
         x = autoregressive(240, 0.9, seed) + 40
@@ -94,7 +94,7 @@ def test_a_series_that_says_nothing_has_no_test(series: list[float]) -> None:
 
 @pytest.mark.parametrize("n", [20, 21, 200, 4_001])
 def test_the_slowest_wave_that_is_no_trend_still_leaves_a_degree_of_freedom(n: int) -> None:
-    """Its time is about 0.25 n, the longest of a series after its straight line is removed."""
+    """The wave's correlation time is about 0.25 n, the longest in a series without its linear trend."""
     found = halves(2 + np.cos(2 * np.pi * (np.arange(n) + 0.5) / n))
     assert found is not None
     assert 1.75 < found.degrees < 6

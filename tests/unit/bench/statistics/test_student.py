@@ -52,5 +52,5 @@ def test_a_quantile_is_found_in_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> 
     for p, freedom in ((0.975, 10.0), (0.9, 3.0), (0.999, 30.0)):
         looked.clear()
         assert t_quantile.__wrapped__(p, freedom) == pytest.approx(stats.t.ppf(p, freedom), rel=1e-12)
-        # Up to four looks for an upper bound, then Newton's steps. To halve the bounds would take some 45.
+        # Up to four evaluations for an upper bound, then Newton's steps. Bisection would take about 45.
         assert len(looked) <= 20

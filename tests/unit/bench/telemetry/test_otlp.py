@@ -1,4 +1,4 @@
-"""A collector's input, read by protobuf, and the sending process as the run sees it."""
+"""What a collector receives, read with protobuf; and the exporting process as the run sees it."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_collector_that_refuses_is_told_with_what_was_lost() -> None:
         (200, "text/html; charset=utf-8", b"<html>", "an HTML page answered, not a collector", 0),
         (200, "application/x-protobuf", b"\xff\xfe", "the answer is not OTLP", 0),
         (200, "application/x-protobuf", b"\x0a\x06\x08\x01\x12\x02no", "the collector rejected 1: no", 1),
-        (200, "application/x-protobuf", b"\x0a\x04\x12\x02ok", None, 2),  # A warning: nothing was rejected.
+        (200, "application/x-protobuf", b"\x0a\x04\x12\x02ok", None, 2),  # Only a warning: nothing was rejected.
         (200, "application/json", b"{}", None, 2),
         (202, "text/plain", b"", None, 2),
     ],
@@ -145,12 +145,12 @@ def test_an_answer_that_is_no_success_counts_as_a_failure_with_its_reason(
         found = sender.finish(PATIENCE_S)
     assert (found.error, found.failed) == (error, found.exports if error else 0)
     assert found.exports >= 1
-    # After a failure the spans may not have been tried.
+    # After a failure, the spans may not have been sent.
     assert (found.spans, found.lost_spans) in ((spans, 2 - spans), (0, 2) if error else (2, 0))
 
 
 class Exporter:
-    """One of the SDK's. `good`: whether it succeeds."""
+    """An exporter of the SDK. `good`: whether it succeeds."""
 
     def __init__(self, good: bool, shut_down: list[str], result: Any) -> None:
         self.good, self.shut_down, self.result = good, shut_down, result
@@ -186,7 +186,7 @@ def test_spans_are_tried_where_metrics_fail_and_who_took_nothing_is_not_tried_fo
         before = sender._exports
         sender.tell(20, points(), spans)
         until(lambda before=before, spans=spans: sender._exports == before + 1 + bool(spans))  # type: ignore[misc]
-    sender._errors.seen.set()  # The SDK sets it at each failure.
+    sender._errors.seen.set()  # The SDK sets this at each failure.
     assert sender.finish(PATIENCE_S) == found
     assert ended == shut_down
 

@@ -1,4 +1,4 @@
-"""The exporting process, in this one: what it reads of a run, its answers, and the page that it serves."""
+"""The exporting program, run in this process: what it reads of a run, its answers, and the page that it serves."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_without_a_collector_nothing_is_sent(
 
 
 class Conversation:
-    """The program with its parent's messages, in one go."""
+    """The program, with all messages of its parent at once."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[object] = []
@@ -213,7 +213,7 @@ def test_looks_are_a_second_apart_and_those_that_are_late_are_left_out(
     ours, theirs = socket.socketpair()
     assert program.main(theirs.detach()) == 0
     ours.close()
-    # The second takes from 12 to 14.5 s: the next are at 15 s and at 16 s, whose end is the time of the last.
+    # The second check takes from 12 to 14.5 s, so the next are at 15 s and 16 s, the instant of the last.
     assert looks == [11.0, 12.0, 15.0, 16.0]
     assert waits == [1.0, 0.75, 0.5, 1.0, 0.0]
 
@@ -289,7 +289,7 @@ def test_a_page_says_when_its_end_was_read(capfd: pytest.CaptureFixture[str]) ->
     assert first["target_info"].labels == {
         "service_name": "trueload", "service_version": "0.2", "service_instance_id": "made",
     }  # fmt: skip
-    # A reader may have its page before the server knows that it was sent: here it does.
+    # A reader may have its page before the server has noted that it was sent. Here the server has noted it.
     page._answer({"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics"}, lambda *_: None).close()  # type: ignore[attr-defined]
     assert not page.read_at_end.is_set()
     page.tell([Point(ended, (), 4)], over=True)

@@ -1,4 +1,4 @@
-"""Users who give up: the plan, the draw, and their requests in the numbers."""
+"""Users who cancel: the plan, the draw, and their requests in the numbers."""
 
 from __future__ import annotations
 

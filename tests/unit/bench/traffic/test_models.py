@@ -104,7 +104,8 @@ def test_a_row_that_names_its_model_keeps_it(tmp_path: Path) -> None:
 
 
 def mixed() -> list[Any]:
-    """Three in four go to `slow`, whose TTFT is 100 ms; one to `fast`, with 10 ms. One of `fast` names no model."""
+    """Three of four requests go to `slow`, whose TTFT is 100 ms; one goes to `fast`, with 10 ms. One request to `fast`
+    names no model."""
     slow = [made_record(i, sent_ms=i * 10, chunks_ms=(100.0, 110.0), model="slow") for i in range(30)]
     fast = [
         made_record(30 + i, sent_ms=i * 30, chunks_ms=(10.0, 12.0), model=None if i == 0 else "fast") for i in range(10)

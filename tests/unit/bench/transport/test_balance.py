@@ -13,7 +13,7 @@ S = NS_PER_S
 
 
 def chosen(balance: Balance, n: int, now_ns: int = 0) -> list[int]:
-    """This many requests, each of which ends and is answered before the next."""
+    """The addresses of this many requests, each of which is answered before the next."""
     found = []
     for _ in range(n):
         which = balance.choose(now_ns)
@@ -44,7 +44,7 @@ def test_weights_are_kept_to_and_evenly_spread(weights: tuple[float, ...]) -> No
 
 def test_the_least_loaded_is_next_and_equal_ones_take_turns() -> None:
     balance = Balance("least_in_flight", [1, 1, 2])
-    assert [balance.choose(0) for _ in range(4)] == [0, 1, 2, 2]  # Each has one for its weight.
+    assert [balance.choose(0) for _ in range(4)] == [0, 1, 2, 2]  # Each address has one request per weight.
     balance.ended(1)
     assert balance.choose(0) == 1
     assert balance.in_flight == [1, 1, 2]

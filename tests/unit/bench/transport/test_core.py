@@ -1,4 +1,4 @@
-"""The compiled core against the same work in Python: the same reads, and the same record from them."""
+"""The compiled core against the Python code: the same reads give the same record."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def exchange_of(sent_ns: int) -> Exchange:
 
 
 def record_of(connection: Any, job: Any, parser: ResponseParser, turns: Sequence[Any]) -> RequestRecord:
-    """The record of the reads, taken in this many turns."""
+    """The record of these reads, taken in this many turns."""
     error = None
     for turn in turns:
         turn()
@@ -104,7 +104,7 @@ def receiver() -> Iterator[Any]:
 
 
 def compiled(receiver: Any, turns: Sequence[Sequence[bytes]]) -> RequestRecord:
-    # Packets keep their borders: each is a read.
+    # Packets keep their borders, so each is one read.
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     here.setblocking(False)
     sent_ns = now_ns()
@@ -120,7 +120,9 @@ def compiled(receiver: Any, turns: Sequence[Sequence[bytes]]) -> RequestRecord:
             while stream.reads == before:
                 time.sleep(
                     0
-                )  # The next one only when this one was read, or the receiver would take it for the rest of it.
+                    # Send the next one only after this one was read. Otherwise the receiver would take it for the rest of
+                    # this one.
+                )
 
     try:
         return record_of(connection, job, ResponseParser(), [lambda reads=reads: send(reads) for reads in turns])
@@ -131,7 +133,7 @@ def compiled(receiver: Any, turns: Sequence[Sequence[bytes]]) -> RequestRecord:
 
 
 def told(record: RequestRecord) -> dict[str, Any]:
-    """The parts that do not depend on when the reads came."""
+    """The parts that do not depend on the times of the reads."""
     bounds = record.chunk_bound_ns
     return {
         "outcome": record.outcome,
@@ -168,7 +170,7 @@ SIZE = st.sampled_from([b"%x", b"%x", b"%x", b"%X", b"00%x", b"%x;note=1", b"%x 
 
 @st.composite
 def replies(draw: st.DrawFn) -> list[list[bytes]]:
-    """A response in reads, and these in the turns in which they are taken."""
+    """A response as reads, grouped into the turns in which they are taken."""
     bodies = draw(st.lists(st.lists(EVENT, min_size=1, max_size=3).map(b"".join), max_size=8))
     if draw(st.booleans()) and bodies:
         # Events that do not end where chunks end.
@@ -226,7 +228,7 @@ def test_plain_events_are_cut_by_the_core(receiver: Any) -> None:
     assert events == [TOKEN[6:-2], TOKEN[6:-2], LAST[6:-2], DONE[6:-2]]
     assert size == len(TOKEN + TOKEN + LAST + DONE)
     assert stamps[0] == stamp_ns < stamps[1] == stamps[2] == stamps[3] == last_ns
-    # Three events of one read: the last is exact, the two before came no sooner than the read before.
+    # Three events in one read: the last stamp is exact, and the two before came no earlier than the previous read.
     assert [number for number, _ in bounds] == [1, 2]
     assert all(stamps[0] <= bound <= stamps[1] for _, bound in bounds)
     assert stream.take(0, False)[0] == b"0\r\n\r\n"
@@ -256,10 +258,10 @@ def test_what_ends_a_response_is_told_and_what_does_not_is_not(receiver: Any) ->
 
     assert asked_after(HEAD + chunk(TOKEN), chunk(TOKEN)) == []
     assert asked_after(chunk(DONE) + b"0\r\n\r\n") == [7 << 2 | core.PARSE]
-    assert asked_after(b"0\r\n\r\n") == []  # It has been asked and nobody has come.
+    assert asked_after(b"0\r\n\r\n") == []  # The core has been asked, and no event came.
     assert stream.heed() == (False, 0)
     assert stream.collect()
-    # Nothing in these two ends a response; of 64 KiB less is to be made.
+    # Neither batch ends a response, but at 64 KiB of buffered bytes the core asks for parsing.
     assert asked_after(*[chunk(TOKEN * 200)] * 5) == []
     assert asked_after(chunk(TOKEN * 200)) == [7 << 2 | core.CATCH_UP]
     stream.forget()
@@ -268,7 +270,7 @@ def test_what_ends_a_response_is_told_and_what_does_not_is_not(receiver: Any) ->
 
 
 def test_an_end_that_comes_while_what_came_before_it_is_looked_at_is_told(receiver: Any) -> None:
-    # A body without framing is over when the connection is: its last bytes and the end come a moment apart.
+    # A body without framing ends with the connection: its last bytes and the end come separately.
     assert core is not None
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     receiver.asked()

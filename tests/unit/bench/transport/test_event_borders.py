@@ -13,7 +13,7 @@ from bench.transport.sse import SSEParser
 @pytest.mark.parametrize(
     "pieces",
     [
-        [b"event:a\n\n", b"data: b\n\n"],  # Six bytes before the text, which are not those of data.
+        [b"event:a\n\n", b"data: b\n\n"],  # Six bytes before the text, but not `data: `.
         [b"data: a\n\n", b"data: b\nx\n"],  # As many line ends, and no empty line at the end.
         [b"data: a\n\n", b"data: b\nc\n\n"],
     ],

@@ -159,7 +159,7 @@ def test_an_error_that_the_server_told_outranks_the_end(failed: Outcome | None) 
 @pytest.mark.parametrize("failed", [Outcome.RESET, Outcome.TRUNCATED])
 def test_a_lost_connection_is_no_failure_once_done_was_said(failed: Outcome) -> None:
     assert judged(TOKEN, END, DONE, failed=failed) is Outcome.OK
-    assert judged(TOKEN, END, failed=failed) is failed  # Usage may still have been under way.
+    assert judged(TOKEN, END, failed=failed) is failed  # The usage may still have been on its way.
     assert judged(WHOLE, kind="application/json", failed=failed) is failed
 
 

@@ -159,7 +159,7 @@ def test_events_that_a_transport_cut_are_counted_from_those_before_them() -> Non
     assert made.last_chunk_ns == -1
     assert made.takes_events()
     made.feed(TOKEN, 200, 190)
-    assert made.takes_events()  # It has read what was put by.
+    assert made.takes_events()  # It has parsed the buffered bytes.
     assert made.last_chunk_ns == 200
     made.feed_events([TOKEN[6:-2], END[6:-2]], [210, 210], [(-1, 195), (0, 205)], 90)
     made.feed_events([DONE[6:-2]], [220], [], 14)
@@ -201,7 +201,7 @@ def test_no_events_are_taken_in_the_midst_of_one_or_of_what_is_packed() -> None:
     assert not messages.takes_events()
     parser = SSEParser()
     parser.feed(b"event: x\ndata: a\n\n")
-    assert not parser.between_events  # Its line has not been taken.
+    assert not parser.between_events  # The line of the event has not been taken.
     parser.take_other_lines()
     assert parser.between_events
 
@@ -217,12 +217,12 @@ def test_the_answer_is_told_whatever_became_of_the_request() -> None:
 def test_a_message_is_that_of_what_decided() -> None:
     broken = opened()
     assert fed(broken, TOKEN, failed=Outcome.RESET, error="reset by peer").error == "reset by peer"
-    # What the server said outranks the end, and so do its words.
+    # The server's error takes precedence over the end of the stream, and so does its message.
     failed = b'data: {"error":{"message":"out of memory"}}\n\n'
     assert fed(opened(), failed, failed=Outcome.RESET, error="reset by peer").error == "out of memory"
     assert fed(opened(), TOKEN, failed=Outcome.RESET).error is None
     assert fed(opened(), TOKEN, END, DONE, failed=Outcome.TIMEOUT_IDLE).error is None
-    # Of the same outcome the connection's words go before the stream's, if it has any.
+    # If both give the same outcome, the connection's message takes precedence over the stream's.
     first, second = (f'data: {{"choices":[{{"index":{at},"delta":{{"content":"x"}}}}]}}\n\n'.encode() for at in (0, 1))
     ended = b'data: {"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}\n\n'
     open_choice = "the stream ended without a finish reason of choice 0, which had begun"
@@ -270,7 +270,7 @@ def test_a_connection_that_was_there_took_no_time_and_one_that_never_was_is_not_
 def test_the_waits_of_the_first_attempt_alone_are_its_connection() -> None:
     made = exchange()
     made.mark_connected(5)
-    made.mark_connected(7)  # TLS on it.
+    made.mark_connected(7)  # TLS on the connection.
     made.retry()
     made.mark_connected(100)
     assert made.close(500, Outcome.RESET, "x").connect_ns == 12
@@ -350,7 +350,7 @@ def test_a_refusal_over_a_websocket_has_the_status_that_http_would_have_and_no_c
     record = fed(socket, REFUSAL)
     assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, 429, "slow down")
     assert (record.chunk_ns, record.chunk_kind, record.chunk_tokens) == ((), "", None)
-    # Behind another event it is an error in a stream; so it is over HTTP, whose status has been said.
+    # After another event it is an error in a stream; so it is over HTTP, whose status has already been sent.
     later = exchange(route=RESPONSES)
     later.messages()
     record = fed(later, b'{"type":"response.created"}', REFUSAL)

@@ -125,6 +125,6 @@ def test_short_headers_are_remembered_and_long_ones_are_not() -> None:
         assert head.checked(b"HTTP/1.1 200 OK\r\n" + line).endswith(line + b"\r\n\r\n")
         return head._field.cache_info().currsize
 
-    # What a server pours out into its headers must not stay in memory.
+    # A server's long headers must not stay in memory.
     assert remembered(b"x: " + b"a" * 197) == 1
     assert remembered(b"x: " + b"a" * 198) == 0

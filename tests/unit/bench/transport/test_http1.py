@@ -1,4 +1,4 @@
-"""HTTP/1.1 responses: the same whole and however they are split, against framing written by hand."""
+"""HTTP/1.1 responses: the result is the same whole and however they are split. The framing is written by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ParsedResponse:
 
 
 def read(*pieces: bytes, end_of_file: bool = False) -> ParsedResponse:
-    """The bytes as a connection feeds them: until the end of the response, or of the parsable part."""
+    """Feed the bytes like a connection, until the end of the response or of the parsable part."""
     parser = ResponseParser()
     body = b""
     broken = False

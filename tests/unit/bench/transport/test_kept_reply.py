@@ -1,4 +1,4 @@
-"""What a record keeps of a reply besides its times."""
+"""What a record keeps of a reply in addition to its times."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which requests have exceeded the target's limits, at given instants."""
+"""Which requests exceed the target's time limits at given instants."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_each_timeout_counts_from_its_own_instant(
     job: Any = SimpleNamespace(started_ns=700 * MS, connection=of)
     late = sweep(**limits)[0]._overdue(job, at_ms * MS)
     assert (None if late is None else late[0]) == outcome
-    # What was put by of a reply that is quiet is looked at, in case its end is in it.
+    # The buffered bytes of a quiet reply are parsed, in case they contain its end.
     quiet = outcome is None and of.connected and of.reads == 2
     assert of.parsed == quiet
 

@@ -29,7 +29,7 @@ def _without_head(body: bytes, level: int) -> bytes:
 )
 @pytest.mark.parametrize("cut", [1, 2, 20])
 def test_a_packed_body_is_unpacked(encoding: str, packed: bytes, cut: int) -> None:
-    """Deflate comes with zlib's header, as HTTP specifies, and without, as from some servers."""
+    """Deflate comes with zlib's header, as HTTP specifies, or without it, as from some servers."""
     record = fed(opened(encoding=encoding), packed[:cut], packed[cut:])
     assert (record.outcome, record.chunk_kind, record.bytes_received) == (Outcome.OK, "coo", len(packed))
 
@@ -38,9 +38,9 @@ def test_a_packed_body_is_unpacked(encoding: str, packed: bytes, cut: int) -> No
 @pytest.mark.parametrize(
     ("first", "size"),
     [
-        # The first byte, then the length of the block. 0x0117 is 9 times 31, as in a head of zlib, but the method is 1.
+        # The first byte, and the length of the block. 0x0117 is 9 times 31, like a zlib header, but the method is 1.
         (b"\x01", 279),
-        # The method would be 8, with bits that pad a stored block; but 0x0800 is no multiple of 31.
+        # The method would be 8, from bits that pad a stored block. But 0x0800 is no multiple of 31.
         (b"\x08", 256),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_reply_may_unpack_to_256_mib_and_no_more() -> None:
     for before, outcome in ((2**28 - len(TOKEN), Outcome.TRUNCATED), (2**28 - len(TOKEN) + 1, Outcome.MALFORMED)):
         made = opened(encoding="gzip")
         assert made._unpacker is not None
-        made._unpacker.total = before  # As if so much had come already.
+        made._unpacker.total = before  # As if this much had come already.
         record = fed(made, packed)
         assert record.outcome is outcome
     assert record.error == "the compressed reply unpacks to more than 268435456 bytes"

@@ -76,7 +76,7 @@ def test_the_first_read_of_a_chunk_takes_nothing_of_the_next() -> None:
         number = len(waiting)
         data, rest = whole[:size], whole[size:]
         waiting[:] = [rest] if rest else []
-        # The stamp is that of the last segment that was touched.
+        # The stamp belongs to the last segment in the read.
         touched = 1 if len(data) <= 8 and number == 2 else 2
         return data, [(1, 35, struct.pack("qq", 0, touched))], 0, None
 

@@ -298,7 +298,7 @@ def test_the_size_of_an_event_is_counted_from_the_end_of_the_one_before() -> Non
     for _ in range(3):
         assert parser.feed(b"data: " + b"x" * 9) == []
         assert parser.feed(b"\n\n") == [b"x" * 9]
-    # A piece that ends one event and begins another counts whole for the new one.
+    # A piece that ends one event and begins another counts fully for the new one.
     mixed = SSEParser(20)
     assert mixed.feed(b"data: b" + b"x" * 9) == mixed.feed(b"x" * 4) == []
     assert not mixed.too_large
@@ -334,7 +334,7 @@ def test_plain_events_behind_what_has_not_ended_are_no_plain_events(before: byte
         ([b"data: a\n"], False),
         ([b"event: x\n"], False),
         ([b"data: a\n\n", b"\r"], False),  # Its LF may follow.
-        ([b"event: x\n\n"], False),  # A line that nobody has taken.
+        ([b"event: x\n\n"], False),  # A line that was not taken yet.
     ],
 )
 def test_between_events_is_where_nothing_of_the_next_has_come(pieces: list[bytes], between: bool) -> None:

@@ -13,7 +13,7 @@ STAMP = [(1, 37, bytes(48))]
 
 
 class Heard:
-    """Datagrams: the first arrive late, and the next have no stamp."""
+    """Datagrams. The first arrive late, and the next have no stamp."""
 
     def __init__(self, late: int, bare: int, broken: bool = False) -> None:
         self.late, self.bare, self.broken, self.sent = late, bare, broken, 0

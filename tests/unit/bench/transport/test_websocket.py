@@ -51,12 +51,12 @@ def test_messages_are_the_same_wherever_the_bytes_are_cut() -> None:
 
 def test_a_message_in_several_frames_with_a_ping_between_is_one_message() -> None:
     client = opened()
-    half = len(WANTED[1]) // 2 + 1  # In the middle of a letter, too.
+    half = len(WANTED[1]) // 2 + 1  # In the middle of a character, too.
     data = frame(WANTED[1][:half], last=False) + frame(b"are you there", PING) + frame(WANTED[1][half:], 0)
     assert client.feed(data) == [WANTED[1]]
     pong, client.outgoing = client.outgoing, b""
     assert pong[0] == 0x8A
-    assert pong[1] == 0x80 | len("are you there")  # Masked, as all that a client sends.
+    assert pong[1] == 0x80 | len("are you there")  # Masked, like all frames from a client.
     mask, payload = pong[2:6], pong[6:]
     assert bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload)) == b"are you there"
 
@@ -201,7 +201,7 @@ def test_a_message_of_the_session_is_beside_the_reply_and_no_part_of_it() -> Non
         assert client.beside is beside
     client = realtime()
     client.feed(GREETING + goodbye(1000))
-    assert not client.beside, "a close is an answer"
+    assert not client.beside, "the answer is a close frame"
 
 
 def test_a_greeting_that_came_before_the_request_is_not_its_first_byte() -> None:

@@ -34,7 +34,7 @@ def verbose(probe: Probe, place: int) -> str:
 
 
 def write_run(path: Path, probes: Sequence[Probe], answer: Answer) -> None:
-    """The files of a run that asked each probe once; and of other requests, whose texts are stored too."""
+    """The files of a run that sent each probe once, and other requests with stored texts."""
     path.mkdir()
     write_probes(RunDirectory(path), probes)
     rows = [
@@ -52,7 +52,7 @@ def write_run(path: Path, probes: Sequence[Probe], answer: Answer) -> None:
 
 
 def turn(folder: Path, arm: int, round_: int, *runs: Answer, probes: Sequence[Probe] | None = None) -> TuneTurn:
-    """A turn that asked the probes of its round, or the given ones."""
+    """A turn that sent the probes of its round, or the given probes."""
     loads = []
     for users, answer in enumerate(runs):
         name = f"r{round_}-a{arm}-{users}"
@@ -79,10 +79,10 @@ def turn(folder: Path, arm: int, round_: int, *runs: Answer, probes: Sequence[Pr
         ({1: [half_wrong]}, {1: [right]}, ()),
         ({1: [right]}, {2: [half_wrong]}, ()),
         ({1: [right]}, {1: [right], 2: [half_wrong]}, ()),
-        # Of two rounds each answer belongs to a probe of its own round.
+        # With two rounds, each answer belongs to a probe of its own round.
         ({1: [right], 2: [right]}, {1: [right], 2: [half_wrong]}, ("right answers",)),
         ({2: [right], 1: [right]}, {1: [half_wrong], 2: [right]}, ("right answers",)),
-        # Another text is no fault.
+        # A different text is no error.
         ({1: [right, right]}, {1: [verbose, verbose]}, ()),
         ({1: [right, right]}, {1: [right, half_wrong]}, ("right answers",)),
         ({1: []}, {1: [half_wrong]}, ()),
@@ -95,7 +95,7 @@ def test_an_arm_is_worse_if_more_of_its_answers_are_wrong_over_the_rounds_that_b
     turns = [
         turn(tmp_path, arm, round_, *runs) for arm, of in ((0, default), (2, other)) for round_, runs in of.items()
     ]
-    # A third arm is in neither.
+    # The third arm is in neither comparison.
     turns += [turn(tmp_path, 1, round_, half_wrong, half_wrong) for round_ in default]
     assert worse_than_default(tmp_path, turns, 2, 3) == worse
     assert worse_than_default(tmp_path, turns, 0, 3) == ()

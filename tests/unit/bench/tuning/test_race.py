@@ -71,7 +71,7 @@ def test_a_speed_that_swings_makes_an_equal_arm_worse_in_5_of_100_races_at_most(
             speed = size * math.sin(2 * math.pi * (len(race.turns) / period + phase)) + chance.gauss(0.0, 0.01)
             race.add(Turn(step.arm, step.round, math.exp(speed), 10.0))
         told_apart += any(standing.place is Place.WORSE for standing in race.answer().standings)
-    assert told_apart <= 9  # 5 expected at most, two standard deviations above
+    assert told_apart <= 9  # At most 5 are expected, plus two standard deviations.
 
 
 def test_an_arm_that_left_as_worse_is_not_told_apart_if_later_rounds_vary_more() -> None:
@@ -290,8 +290,8 @@ def test_an_arm_without_a_turn_was_not_tried_and_one_without_a_value_has_failed(
     [(3, 114.2, 2), (3, 114.3, 4), (3, 171.4, 4), (3, 171.5, 6), (2, 1.0, 4), (2, 152.3, 4), (2, 152.4, 8)],
 )
 def test_a_block_of_rounds_may_end_five_percent_late(arms: int, budget_s: float, rounds: int) -> None:
-    # A pair of rounds of three arms takes 60 s; two end at 120 s, which is 1.05 x 114.29 s, and three at 180 s, 1.05 x
-    # 171.43 s. Four rounds of two arms take 80 s, and eight 1.05 x 152.38 s.
+    # A pair of rounds with three arms takes 60 s. Two pairs end at 120 s, which is 1.05 x 114.29 s, and three at 180 s,
+    # 1.05 x 171.43 s. With two arms, four rounds take 80 s, and eight 1.05 x 152.38 s.
     speed = (100.0, 104.0, 102.0)
     race, ending = race_of(lambda arm, r: speed[arm] * math.exp(wobble(arm, r, 0.1)), arms, budget_s=budget_s)
     assert (len(order(race)), ending) == (rounds, Ending.BUDGET)
@@ -307,7 +307,7 @@ def test_how_long_a_round_takes_is_what_turns_took_so_far() -> None:
 
     assert isinstance(next_after(10.0), Step)
     assert next_after(20.0) is Ending.BUDGET
-    # Turns without a length, of an older file, say nothing of it: four rounds of two arms take 240 s then.
+    # Turns from older files have no length. Then four rounds of two arms take 240 s.
     assert next_after(0.0) is Ending.BUDGET
 
 
@@ -324,7 +324,8 @@ def test_finalists_are_three_at_most_and_none_before_the_second_round() -> None:
 def test_the_time_that_is_left_is_that_of_the_budget_or_of_a_block_of_rounds() -> None:
     turns = [Turn(0, 1, 1.0, 30.0)]
     assert Race(Settings(3, budget_s=200.0), turns).time_left_s() == 170
-    # A block of rounds is always ended: two turns are left in this round, and three in the next; of two arms one, and six.
+    # A block of rounds is always completed: with three arms, two turns are left in this round and three in the next;
+    # with two arms, one and six.
     assert Race(Settings(3, budget_s=20.0), turns).time_left_s() == 5 * 30
     assert Race(Settings(2, budget_s=20.0), turns).time_left_s() == 7 * 30
     assert Race(Settings(2, budget_s=20.0)).time_left_s() == 8 * 60
@@ -332,7 +333,7 @@ def test_the_time_that_is_left_is_that_of_the_budget_or_of_a_block_of_rounds() -
     assert Race(Settings(2, budget_s=20.0), ended[:7]).time_left_s() == 30
     assert Race(Settings(2, budget_s=20.0), ended).time_left_s() == 0
     alike = [Turn(arm, n, 100 * math.exp(wobble(arm, n, 0.1)), 30.0) for n in range(1, 7) for arm in (0, 1)]
-    assert Race(Settings(2, budget_s=20.0), alike).time_left_s() == 4 * 30  # Two rounds belong to the fifth and sixth.
+    assert Race(Settings(2, budget_s=20.0), alike).time_left_s() == 4 * 30  # The fifth and sixth rounds form a block.
 
 
 def test_after_a_single_round_nothing_is_proven() -> None:
@@ -345,7 +346,7 @@ def test_after_a_single_round_nothing_is_proven() -> None:
 @pytest.mark.parametrize(
     ("values", "bounded", "places"),
     [
-        # The arm that searches found no edge of may hold more than the best, or as much as an equal.
+        # An arm without a found edge may hold more than the best, or as much as an equal arm.
         ((20.0, 26.0, 15.0), {0}, (Place.NOT_TOLD_APART, Place.BEST, Place.WORSE)),
         ((40.0, 40.0, 38.0), {0, 1}, (Place.BEST, Place.NOT_TOLD_APART, Place.NOT_TOLD_APART)),
         ((8.0, 26.1, 26.0), {0}, (Place.NOT_TOLD_APART, Place.BEST, Place.SAME)),
@@ -367,4 +368,4 @@ def test_an_arm_with_a_lower_bound_is_neither_worse_nor_the_same(
     assert all(changes[arm] is None for arm in bounded)
     assert best not in bounded or changes == [None] * 3
     if bounded and best:
-        assert answer.gain is None, "over a default that may hold more"
+        assert answer.gain is None, "the default may hold more"

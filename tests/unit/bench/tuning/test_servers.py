@@ -48,7 +48,7 @@ def server(guard: Guard) -> Server:
         (137, "was killed by SIGKILL (which the system does when memory runs out)"),
         (143, "was killed by SIGTERM"),
         (255, "ended with status 255"),
-        (-15, "was killed by SIGTERM"),  # The guard itself was.
+        (-15, "was killed by SIGTERM"),  # The guard itself was killed.
     ],
 )
 def test_a_status_of_the_guard_is_that_of_the_server_or_its_signal(status: int, how: str) -> None:
@@ -59,6 +59,6 @@ def test_a_guard_that_does_not_end_in_its_time_is_killed() -> None:
     obedient, stubborn = Guard(143), Guard(None)
     for guard in (obedient, stubborn):
         server(guard).stop()
-    # Ten seconds more than the server is given: the guard kills that first.
+    # Ten seconds more than the server gets: the guard kills the server first.
     assert obedient.events == [("waits", 14.0, True)]
     assert stubborn.events == [("waits", 14.0, True), "killed", ("waits", None, True)]

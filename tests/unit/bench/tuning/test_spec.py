@@ -86,7 +86,7 @@ def test_the_gpus_of_an_arm_may_be_the_value_of_a_flag() -> None:
         ("tp", {"tp": 8}, 8),
         ("tp", {"tp": "8"}, 8),
         ("tp", {"tp": 8.0}, 8),
-        # What is no number of GPUs counts as one.
+        # An invalid number of GPUs counts as one.
         *(("tp", flags, 1) for flags in ({}, {"tp": "auto"}, {"tp": True}, {"tp": None}, {"tp": 2.5}, {"tp": "-2"})),
     ],
 )

@@ -1,4 +1,4 @@
-"""tune.json and its document, made from turns: the answer, the front, 80 columns, and foreign texts."""
+"""tune.json and its page, made from turns: the answer, the front, 80 columns, and untrusted texts."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_costs_are_better_if_they_are_lower() -> None:
 def test_the_front_has_what_no_other_point_beats() -> None:
     content = raced(spec())
     front = {(point.arm, point.load) for point in content.points if point.on_front}
-    # At each load the default is fastest to answer, and 16 has the most throughput.
+    # At each load the default has the lowest latency, and 16 the highest throughput.
     assert {(0, 4), (1, 4), (1, 16)} <= front
     assert (3, 16) not in front
 
@@ -174,7 +174,7 @@ def test_the_searches_of_an_arm_are_one_point_at_the_mean_of_what_they_found() -
     raced_so = content_of(race, turns, (), "budget")
     assert [(p.arm, p.load, p.tokens_per_s) for p in raced_so.points] == [(0, 10, 100), (1, 22, 220)]
     printed = " ".join(text.render(tune_document(raced_so), Level.USUAL).split())
-    assert "at least 9.798" in printed, "one of its searches found no edge"
+    assert "at least 9.798" in printed, "one of the searches found no edge"
     assert "at least 2" not in printed
     assert "A search found no load that is too much for max-num-seqs=64" in printed
 
@@ -218,7 +218,7 @@ def test_a_race_that_is_not_over_says_how_far_it_is() -> None:
         (("FAILED", "FAILED"), True, Exit.TARGET),
         (("FAILED", "INVALID"), False, Exit.TARGET),
         (("FAILED", "VALID"), False, Exit.OBJECTIVE_FAILED),
-        (("VALID", "VALID"), True, Exit.TARGET),  # What the goal is about was not measured, such as joules.
+        (("VALID", "VALID"), True, Exit.TARGET),  # The goal's number, such as joules, was not measured.
         (("none", "none"), False, Exit.TARGET),  # Searches without a usable run.
         (("no load held", "none"), False, Exit.OBJECTIVE_FAILED),
     ],
@@ -245,7 +245,7 @@ def test_the_exit_status_with_one() -> None:
 @pytest.mark.parametrize(
     ("points", "front"),
     [
-        # Throughput and latency of each arm: more for the same latency, the same sooner, or both, is better.
+        # Throughput and latency of each arm. More throughput at the same latency, lower latency, or both, is better.
         (((100, 10), (130, 10), (100, 9)), [False, True, True]),
         (((100, 10), (130, 10), (130, 10)), [False, True, True]),
         (((100, 10), (100, 10), (99, 10)), [True, True, False]),
@@ -296,7 +296,7 @@ def test_a_point_is_the_mean_of_its_turns_at_its_load_alone() -> None:
         )  # fmt: skip
 
     turns = [turn(1, (4, 500.0, 10.0), (16, 2_000.0, 40.0)), turn(2, (4, None, 20.0), (16, 1_000.0, 60.0))]
-    # A run that may not be used has no place in a mean.
+    # An INVALID run is left out of the mean.
     invalid = turn(3, (4, 1.0, 1.0), (16, 9_000.0, 1.0))
     rows = [
         msgspec.structs.replace(row, status=status)
@@ -305,5 +305,5 @@ def test_a_point_is_the_mean_of_its_turns_at_its_load_alone() -> None:
     turns.append(msgspec.structs.replace(invalid, loads=rows))
     found = content_of(spec(gpu_hour_cost=1.8), turns, (), "budget").points
     assert [(point.load, point.tokens_per_s, point.latency) for point in found] == [(4, 500, 15), (16, 1_500, 50)]
-    # $1.80 an hour, in which 500 tokens/s make 1.8 million.
+    # $1.80 per hour, in which 500 tokens/s are 1.8 million tokens.
     assert [point.dollars for point in found] == pytest.approx([1, 1 / 3], rel=1e-3)

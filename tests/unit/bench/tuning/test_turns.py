@@ -16,8 +16,8 @@ TWO_ARMS = {"seqs": [64, 16]}
 @pytest.mark.parametrize(
     ("budget", "arms", "changes", "warmup_s", "visit_s", "search_s"),
     [
-        # Of the budget an arm has 1/(4 x arms) for a turn, 15 s of it for the start; 6/7 of the rest is the visit,
-        # whose sixth is the warm-up.
+        # A turn gets 1/(4 x arms) of the budget. 15 s of that are for the start, 6/7 of the rest is the visit, and a
+        # sixth of the visit is the warm-up.
         ("300s", 2, {}, 3.2, 19.3, 22.5),
         ("480s", 3, {}, 3.6, 21.4, 25.0),
         ("300s", 2, {"loads": "concurrency=4,8"}, 2.0, 9.6, 22.5),
@@ -59,7 +59,7 @@ def test_the_points_have_the_latency_of_the_first_objective_on_a_percentile(
 
 
 def test_a_million_tokens_cost_the_time_of_all_gpus_that_make_them() -> None:
-    # 1,000 tokens/s are 3.6 million an hour; four GPUs at $2 cost $8 an hour.
+    # 1,000 tokens/s are 3.6 million per hour. Four GPUs at $2 cost $8 per hour.
     spec = made(flags={"tp": [1, 4]}, gpus="tp", gpu_hour_cost=2.0)
     assert dollars(spec, 1, 1000.0) == pytest.approx(8 / 3.6)
     assert dollars(spec, 0, 1000.0) == pytest.approx(2 / 3.6)

@@ -1,4 +1,4 @@
-"""Conversations: their numbers, what is made ahead, where they begin in the middle, and the place of each request."""
+"""Conversations: their numbers, bodies made ahead, beginnings in the middle, and the place of each request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GRAPH = Session(
 
 
 class Encoder:
-    """Each body is the last message, and `samples` what was encoded."""
+    """An encoder whose bodies are the last message. `samples`: what was encoded."""
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -103,7 +103,8 @@ def test_the_place_of_each_turn() -> None:
 
 def test_what_was_before_the_run_warmed_no_cache_and_cut_its_job() -> None:
     found = places(Beginning(-5 * MS, {0: -MS, 1: -MS}))
-    # `join` goes on with a turn before the run; `beside` waits for none; `end` and `new` have one of the run before them.
+    # `join` continues a turn from before the run, `beside` waits for none, and `end` and `new` follow turns from before
+    # the run.
     assert [p.cached_tokens for p in found[2:]] == [3, None, 5, 6]
     assert [p.job_cut for p in found] == [True] * 3 + [False] * 3
     assert {p.turns_before for p in found} == {2}
@@ -165,7 +166,7 @@ def test_a_stored_conversation_sends_its_system_messages_and_what_is_new() -> No
     assert [m["content"] for m in sample.messages or ()] == ["Be brief.", "join"]
     assert request.continuation is not None
     assert (request.continuation.stored, request.continuation.previous) == (True, "resp-1")
-    # A server that gave no id has to be told all.
+    # If the server gave no id, it must get the whole history.
     conversation.answered(3)
     conversation.request(4, "r4", 2, "run")
     assert encoder.samples[-1].previous is None
@@ -191,7 +192,7 @@ def test_messages_are_kept_while_turns_are_left_that_go_on_with_them() -> None:
     for turn in range(6):
         conversation.make(turn)
         kept.append(sorted(conversation._said))
-    # The first turn's begin other conversations too; nobody goes on with 1, 2, 4 and 5.
+    # Other conversations begin with the first turn's messages, too. Nothing continues 1, 2, 4 and 5.
     assert kept == [[0], [0], [0], [0, 3], [0], [0]]
 
 
@@ -199,7 +200,7 @@ def test_messages_are_kept_while_turns_are_left_that_go_on_with_them() -> None:
 
 
 def sessions(count: int) -> list[Session]:
-    """Each lasts 2.02 s by its plan: 1 s for an answer, a pause of 1 s, and an answer of one token."""
+    """By the plan each session lasts 2.02 s: 1 s for an answer, a pause of 1 s, and an answer of one token."""
     return [
         Session(
             id=f"s{number}",
@@ -237,7 +238,7 @@ def test_bodies_are_made_ahead_until_they_are_too_large(monkeypatch: pytest.Monk
     assert turns_module.READY_BYTES == 67_108_864
     monkeypatch.setattr(turns_module, "READY_BYTES", 14)
     conversations, encoder = made(9)
-    conversations.get_ready(5)  # Each of 7 bytes.
+    conversations.get_ready(5)  # Each body has 7 bytes.
     assert encoder.texts == ["first 0", "first 1"]
     conversations.get_ready()
     assert len(encoder.texts) == 2
@@ -255,7 +256,7 @@ def test_one_conversation_is_made_ready_where_nothing_else_is_asked() -> None:
 
 
 class NoMore:
-    """A feed that is asked in vain."""
+    """A feed that never delivers."""
 
     def more(self) -> None:
         """Nothing comes."""
@@ -273,7 +274,7 @@ def test_a_session_that_the_feed_has_not_made_must_be_waited_for() -> None:
     conversations.stock.feed_from(NoMore(), requests=100, most_bytes=100)
     assert not conversations.must_wait
     conversations.get_ready(3)
-    assert not conversations.must_wait  # Two are ready.
+    assert not conversations.must_wait  # Two conversations are ready.
     conversations.begin(), conversations.begin()
     assert conversations.must_wait
 
@@ -286,7 +287,7 @@ def test_users_begin_in_the_middle_and_sessions_that_nobody_is_in_come_behind_th
     assert {one._session.id for one in begun[:4]} == {"s0", "s1", "s2", "s3"}
     assert begun[2]._session.id < begun[3]._session.id
     assert begun[4]._session.id == "s4"
-    # Two users of four sessions of 2.02 s are 4.04 s apart.
+    # Two users share four sessions of 2.02 s, so they begin 4.04 s apart.
     plan = [int(one._session.id[1:]) * 2020 * MS - one.beginning.began_ns for one in begun[:2]]
     assert abs(plan[0] - plan[1]) == 4040 * MS
 
@@ -307,7 +308,7 @@ def test_the_middles_are_drawn_of_the_sessions_that_are_there(ready: int, users:
 
 
 def test_a_user_whose_session_ends_with_what_is_under_way_comes_back_with_a_new_one() -> None:
-    # One turn of 2 s: whoever is in it has nothing left to send.
+    # Sessions have one turn of 2 s: a user in the middle of it has nothing left to send.
     encoder = Encoder()
     one = [Session(id=f"s{n}", turns=(Turn(content=f"only {n}", output_tokens=100),)) for n in range(3)]
     conversations = Conversations(iter(one), encoder, "run", History(False), in_memory=False)

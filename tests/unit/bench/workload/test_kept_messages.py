@@ -84,7 +84,7 @@ def test_a_message_that_is_carried_again_is_the_same_object() -> None:
     second = keeper.kept([dict(one), dict(two), three], first)
     assert [a is b for a, b in zip(second, first, strict=False)] == [True, True]
     assert len(second) == 3
-    # Found by its text, without an earlier request that begins like it.
+    # The message is found by its text, without an earlier request with the same beginning.
     assert keeper.kept([three, one])[0] is second[2]
     assert keeper.kept([three, one])[1] is first[0]
 
@@ -96,5 +96,5 @@ def test_messages_that_differ_are_different_objects_though_their_text_is_the_sam
     kept = keeper.kept([user, tool, other])
     assert kept == (user, tool, other)
     assert len({id(each) for each in kept}) == 3
-    # In the place of one that differs, an earlier request's does not stand.
+    # A different message is not replaced by an earlier request's message in the same place.
     assert keeper.kept([other, tool], kept[:2]) == (other, tool)

@@ -76,7 +76,7 @@ def test_two_users_are_in_one_session_only_where_there_are_too_few() -> None:
 
 
 class Latest(Random):
-    """Draws the greatest number below 1, and leaves orders unchanged."""
+    """A generator that draws the largest number below 1, and does not shuffle."""
 
     def random(self) -> float:
         return 1 - 2**-53

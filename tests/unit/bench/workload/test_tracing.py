@@ -24,7 +24,7 @@ def headers(of: Supply, n: int) -> dict[int, str]:
 
 def test_so_large_a_share_is_traced_and_the_same_in_every_run_of_the_seed() -> None:
     one, other = (headers(supply(Tracing(0.2, 7), run=run), 1_000) for run in ("a", "b"))
-    assert 150 < len(one) < 250  # 200 expected, 13 their deviation; the seed is fixed.
+    assert 150 < len(one) < 250  # 200 are expected, with a standard deviation of 13. The seed is fixed.
     assert one.keys() == other.keys()
     assert not set(one.values()) & set(other.values())
     assert one.keys() != headers(supply(Tracing(0.2, 8), run="a"), 1_000).keys()

@@ -1,4 +1,4 @@
-"""Bodies of conversations are made once, before they are due, and as soon as their answers have arrived."""
+"""Bodies of conversations are made once, before they are due, as soon as their answers have arrived."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_conversations_are_ready_before_they_begin() -> None:
     made.conversations.request(second, 3, "run")
     assert made.texts == ["plan", "beside"] * 2
     made.conversations.begin()
-    assert made.texts == ["plan", "beside"] * 2, "one that nobody made ready makes its bodies when they are due"
+    assert made.texts == ["plan", "beside"] * 2, (
+        "a conversation that was not prepared makes its bodies when they are due"
+    )
 
 
 def test_a_session_that_is_ready_is_not_begun_yet() -> None:
