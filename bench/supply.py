@@ -72,11 +72,18 @@ def data_digests(config: RunConfig) -> dict[str, str]:
         for value in (getattr(each, name) for each in configs):
             if value is None or value in digests or not value.startswith(sign):
                 continue
-            path = Path(value.removeprefix(sign))
-            try:
-                if path.is_file():
-                    with path.open("rb") as file:
-                        digests[value] = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as e:
-                raise UsageError(f"{path} cannot be read ({e.strerror})") from e
+            digest = digest_of(Path(value.removeprefix(sign)))
+            if digest is not None:
+                digests[value] = digest
     return digests
+
+
+def digest_of(path: Path) -> str | None:
+    """The SHA-256 of a file; None if it is a pipe or does not exist. Raises UsageError if it cannot be read."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as e:
+        raise UsageError(f"{path} cannot be read ({e.strerror})") from e
