@@ -285,7 +285,7 @@ def _beside(problem: str, options: Collection[str]) -> tuple[str | None, str]:
 
 
 def _secrets_in_url(url: str) -> list[str]:
-    if f"{MASK}@" in shown_url(url):
+    if "://" in url and f"{MASK}@" in shown_url(url):
         return [
             tr("a user and a password in the URL would be stored: type them as a header (Authorization: Basic ...)")
         ]
