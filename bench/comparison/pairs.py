@@ -17,11 +17,11 @@ from bench.comparison.sides import LETTERS
 from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.evaluate import Result
+from bench.manifest import data_digests
 from bench.observer import SILENT, Observer
 from bench.results.tokens import input_rate
 from bench.series.drive import drive, in_order
 from bench.series.runs import RunSeries
-from bench.supply import data_digests
 
 MOST_PAIRS = 100
 

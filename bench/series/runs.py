@@ -19,13 +19,12 @@ from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.errors import Interrupted, UsageError
 from bench.evaluate import Result, evaluate
-from bench.manifest import Manifest, read
+from bench.manifest import Manifest, digest_of, read
 from bench.observer import SILENT, LoadOnly, Observer
 from bench.readiness import wait_until_ready
 from bench.run_files.run_directory import MANIFEST, RunDirectory, series_held
 from bench.run_files.writable import make_directory, not_removed, refuse_directory
 from bench.series.files import other_settings
-from bench.supply import digest_of
 
 _CUT_OFF = (None, "interrupted")
 """The stop reasons of runs that did not end by themselves."""
