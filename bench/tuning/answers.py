@@ -27,8 +27,9 @@ class RunAnswers:
         self.to_probes = cache(lambda name, probes: _to_probes(RunDirectory(folder / name), probes))
 
 
-def _to_probes(directory: RunDirectory, probes: int) -> list[KeptAnswer]:
-    return [answer for answer in read_answers(directory, probes).answers if answer.probe is not None]
+def _to_probes(directory: RunDirectory, probes: int) -> list[tuple[int, KeptAnswer]]:
+    answers = read_answers(directory, probes).answers
+    return [(answer.probe, answer) for answer in answers if answer.probe is not None]
 
 
 class RaceAnswers:
@@ -95,5 +96,5 @@ def worse_than_default(runs: RunAnswers, turns: Sequence[TuneTurn], arm: int, ar
 def _answers(runs: RunAnswers, turn: TuneTurn, places: Sequence[int]) -> Iterator[KeptAnswer]:
     """The answers of a turn. `places`: for each probe of its round, its position among the probes of the race."""
     for row in turn.loads if places else ():
-        for answer in runs.to_probes(row.name, len(places)):
-            yield replace(answer, probe=places[answer.probe])
+        for probe, answer in runs.to_probes(row.name, len(places)):
+            yield replace(answer, probe=places[probe])
