@@ -30,7 +30,7 @@ from bench.load.supervision import Defects
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
 from bench.machine import identity, machine_cache, preflight
-from bench.manifest import Manifest, TokenizerName
+from bench.manifest import Manifest, TokenizerName, data_digests
 from bench.observer import SILENT, Observer
 from bench.process import priority
 from bench.process.event_loop import loop_factory
@@ -42,7 +42,7 @@ from bench.run_files.writable import not_removed
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
-from bench.supply import Supply, data_digests
+from bench.supply import Supply
 from bench.watched_load import Measurement, RunContext, WatchedLoad, abandoned, write_manifest
 
 if TYPE_CHECKING:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,6 +23,32 @@ from bench.server_metrics.prefix_cache import PrefixCacheUse
 
 DATA_FILES = {"dataset": "", "tools": "", "probes": "", "body": "@", "body_template": "@"}
 """Settings that may name a file whose content is sent, with the sign before its path."""
+
+
+def data_digests(config: RunConfig) -> dict[str, str]:
+    """The SHA-256 of each data file of the run and its classes, by the value of its setting. A pipe has none, because it
+    cannot be read twice. Raises UsageError."""
+    configs = [config, *(run_class.config for run_class in config.classes)]
+    digests: dict[str, str] = {}
+    for name, sign in DATA_FILES.items():
+        for value in (getattr(each, name) for each in configs):
+            if value is None or value in digests or not value.startswith(sign):
+                continue
+            digest = digest_of(Path(value.removeprefix(sign)))
+            if digest is not None:
+                digests[value] = digest
+    return digests
+
+
+def digest_of(path: Path) -> str | None:
+    """The SHA-256 of a file; None if it is a pipe or does not exist. Raises UsageError if it cannot be read."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as e:
+        raise UsageError(f"{path} cannot be read ({e.strerror})") from e
 
 
 class TokenizerName(BaseModel):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.answers.probe_set import write_probes
 from bench.errors import UsageError
 from bench.load.components import source_of
-from bench.manifest import DATA_FILES, PromptTexts
+from bench.manifest import PromptTexts
 from bench.rng import fresh_salt
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
-    from bench.config import RunConfig
     from bench.modes.interface import LoadPlan
     from bench.sources.interface import Source
     from bench.watched_load import RunContext
@@ -61,22 +58,3 @@ class Supply:
             return self.source.planned_sharing(requests)
         except SpecError as e:
             raise UsageError(e.problems) from e
-
-
-def data_digests(config: RunConfig) -> dict[str, str]:
-    """The SHA-256 of each data file of the run and its classes, by the value of its setting. A pipe has none, because it
-    cannot be read twice. Raises UsageError."""
-    configs = [config, *(run_class.config for run_class in config.classes)]
-    digests: dict[str, str] = {}
-    for name, sign in DATA_FILES.items():
-        for value in (getattr(each, name) for each in configs):
-            if value is None or value in digests or not value.startswith(sign):
-                continue
-            path = Path(value.removeprefix(sign))
-            try:
-                if path.is_file():
-                    with path.open("rb") as file:
-                        digests[value] = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as e:
-                raise UsageError(f"{path} cannot be read ({e.strerror})") from e
-    return digests

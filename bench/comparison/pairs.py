@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.comparison.settings import must_be_equal, text_of
+from bench.comparison.settings import by_content, data_names, must_be_equal, text_of
 from bench.comparison.sides import LETTERS
 from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.evaluate import Result
+from bench.manifest import data_digests
 from bench.observer import SILENT, Observer
 from bench.results.tokens import input_rate
 from bench.series.drive import drive, in_order
@@ -38,7 +39,10 @@ def run_pairs(
 
     Raises UsageError before any load if the configurations cannot be compared, and Interrupted on Ctrl-C.
     """
-    refuse_other_loads([config.public() for config in configs], allow)
+    files = [data_digests(config) for config in configs]
+    names = data_names(files)
+    settings = [by_content(config.public(), each, names) for config, each in zip(configs, files, strict=True)]
+    refuse_other_loads(settings, allow)
     sides = [out / letter.lower() for letter in LETTERS[: len(configs)]]
     make_pairs(configs, pairs, [RunSeries(side, command=command, observer=observer) for side in sides], out)
     return sides
@@ -46,7 +50,7 @@ def run_pairs(
 
 def make_pairs(configs: Sequence[RunConfig], pairs: int, series: Sequence[RunSeries], out: Path) -> None:
     """Make the unfinished runs of all pairs, in turn. `out` is the path that the message about resuming names. Raises
-    UsageError if existing runs have other settings, and Interrupted with the name of the interrupted run."""
+    UsageError if existing runs have other settings or data, and Interrupted with the name of the interrupted run."""
     steps = list(order(len(configs), pairs))
 
     def name(step: tuple[int, int]) -> str:

@@ -24,7 +24,7 @@ from bench.console.language import Phrase, tr
 from bench.endpoints.choice import endpoint_of
 from bench.endpoints.definition import is_file
 from bench.errors import UsageError
-from bench.secrets import holds_mask, is_secret_name
+from bench.secrets import MASK, holds_mask, is_secret_name, shown_url
 from bench.traffic import classes
 from promptset import recipes
 from promptset.errors import SpecError
@@ -285,8 +285,7 @@ def _beside(problem: str, options: Collection[str]) -> tuple[str | None, str]:
 
 
 def _secrets_in_url(url: str) -> list[str]:
-    place = url.partition("://")[2]
-    if "@" in place.partition("/")[0]:
+    if "://" in url and f"{MASK}@" in shown_url(url):
         return [
             tr("a user and a password in the URL would be stored: type them as a header (Authorization: Basic ...)")
         ]

@@ -137,6 +137,14 @@ def type_of(message: bytes) -> str:
     return kind if isinstance(kind, str) else ""
 
 
+def is_object(message: bytes) -> bool:
+    """Whether a WebSocket message is a JSON object, as every event is."""
+    try:
+        return isinstance(decoding.loads(message), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 def may_be_last(data: bytes, last: re.Pattern[bytes]) -> bool:
     """Whether these bytes of WebSocket messages may hold the last message of a reply (its type matches `last`) or an error
     without a type: a cheap check."""

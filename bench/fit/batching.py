@@ -11,7 +11,7 @@ import numpy as np
 from bench.fit.coefficients import StepFit, fit_steps
 from bench.fit.decode_cost import pieces_of
 from bench.fit.front_end import FrontEnd, fit_front_end
-from bench.fit.limits import batched_tokens, sequences_and_blocks
+from bench.fit.limits import Seen, batched_tokens, sequences_and_blocks
 from bench.fit.prompt_cost import costs_besides_tokens
 from bench.fit.steps import SURELY_ONE_STEP, Rows, clusters_of, joined, rows_of, step_gap_us, step_table
 from bench.fit.streams import Stream
@@ -58,46 +58,19 @@ def fit_batching(
     runs: Sequence[Sequence[Stream]], rng: Random, given: Given = Given(), stated: Mapping[str, int] | None = None
 ) -> BatchingFit:
     """Fit runs (streams in us, in the order of sending). Raises ValueError with a sentence if there is too little data."""
+    stated = {} if stated is None else stated
     everything = [stream for streams in runs for stream in streams]
     kind = chunk_kind(everything)
     drafts, acceptance = drafts_of(everything) if kind == "drafts" else (0, None)
-    gaps_us = [
-        step_gap_us(streams, every_step=kind != "interval") if given.step_gap_us is None else given.step_gap_us
-        for streams in runs
-    ]
-    clusters = [clusters_of(streams, gap_us) for streams, gap_us in zip(runs, gaps_us, strict=True)]
-    tables = [step_table(streams, grouping, drafts) for streams, grouping in zip(runs, clusters, strict=True)]
-    inputs = list(zip(runs, clusters, tables, strict=True))
-
-    def rows_by_run(budget: int | None, surely: int = SURELY_ONE_STEP) -> list[Rows]:
-        if kind == "interval":
-            return [coarse_rows(*row) for row in zip(runs, gaps_us, strict=True)]
-        return [rows_of(*row, budget, surely) for row in inputs]
-
-    def fitted(budget: int | None, surely: int = SURELY_ONE_STEP, *, by_prompt: bool = False) -> StepFit:
-        return fit_steps(joined(rows_by_run(budget, surely)), rng, by_prompt=by_prompt)
-
-    stated = {} if stated is None else stated
-    budget = _limit(given.max_num_batched_tokens, stated.get("max_num_batched_tokens"))
-    surely = SURELY_ONE_STEP
-    steps = fitted(None if budget is None else budget.value)
-    if budget is None and kind == "interval":
-        budget = FittedLimit(None, 0, "unknown")
-    if budget is None:
-        least = 100
-        if steps.left_out > _MANY or unexplained_a_token(steps, fit_front_end(inputs, steps.values, None), everything):
-            # The budget may be so small that shorter prompts took several steps too.
-            summed = fitted(None, surely=_LEAST_BUDGET)
-            if summed.left_out < steps.left_out / 2 or summed.scale_us < steps.scale_us / 2:
-                steps, least, surely = summed, _LEAST_BUDGET, _LEAST_BUDGET
-        budget = batched_tokens(inputs, steps, least)
-        if budget.value is not None:
-            steps = fitted(budget.value)
-    if kind == "single" and costs_besides_tokens(inputs, steps, budget.value or surely):
-        steps = fitted(budget.value, surely, by_prompt=True)
-    rows = rows_by_run(budget.value)
+    data = _Data.of(runs, kind, drafts, given.step_gap_us)
+    steps, budget, surely = _steps_and_budget(
+        data, rng, _limit(given.max_num_batched_tokens, stated.get("max_num_batched_tokens"))
+    )
+    rows = data.rows(budget.value)
     variation = variation_of(rows, steps)
-    front_end = fit_front_end(inputs, steps.values, budget.value, None if variation is None else variation.usual_us())
+    front_end = fit_front_end(
+        data.inputs, steps.values, budget.value, None if variation is None else variation.usual_us()
+    )
     several = budget.value is None and unexplained_a_token(steps, front_end, everything)
     if several and budget.at_least < surely:
         # Prompts of `surely` tokens were taken for one step, and no step was seen to compute as many.
@@ -105,14 +78,74 @@ def fit_batching(
         steps = replace(steps, coefficients={**steps.coefficients, "b1": b1})
     if several or not steps.coefficients["b1"].told:
         front_end = front_end.beside_unknown_steps()
-    waited = inputs if kind != "interval" else ()
+    waited = data.inputs if kind != "interval" else ()
     seqs, blocks = sequences_and_blocks(waited, front_end.a0.value, stated.get("kv_blocks"), drafts)
     seqs = _limit(given.max_num_seqs, stated.get("max_num_seqs")) or seqs
     limits = FittedLimits(seqs, budget, _limit(given.kv_blocks, None) or blocks)
-    common = sorted(count for stream in everything for count in stream.tokens[1:-1])
-    interval = common[len(common) // 2] if kind == "interval" else 1
+    interval = _usual_chunk(everything) if kind == "interval" else 1
     drifts = tuple(drift_of(run_rows, steps) for run_rows in rows)
     return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation, drifts, several)
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """The runs of a fit, and their arrivals grouped into steps."""
+
+    runs: Sequence[Sequence[Stream]]
+    kind: ChunkKind
+    gaps_us: Sequence[float]
+    inputs: Seen
+
+    @classmethod
+    def of(cls, runs: Sequence[Sequence[Stream]], kind: ChunkKind, drafts: int, gap_us: float | None) -> _Data:
+        """`gap_us`: the gap between steps, if the user gave it."""
+        every_step = kind != "interval"
+        gaps_us = [step_gap_us(streams, every_step=every_step) if gap_us is None else gap_us for streams in runs]
+        clusters = [clusters_of(streams, gap) for streams, gap in zip(runs, gaps_us, strict=True)]
+        tables = [step_table(streams, grouping, drafts) for streams, grouping in zip(runs, clusters, strict=True)]
+        return cls(runs, kind, gaps_us, list(zip(runs, clusters, tables, strict=True)))
+
+    def rows(self, budget: int | None, surely: int = SURELY_ONE_STEP) -> list[Rows]:
+        """The rows of each run."""
+        if self.kind == "interval":
+            return [coarse_rows(*row) for row in zip(self.runs, self.gaps_us, strict=True)]
+        return [rows_of(*row, budget, surely) for row in self.inputs]
+
+    def fitted(
+        self, rng: Random, budget: int | None, surely: int = SURELY_ONE_STEP, *, by_prompt: bool = False
+    ) -> StepFit:
+        return fit_steps(joined(self.rows(budget, surely)), rng, by_prompt=by_prompt)
+
+
+def _steps_and_budget(data: _Data, rng: Random, budget: FittedLimit | None) -> tuple[StepFit, FittedLimit, int]:
+    """The cost of steps, max_num_batched_tokens (`budget` if it is known), and the tokens taken for one step if it is
+    not."""
+    surely = SURELY_ONE_STEP
+    steps = data.fitted(rng, None if budget is None else budget.value)
+    if budget is None and data.kind == "interval":
+        budget = FittedLimit(None, 0, "unknown")
+    if budget is None:
+        least = 100
+        everything = [stream for streams in data.runs for stream in streams]
+        if steps.left_out > _MANY or unexplained_a_token(
+            steps, fit_front_end(data.inputs, steps.values, None), everything
+        ):
+            # The budget may be so small that shorter prompts took several steps too.
+            summed = data.fitted(rng, None, surely=_LEAST_BUDGET)
+            if summed.left_out < steps.left_out / 2 or summed.scale_us < steps.scale_us / 2:
+                steps, least, surely = summed, _LEAST_BUDGET, _LEAST_BUDGET
+        budget = batched_tokens(data.inputs, steps, least)
+        if budget.value is not None:
+            steps = data.fitted(rng, budget.value)
+    if data.kind == "single" and costs_besides_tokens(data.inputs, steps, budget.value or surely):
+        steps = data.fitted(rng, budget.value, surely, by_prompt=True)
+    return steps, budget, surely
+
+
+def _usual_chunk(streams: Sequence[Stream]) -> int:
+    """The median number of tokens in a chunk that is neither the first nor the last."""
+    counts = sorted(count for stream in streams for count in stream.tokens[1:-1])
+    return counts[len(counts) // 2]
 
 
 def drift_of(rows: Rows, fit: StepFit) -> float:

@@ -91,41 +91,14 @@ def result_of(search: Search, wanted: Sequence[SearchObjective], visit: Visit, l
     # A user who cancelled as planned says nothing about how long the others waited.
     records = (r for r in load.records if r.phase == "run" and r.outcome is not Outcome.CANCELLED)
     run = RecordTable(sorted(records, key=lambda record: record.index))
-    violations: dict[str, int] = {}
-    acts: dict[str, float] = {}
-    means: dict[str, Mean] = {}
-    about: dict[str, int] = {}
-    judged: dict[str, int] = {}
     stop_ns = load.start_ns + round(visit.measure_s * NS_PER_S)
     jobs = jobs_of(load.records) if any(aim.objective.of_jobs for aim in wanted) else []
+    judged = _Judged(visit.load)
     for aim in wanted:
-        text = aim.goal.text
         if aim.objective.of_jobs:
-            of_jobs = _of_jobs(aim, jobs, stop_ns)
-            judged[text] = len(of_jobs.by_due)
-            if aim.goal.allowed is None:
-                either = (
-                    mean_of(visit.load, values, aim.objective.limit) for values in (of_jobs.by_due, of_jobs.by_session)
-                )
-                both = [mean for mean in either if mean is not None]
-                means |= {text: max(both, key=lambda mean: mean.error)} if both else {}
-                continue
-            violations[text] = of_jobs.broken
-            if len(of_jobs.by_due) >= LEAST_VALUES:
-                acts[text] = max(tail_act(of_jobs.by_due), tail_act(of_jobs.by_session))
-            continue
-        marks = load.answers.get(aim.objective.metric, {}) if aim.objective.of_answers else None
-        spoken_of = run.where(aim.objective.applies_to(run) if marks is None else _answered_or_failed(marks, run))
-        if aim.objective.part is not None or marks is not None:
-            about[text] = len(spoken_of)
-        if aim.goal.allowed is None:
-            if (mean := _mean(aim.objective, visit.load, spoken_of)) is not None:
-                means[text] = mean
-            continue
-        series = _series(aim.objective, spoken_of, marks)
-        violations[text] = round(series.broken)
-        if len(series.values) >= LEAST_VALUES:
-            acts[text] = act(series.values) if series.of_violations else tail_act(series.values)
+            judged.judge_jobs(aim, _of_jobs(aim, jobs, stop_ns))
+        else:
+            judged.judge_requests(aim, run, load.answers)
     e2el_of = known(e2el_ms(run))
     return Result(
         n=visit.n,
@@ -136,16 +109,55 @@ def result_of(search: Search, wanted: Sequence[SearchObjective], visit: Visit, l
         measure_s=visit.measure_s,
         seconds=seconds,
         requests=len(run),
-        violations=violations,
-        about=about,
-        act=acts,
-        means=means,
-        jobs=judged,
+        violations=judged.violations,
+        about=judged.about,
+        act=judged.act,
+        means=judged.means,
+        jobs=judged.jobs,
         kept_up=_kept_up(search, visit, load, stop_ns),
         e2el_p90_s=_p90_s(jobs, e2el_of),
         e2el_first_s=None if jobs else _first_s(load),
         run_dir=load.run_dir,
     )
+
+
+@dataclass(slots=True)
+class _Judged:
+    """The results of a visit for each objective, by its text (see Result)."""
+
+    load: float
+    violations: dict[str, int] = field(default_factory=dict)
+    about: dict[str, int] = field(default_factory=dict)
+    act: dict[str, float] = field(default_factory=dict)
+    means: dict[str, Mean] = field(default_factory=dict)
+    jobs: dict[str, int] = field(default_factory=dict)
+
+    def judge_jobs(self, aim: SearchObjective, series: _JobSeries) -> None:
+        text, orders = aim.goal.text, (series.by_due, series.by_session)
+        self.jobs[text] = len(series.by_due)
+        if aim.goal.allowed is None:
+            means = [mean for values in orders if (mean := mean_of(self.load, values, aim.objective.limit)) is not None]
+            self.means |= {text: max(means, key=lambda mean: mean.error)} if means else {}
+            return
+        self.violations[text] = series.broken
+        if len(series.by_due) >= LEAST_VALUES:
+            self.act[text] = max(map(tail_act, orders))
+
+    def judge_requests(self, aim: SearchObjective, run: RecordTable, answers: Mapping[str, Mapping[str, bool]]) -> None:
+        """`run`: the requests of the visit."""
+        text, objective = aim.goal.text, aim.objective
+        marks = answers.get(objective.metric, {}) if objective.of_answers else None
+        spoken_of = run.where(objective.applies_to(run) if marks is None else _answered_or_failed(marks, run))
+        if objective.part is not None or marks is not None:
+            self.about[text] = len(spoken_of)
+        if aim.goal.allowed is None:
+            if (mean := _mean(objective, self.load, spoken_of)) is not None:
+                self.means[text] = mean
+            return
+        series = _series(objective, spoken_of, marks)
+        self.violations[text] = round(series.broken)
+        if len(series.values) >= LEAST_VALUES:
+            self.act[text] = act(series.values) if series.of_violations else tail_act(series.values)
 
 
 @dataclass(frozen=True, slots=True)

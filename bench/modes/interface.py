@@ -247,8 +247,8 @@ class UsersMode(Mode):
 
     def _ended_together(self, length: RunLength, workers: int) -> RunLength:
         """A duration becomes an end that all workers know: during a ramp the first user of a worker may come late."""
-        known = length.duration_ns is not None and not length.finds_warmup and not length.warmup_requests
-        if not (known and self.ramp_ns and workers > 1):
+        known = not (length.finds_warmup or length.warmup_requests)
+        if length.duration_ns is None or not (known and self.ramp_ns and workers > 1):
             return length
         return replace(length, duration_ns=None, ends_ns=length.warmup_ns + length.duration_ns)
 

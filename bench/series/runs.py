@@ -19,12 +19,15 @@ from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.errors import Interrupted, UsageError
 from bench.evaluate import Result, evaluate
-from bench.manifest import read
+from bench.manifest import Manifest, digest_of, read
 from bench.observer import SILENT, LoadOnly, Observer
 from bench.readiness import wait_until_ready
 from bench.run_files.run_directory import MANIFEST, RunDirectory, series_held
 from bench.run_files.writable import make_directory, not_removed, refuse_directory
 from bench.series.files import other_settings
+
+_CUT_OFF = (None, "interrupted")
+"""The stop reasons of runs that did not end by themselves."""
 
 
 class Time(Protocol):
@@ -79,6 +82,8 @@ class RunSeries:
         self._told = observer
         self._observer = LoadOnly(observer, progress=progress)
         self._awaited = False
+        self._digests: dict[str, str | None] = {}
+        """Of the data files as they are now, by the value of the setting."""
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -114,17 +119,37 @@ class RunSeries:
         if not (path / MANIFEST).is_file():
             return None
         directory = RunDirectory.open(path)
-        stopped = read(directory).manifest.stop_reason
-        return None if stopped in (None, "interrupted") else evaluate(directory)
+        return None if read(directory).manifest.stop_reason in _CUT_OFF else evaluate(directory)
 
     def other_run(self, name: str, config: RunConfig) -> list[str]:
-        """A sentence if a run of this name exists with other settings, since it would be mistaken for this one."""
+        """A sentence if a run of this name exists with other settings or data: it would be mistaken for this one."""
         path = self.path / name
         if not (path / MANIFEST).is_file():
             return []
-        others = other_settings(read(RunDirectory.open(path)).config.public(), config.public())
-        advice = "give the same settings, or name another --out"
-        return [f"{path} was made with other settings ({', '.join(others)}): {advice}"] if others else []
+        stored = read(RunDirectory.open(path))
+        if others := other_settings(stored.config.public(), config.public()):
+            advice = "give the same settings, or name another --out"
+            return [f"{path} was made with other settings ({', '.join(others)}): {advice}"]
+        return self._changed_data(path, stored.manifest)
+
+    def refuse_changed_data(self) -> None:
+        """Raises UsageError if a data file has changed since the runs of the directory were made with it."""
+        manifests = [*self.path.glob(f"*/{MANIFEST}"), *self.path.glob(f"*/*/{MANIFEST}")]  # A race contains searches.
+        for path in (file.parent for file in sorted(manifests)):
+            if problems := self._changed_data(path, read(RunDirectory.open(path)).manifest):
+                raise UsageError(problems)
+
+    def _changed_data(self, path: Path, manifest: Manifest) -> list[str]:
+        """A sentence if a run that ended by itself was made with another content of a data file."""
+        if manifest.stop_reason in _CUT_OFF:
+            return []
+        for value in manifest.data_sha256.keys() - self._digests.keys():
+            self._digests[value] = digest_of(Path(value.removeprefix("@")))
+        changed = [
+            value for value, digest in manifest.data_sha256.items() if self._digests[value] not in (None, digest)
+        ]
+        advice = "give the same data, or name another --out"
+        return [f"{path} was made with another content of {', '.join(changed)}: {advice}"] if changed else []
 
     def wait_until_ready(self, config: RunConfig) -> None:
         """Before the first run, wait for a starting server, if the configuration asks for it. Raises TargetError."""

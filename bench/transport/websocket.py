@@ -26,7 +26,9 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from bench.endpoints.failure import excerpt
 from bench.endpoints.interface import SocketWords
+from bench.endpoints.typed_events import is_object
 from bench.transport.sse import MAX_EVENT_BYTES
 
 _TEXT = 0x81
@@ -112,7 +114,7 @@ class ClientSocket:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that these bytes complete, up to the end of the reply. A message after it ends the connection
-        (`keep_alive`), as do a close and a non-text message (`error`)."""
+        (`keep_alive`), as do a close, a non-text message, and one that is no event (`error`)."""
         pieces: list[bytes] = []
         self.beside = False
         try:
@@ -143,6 +145,11 @@ class ClientSocket:
         self._message.clear()
         self._size = 0
         words = self._words
+        may_end = words is not None and words.may_end(message)
+        if may_end and not self.complete and not is_object(message):
+            self.status = 200
+            self._fail(f"a message is not a JSON object: {excerpt(message)}")
+            return
         if words is not None and words.is_beside(message, begun=self.status is not None):
             self.beside = True
             return
@@ -151,7 +158,7 @@ class ClientSocket:
             return
         self.status = 200
         pieces.append(message)
-        if words is not None and words.is_last(message):
+        if words is not None and may_end and words.is_last(message):
             self.complete = True
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -18,11 +19,24 @@ from bench.statistics.racing import level
 from promptset.probes import Probe
 
 
+class RunAnswers:
+    """The probes and the answers of the runs in `folder`, by name, each read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.probes = cache(lambda name: read_probes(RunDirectory(folder / name)))
+        self.to_probes = cache(lambda name, probes: _to_probes(RunDirectory(folder / name), probes))
+
+
+def _to_probes(directory: RunDirectory, probes: int) -> list[tuple[int, KeptAnswer]]:
+    answers = read_answers(directory, probes).answers
+    return [(answer.probe, answer) for answer in answers if answer.probe is not None]
+
+
 class RaceAnswers:
     """What the turns of a race in `folder`, with this many `arms`, have shown of their answers so far."""
 
     def __init__(self, folder: Path, arms: int) -> None:
-        self._folder = folder
+        self._runs = RunAnswers(folder)
         self._arms = arms
         self._worse: dict[tuple[int, int], tuple[str, ...]] = {}
         self.fresh: dict[int, tuple[str, ...]] = {}
@@ -33,7 +47,7 @@ class RaceAnswers:
         last = turns[-1]
         valued = [turn.arm for turn in turns if turn.round == last.round and turn.value is not None]
         arms = [arm for arm in valued if last.value is not None and last.arm in (0, arm)]
-        shown = {arm: worse_than_default(self._folder, turns, arm, self._arms) for arm in arms}
+        shown = {arm: worse_than_default(self._runs, turns, arm, self._arms) for arm in arms}
         self.fresh = {arm: worse for arm, worse in shown.items() if worse and (arm, last.round) not in self._worse}
         self._worse |= {(arm, last.round): worse for arm, worse in self.fresh.items()}
 
@@ -45,7 +59,7 @@ class RaceAnswers:
         ]
 
 
-def worse_than_default(folder: Path, turns: Sequence[TuneTurn], arm: int, arms: int) -> tuple[str, ...]:
+def worse_than_default(runs: RunAnswers, turns: Sequence[TuneTurn], arm: int, arms: int) -> tuple[str, ...]:
     """The measures of right answers in which an arm is shown to be worse than arm 0, over their common rounds.
 
     Both have the same probes in each round, and the tests are those of `python -m bench quality`: the default's answers
@@ -59,14 +73,15 @@ def worse_than_default(folder: Path, turns: Sequence[TuneTurn], arm: int, arms: 
     sides: dict[int, list[KeptAnswer]] = {0: [], arm: []}
     for number in rounds:
         mine = [turn for turn in turns if turn.round == number and turn.arm in sides]
-        directories = [RunDirectory(folder / row.name) for turn in mine for row in turn.loads]
-        of_round = next((stored for directory in directories if (stored := read_probes(directory))), [])
-        for probe in of_round:
-            if (key := orjson.dumps(probe)) not in places:
+        names = [row.name for turn in mine for row in turn.loads]
+        of_round = next((stored for name in names if (stored := runs.probes(name))), [])
+        keys = [orjson.dumps(probe) for probe in of_round]
+        for key, probe in zip(keys, of_round, strict=True):
+            if key not in places:
                 places[key] = len(probes)
                 probes.append(probe)
         for turn in mine:
-            sides[turn.arm] += _answers(folder, turn, [places[orjson.dumps(probe)] for probe in of_round])
+            sides[turn.arm] += _answers(runs, turn, [places[key] for key in keys])
     if arm == 0 or not all(sides.values()):
         return ()
     phases = ThreePhases(probes, KeptAnswers(sides[0]), KeptAnswers(sides[arm]), KeptAnswers())
@@ -78,9 +93,8 @@ def worse_than_default(folder: Path, turns: Sequence[TuneTurn], arm: int, arms: 
     )
 
 
-def _answers(folder: Path, turn: TuneTurn, places: Sequence[int]) -> Iterator[KeptAnswer]:
+def _answers(runs: RunAnswers, turn: TuneTurn, places: Sequence[int]) -> Iterator[KeptAnswer]:
     """The answers of a turn. `places`: for each probe of its round, its position among the probes of the race."""
-    for row in turn.loads:
-        for answer in read_answers(RunDirectory(folder / row.name), max(len(places), 1)).answers:
-            if answer.probe is not None and places:
-                yield replace(answer, probe=places[answer.probe])
+    for row in turn.loads if places else ():
+        for probe, answer in runs.to_probes(row.name, len(places)):
+            yield replace(answer, probe=places[probe])

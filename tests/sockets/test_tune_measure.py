@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bench.series.runs import Made
 from bench.tuning.measure import TuneResult, hint, missing_race, tune
 from tests.sockets.test_tune_turns import Happens, Played, alive, said, spec
 from tests.support.held_port import held_port
+from tests.support.made_runs import made_run
 from tests.unit.bench.tuning.test_answers import half_wrong, probes_of, right, write_run
 
 SEED = 14
@@ -161,6 +163,11 @@ def test_a_race_goes_on_from_its_file_with_another_budget_and_nothing_else_chang
         raced(tmp_path, {}, breaks)
     with pytest.raises(UsageError, match="that race has another file"):
         raced(tmp_path, {"visit": "11s"}, breaks, resume=True)
+    (tmp_path / "rows.jsonl").write_text("{}")
+    other_data = made_run(tmp_path / "r1-a0-concurrency-8", data_sha256={str(tmp_path / "rows.jsonl"): "0" * 64})
+    with pytest.raises(UsageError, match=r"another content of .*rows\.jsonl: give the same data"):
+        raced(tmp_path, {}, breaks, resume=True)
+    shutil.rmtree(other_data)
     after, lines = raced(tmp_path, {"budget": "10m"}, speed(seqs64=90, seqs16=40), resume=True)
     assert without_time(lines[0]) == "round 1, 2 of 2; seqs=16"
     assert [(turn.arm, turn.value) for turn in after.content.turns] == [(0, 100), (1, 40), (0, 90)]

@@ -16,14 +16,13 @@ from bench.clock import NS_PER_S as S
 from bench.config import resolve
 from bench.errors import Exit, UsageError
 from bench.evaluate import evaluate
-from bench.manifest import Manifest, TokenizerName
+from bench.manifest import Manifest, TokenizerName, data_digests
 from bench.modes.rate import Rate
 from bench.records import to_line
 from bench.run_files.load_change import LoadChange
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.run_state import RunState
 from bench.server_metrics.prefix_cache import PrefixCacheUse
-from bench.supply import data_digests
 from tests.support.made_records import START_NS, made_record
 
 NEEDED: dict[str, Any] = {

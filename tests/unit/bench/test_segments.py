@@ -188,7 +188,7 @@ def test_the_users_of_a_ramp_come_at_the_times_of_the_whole_ramp(
     config = resolve({**URL, **flags})
     assert isinstance(config.load, UsersMode)
     come = []
-    for share in config.load.plan(config.length, source=SimpleNamespace(at_once=1)).shares(workers):  # type: ignore[arg-type]
+    for share in config.load.plan(config.length, source=SimpleNamespace(at_once=1)).shares(workers):
         here = 0
         for at_ns, users_then in config.load.user_changes(share):
             come += [at_ns] * (users_then - here)

@@ -22,6 +22,7 @@ from bench.results.quality import QualityCrossTalk, QualityDifference, QualityMe
 from bench.run_files.run_directory import REQUESTS, RunDirectory
 from bench.statistics.paired_shares import MARGIN
 from promptset.probes import Probe, make_probes, parse_probes
+from tests.support.made_runs import made_run
 from tests.support.made_series import MadeSeries, Noting
 from tests.support.results import filled
 
@@ -174,6 +175,14 @@ def test_a_series_goes_on_with_the_probes_that_it_began_with(tmp_path: Path) -> 
     lines = (tmp_path / "alone" / "probes.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "alone" / "probes.jsonl").write_bytes(b"".join(lines[::-1]))
     with pytest.raises(UsageError, match="the probes are not those of its runs: a file of --probes has changed since"):
+        asked(Answering(tmp_path), planned(), resume=True)
+
+
+def test_a_series_does_not_go_on_with_changed_data(tmp_path: Path) -> None:
+    asked(Answering(tmp_path, at={"loaded": KeyboardInterrupt()}), planned())
+    (tmp_path / "rows.jsonl").write_text("{}")
+    made_run(tmp_path / "before", data_sha256={str(tmp_path / "rows.jsonl"): "0" * 64})
+    with pytest.raises(UsageError, match=r"another content of .*rows\.jsonl: give the same data"):
         asked(Answering(tmp_path), planned(), resume=True)
 
 

@@ -113,6 +113,27 @@ def test_runs_of_other_settings_are_not_taken_for_those_that_are_missing(tmp_pat
     assert made != []
 
 
+def test_data_files_count_by_their_content(tmp_path: Path) -> None:
+    data, copy = tmp_path / "rows.jsonl", tmp_path / "copy.jsonl"
+    for file in (data, copy):
+        file.write_text('{"prompt": "a"}\n')
+    given = [resolve({}, {"url": "http://a", "rate": 10.0, "dataset": str(file)}) for file in (data, copy)]
+    assert len(run_pairs(given, 0, tmp_path)) == 2
+
+    made_run(tmp_path / "a" / "1", settings={"dataset": str(data)}, data_sha256={str(data): "0" * 64})
+    stored = resolve({}, {"url": "http://127.0.0.1:8000", "rate": 10.0, "requests": 60, "output_tokens": "4",
+                          "dataset": str(data)})  # fmt: skip
+    series, made = sides(tmp_path, {}, {})
+    with pytest.raises(UsageError) as refused:
+        make_pairs([stored, stored], 1, series, tmp_path)
+    advice = "give the same data, or name another --out"
+    assert refused.value.problems == [f"{tmp_path}/a/1 was made with another content of {data}: {advice}"]
+    assert made == []
+    copy.write_text('{"prompt": "b"}\n')
+    with pytest.raises(UsageError, match=r"dataset differs \(.*rows\.jsonl against .*copy\.jsonl\)"):
+        run_pairs(given, 0, tmp_path)
+
+
 def test_an_interrupted_run_is_the_last_and_is_named(tmp_path: Path) -> None:
     configs = [resolve({}, {"url": "http://a", "rate": 10.0, "requests": 2})] * 2
     series, made = sides(tmp_path, {}, {"at": {"1": "interrupted"}})

@@ -81,6 +81,20 @@ def test_files_of_the_machine_and_secrets_are_refused(setting: str, value: objec
     assert setting in refused({setting: value}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("url", "refused"),
+    [
+        ("http://user:pw@h:1", True),
+        ("http://user@h", True),
+        ("http://user:pa/ss@h", True),
+        ("http://h:1/models/m@2", False),
+    ],
+)
+def test_a_user_in_a_url_is_seen_even_if_the_password_has_a_slash(url: str, refused: bool) -> None:
+    sentences = settings_form._secrets_in_url(url)
+    assert [sentence.startswith("a user and a password in the URL") for sentence in sentences] == [True] * refused
+
+
 def test_a_body_without_a_secret_is_taken(tmp_path: Path) -> None:
     body = {"temperature": 0, "stop": ["x", 1], "user": None, "key_of": {"a": "b"}}
     assert settings_form.check({**GOOD, "extra_body": body}, {}, DataFiles(tmp_path))["extra_body"] == body

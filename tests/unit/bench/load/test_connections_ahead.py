@@ -73,7 +73,7 @@ def test_the_arrivals_of_a_worker_are_its_part_of_those_at_the_start(flags: dict
 )
 def test_of_users_who_come_one_by_one_those_who_are_due_soon(flags: dict[str, Any], users: int) -> None:
     config = resolve({"url": "http://h", **flags})
-    share = config.load.plan(config.length, SimpleNamespace(at_once=1)).shares(2)[0]  # type: ignore[arg-type]
+    share = config.load.plan(config.length, SimpleNamespace(at_once=1)).shares(2)[0]
     assert due_soon(config.load, share) == users
 
 

@@ -20,6 +20,9 @@ from bench.load_search.driver import SearchEnd, drive
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.goals import Goal
 from bench.load_search.render import Rendered, render, render_again
+from bench.load_search.whole import carry_out
+from bench.series.runs import RunSeries
+from tests.support.made_runs import made_run
 from tests.support.searched_server import FormulaVisits, Silent, logistic
 
 P99 = Goal("ttft:p99<500ms", 0.01)
@@ -91,6 +94,15 @@ def test_a_search_that_was_killed_loses_the_visit_that_was_running_and_nothing_e
     resumed = search_file.from_json(place.kept() or {}, SHA256)
     carried_out(place, resumed)
     assert resumed.results == whole.results
+
+
+def test_a_search_does_not_go_on_with_changed_data(tmp_path: Path) -> None:
+    place, search = directory(tmp_path), Search(settings())
+    carried_out(place, search)
+    (tmp_path / "rows.jsonl").write_text("{}")
+    made_run(place.path / "01-first", data_sha256={str(tmp_path / "rows.jsonl"): "0" * 64})
+    with pytest.raises(UsageError, match=r"another content of .*rows\.jsonl: give the same data"):
+        carry_out(search, (), CONFIG, place, RunSeries(place.path), Silent())
 
 
 def test_what_a_killed_search_left_can_be_rendered(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from bench.evaluate import Result
 from bench.load_sweep.measure import SweepResult, sweep
 from bench.load_sweep.repeats import REPEATS, repeat
 from bench.load_sweep.visits import parse
+from tests.support.made_runs import made_run
 from tests.support.made_series import MadeSeries, Noting
 
 GIVEN = {"url": "http://127.0.0.1:8000", "requests": 10, "seed": 5}
@@ -201,6 +202,16 @@ def test_a_sweep_goes_on_only_as_it_was_begun(
     with pytest.raises(UsageError, match=said):
         sweep(lambda flags: resolve({**given, **flags}), parse("concurrency=1,2", 2), series,
               given=given, gpus=None, resume=resume)  # fmt: skip
+    assert series.made == []
+
+
+def test_a_sweep_does_not_go_on_with_changed_data(tmp_path: Path) -> None:
+    swept(MadeSeries(tmp_path))
+    (tmp_path / "rows.jsonl").write_text("{}")
+    made_run(tmp_path / ALL[0], data_sha256={str(tmp_path / "rows.jsonl"): "0" * 64})
+    series = MadeSeries(tmp_path, before=ALL[:1])
+    with pytest.raises(UsageError, match=r"another content of .*rows\.jsonl: give the same data"):
+        swept(series, resume=True)
     assert series.made == []
 
 

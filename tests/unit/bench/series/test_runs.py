@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from bench.errors import Interrupted, UsageError
 from bench.run_files.run_directory import is_locked
 from bench.series.files import stamp
 from bench.series.runs import REAL_TIME, RunSeries, aside
+from tests.support.made_runs import made_run
 from tests.support.made_series import MadeSeries, Noting
 
 CONFIG = resolve({"url": "http://127.0.0.1:8000", "concurrency": 1, "requests": 2})
@@ -83,6 +85,26 @@ def test_the_directory_is_made_and_locked_while_the_series_goes_on(tmp_path: Pat
     series.path = tmp_path / "file"
     with pytest.raises(UsageError, match="it is a file"), series.held():
         pass
+
+
+def test_a_series_does_not_go_on_with_changed_data(tmp_path: Path) -> None:
+    data, tools = tmp_path / "rows.jsonl", tmp_path / "tools.json"
+    for file in (data, tools):
+        file.write_text("{}")
+    digests = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in (data, tools)}
+    gone = {str(tmp_path / "gone"): "0" * 64}  # A run that needs it will report it.
+    made_run(tmp_path / "s" / "01", data_sha256={**digests, **gone})
+    RunSeries(tmp_path / "s").refuse_changed_data()
+    made_run(tmp_path / "s" / "cut-off", stop_reason="interrupted", data_sha256={str(data): "0" * 64})
+    RunSeries(tmp_path / "s").refuse_changed_data()
+    data.write_text("{1}")
+    with pytest.raises(UsageError) as refused:
+        RunSeries(tmp_path / "s").refuse_changed_data()
+    advice = "give the same data, or name another --out"
+    assert refused.value.problems == [f"{tmp_path}/s/01 was made with another content of {data}: {advice}"]
+    made_run(tmp_path / "race" / "r1-a0-search" / "01", data_sha256={f"@{data}": "0" * 64})
+    with pytest.raises(UsageError, match="another content of @"):
+        RunSeries(tmp_path / "race").refuse_changed_data()
 
 
 def test_a_stamp_says_when_by_which_version_and_where() -> None:

@@ -204,6 +204,17 @@ def test_a_message_of_the_session_is_beside_the_reply_and_no_part_of_it() -> Non
     assert not client.beside, "the answer is a close frame"
 
 
+@pytest.mark.parametrize("message", [b"hello", b"", b"[1]", b'{"type":"error","err'])
+def test_a_message_that_is_no_event_fails_its_reply_at_once_and_does_nothing_after_it(message: bytes) -> None:
+    for client in (opened(), realtime()):
+        assert client.feed(frame(message)) == []
+        assert client.error == f"a message is not a JSON object: {message.decode()!r}"
+        assert (client.status, client.complete, client.keep_alive) == (200, False, False)
+    client = realtime()
+    client.feed(DELTA + text({"type": "response.done"}) + frame(message))
+    assert (client.error, client.complete, client.keep_alive) == (None, True, False)
+
+
 def test_a_greeting_that_came_before_the_request_is_not_its_first_byte() -> None:
     connection: Any = PolledConnection.__new__(PolledConnection)
     connection._engine = SimpleNamespace(offset_ns=0, target=SimpleNamespace(max_response_bytes=1 << 20))

@@ -11,7 +11,7 @@ import pytest
 from bench.answers.probe_set import write_probes
 from bench.results.tune import TuneLoad, TuneTurn
 from bench.run_files.run_directory import RunDirectory
-from bench.tuning.answers import worse_than_default
+from bench.tuning.answers import RaceAnswers, RunAnswers, worse_than_default
 from promptset.probes import Probe, make_probes, parse_probes
 
 Answer = Callable[[Probe, int], str]
@@ -97,8 +97,8 @@ def test_an_arm_is_worse_if_more_of_its_answers_are_wrong_over_the_rounds_that_b
     ]
     # The third arm is in neither comparison.
     turns += [turn(tmp_path, 1, round_, half_wrong, half_wrong) for round_ in default]
-    assert worse_than_default(tmp_path, turns, 2, 3) == worse
-    assert worse_than_default(tmp_path, turns, 0, 3) == ()
+    assert worse_than_default(RunAnswers(tmp_path), turns, 2, 3) == worse
+    assert worse_than_default(RunAnswers(tmp_path), turns, 0, 3) == ()
 
 
 def test_runs_without_probes_say_nothing_of_answers(tmp_path: Path) -> None:
@@ -106,7 +106,17 @@ def test_runs_without_probes_say_nothing_of_answers(tmp_path: Path) -> None:
     for path in tmp_path.glob("*/probes.jsonl"):
         path.unlink()
     (tmp_path / "r1-a1-0" / "requests.jsonl").write_bytes(b"")
-    assert worse_than_default(tmp_path, turns, 1, 2) == ()
+    assert worse_than_default(RunAnswers(tmp_path), turns, 1, 2) == ()
+
+
+def test_each_look_reads_only_the_files_of_new_runs(tmp_path: Path) -> None:
+    race = RaceAnswers(tmp_path, 2)
+    first = [turn(tmp_path, 0, 1, right), turn(tmp_path, 1, 1, half_wrong)]
+    race.look(first)
+    for file in tmp_path.glob("*/*"):
+        file.unlink()
+    race.look([*first, turn(tmp_path, 0, 2, right), turn(tmp_path, 1, 2, right)])
+    assert race.fresh == {1: ("right answers",)}
 
 
 def first_wrong(most: int) -> Answer:
@@ -122,7 +132,7 @@ def test_the_probes_of_a_file_are_the_same_in_each_round_and_count_once(
         for round_ in range(1, 9)
         for arm, answer in ((0, right), (1, first_wrong(wrong)))
     ]
-    assert worse_than_default(tmp_path, turns, 1, 2) == worse
+    assert worse_than_default(RunAnswers(tmp_path), turns, 1, 2) == worse
 
 
 @pytest.mark.parametrize(("arms", "worse"), [(2, ("right answers",)), (20, ())])
@@ -130,4 +140,4 @@ def test_the_more_arms_there_are_the_more_it_takes_to_call_one_worse(
     arms: int, worse: tuple[str, ...], tmp_path: Path
 ) -> None:
     turns = [turn(tmp_path, 0, 1, right), turn(tmp_path, 1, 1, first_wrong(10))]
-    assert worse_than_default(tmp_path, turns, 1, arms) == worse
+    assert worse_than_default(RunAnswers(tmp_path), turns, 1, arms) == worse
