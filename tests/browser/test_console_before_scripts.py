@@ -29,6 +29,8 @@ class Late:
         self._held.append(route)
 
     def come(self) -> None:
+        while not self._held:  # The page may not have requested it yet.
+            self._page.wait_for_timeout(20)
         for route in self._held:
             route.continue_()
         self._page.wait_for_load_state("load")

@@ -74,7 +74,7 @@ def test_nodes_with_clocks_of_their_own_send_one_load_in_the_driver_s_time(
         assert place["clock_drift_ns"] == 0
     # By the driver's clock no record begins before the run, and each matches the request seen by the mock.
     assert min(row["sent_ns"] for row in rows) >= told["start_ns"]
-    seen = {line["id"]: line for line in mock.ledger_lines(at_least=120)}
+    seen = mock.lines_of([row["id"] for row in rows])
     bound_ns = max(place["clock_bound_ns"] for place in told["places"])
     for row in rows:
         assert row["sent_ns"] - bound_ns <= seen[row["id"]]["received_ns"] <= row["end_ns"] + bound_ns

@@ -9,7 +9,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ def test_wrong_usage_is_told_before_anything_is_measured(
     assert (out, said in err) == ("", True)
 
 
+@pytest.mark.wall_clock
 def test_a_run_against_the_bare_source_reads_every_token(tmp_path: Path) -> None:
     with bare_source(5.0) as source:
         result = run(
@@ -98,9 +99,10 @@ def test_the_source_ends_with_whoever_started_it() -> None:
 
     def started(parent: int) -> bool:
         of_parent = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        found[:] = [
-            int(pid) for pid in of_parent if b"bench.limits.source" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
+        with suppress(FileNotFoundError):  # Another child has ended meanwhile.
+            found[:] = [
+                int(pid) for pid in of_parent if b"bench.limits.source" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            ]
         return bool(found)
 
     with process(["limits", "--quick", "--no-store"]) as parent:

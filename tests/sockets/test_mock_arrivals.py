@@ -14,15 +14,13 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.raw_mock import CHAT, MS, chat, connect, line_of, read_until, request, until_read
+from tests.support.raw_mock import CHAT, MS, chat, connect, line_of, read_until, request, until_read, until_stamped
 
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[MockProcess]:
     with mock_process("--ttft", "20ms", "--tpot", "4ms") as mock:
-        # The kernel begins to stamp shortly after it is requested, for the whole machine.
-        while sys.platform == "linux" and not httpx.get(mock.url + "/truth").json()["arrival_clock"]["kernel"]:
-            httpx.post(mock.url + CHAT, json=chat(max_tokens=1))
+        until_stamped(mock)
         yield mock
 
 

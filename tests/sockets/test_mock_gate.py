@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.raw_mock import CHAT, MS, chat, connect, read_until, request, until_read
+from tests.support.raw_mock import CHAT, MS, chat, connect, read_until, request, until_read, until_stamped
 
 END = b"0\r\n\r\n"
 
@@ -68,9 +68,11 @@ def test_nothing_listens_in_a_window_but_what_is_under_way_goes_on_and_it_listen
         assert mock.lines_of(["kept-1", "busy-1", "late-1"]).keys() == {"kept-1", "busy-1", "late-1"}
 
 
+@pytest.mark.wall_clock
 @pytest.mark.skipif(sys.platform == "win32", reason="no process can be held still")
 def test_a_connection_that_is_read_late_makes_its_first_request_late_and_no_other() -> None:
     with mock_process("--ttft", "20ms", "--tpot", "1ms", "--fault", "slow_accept:every=2,for=300ms") as mock:
+        until_stamped(mock)
         for number in range(4):
             with contextlib.ExitStack() as stack:
                 # The wait counts from the instant at which the mock accepts the connection, here after its request has

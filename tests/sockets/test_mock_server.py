@@ -55,6 +55,7 @@ def test_a_stream_is_well_framed_and_the_ledger_has_its_every_event(mock: MockPr
     }  # fmt: skip
 
 
+@pytest.mark.wall_clock
 def test_the_stamps_are_in_order_and_keep_the_plan(mock: MockProcess) -> None:
     before = time.monotonic_ns()
     httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "order-1"})

@@ -86,6 +86,7 @@ def test_the_messages_are_the_events_of_the_stream(mock: MockProcess) -> None:
         assert by_stream[field] == by_socket[field]
 
 
+@pytest.mark.wall_clock
 def test_the_ledger_has_the_time_at_which_each_message_left(mock: MockProcess) -> None:
     with opened(mock) as ws:
         for turn in range(5):

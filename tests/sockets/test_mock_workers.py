@@ -92,9 +92,8 @@ def test_plans_are_those_of_one_worker(mock: MockProcess) -> None:
     ask_all(mock, ids)
     with mock_process(*FLAGS, "--workers", "1") as alone:
         ask_all(alone, ids)
-        expected = {line["id"]: line["planned"] for line in alone.ledger_lines(at_least=20)}
-    planned = {line["id"]: line["planned"] for line in mock.ledger_lines(at_least=20) if line["id"] in expected}
-    assert planned == expected
+        expected = {name: line["planned"] for name, line in alone.lines_of(ids).items()}
+    assert {name: line["planned"] for name, line in mock.lines_of(ids).items()} == expected
 
 
 def test_attempts_and_the_order_of_arrival_are_counted_over_all_workers(mock: MockProcess) -> None:

@@ -185,6 +185,7 @@ def test_the_warm_up_is_recorded_and_counts_in_no_number(tmp_path: Path, warmup:
     ],
     ids=["concurrency", "rate", "rate with a cap", "constant rate", "all at once", "all at once with a cap"],
 )
+@pytest.mark.wall_clock
 def test_each_mode_sends_what_was_asked(tmp_path: Path, words: tuple[str, ...], mode: str, most: int) -> None:
     fills = mode != "rate" or most < 12
     together = threading.Barrier(most if fills else 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,7 +27,8 @@ from tests.support.literal_replies import (
 )
 from tests.support.literal_server import Hang, LiteralServer, Received, Step, in_turn
 from tests.support.mock_process import mock_process
-from tests.support.run_process import finished, flags, records, summary
+from tests.support.patience import PATIENCE_S
+from tests.support.run_process import finished, flags, process, records, summary
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 
@@ -64,6 +66,11 @@ PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], t
     ),
     "a redirect": (api(in_turn(whole("307 Moved", b"", "location: http://x/"))), (), ("redirects to http://x/",)),
     "no answer": (api(in_turn([Hang()])), ("--first-byte-timeout", "200ms"), ("did not answer in time",)),
+    "no answer in the time of a probe": (
+        api(in_turn([Hang()])),
+        ("--probe-timeout", "500ms"),
+        ("did not answer the probe in time",),
+    ),
 }
 """The sentence of each outcome: tests/unit/bench/test_probe_sentences.py."""
 
@@ -110,13 +117,14 @@ def test_a_ca_file_that_is_none_is_refused(tmp_path: Path, capfd: pytest.Capture
 
 
 def test_a_silent_wait_is_named_on_what_is_no_terminal(tmp_path: Path) -> None:
-    with LiteralServer(api(in_turn([Hang()]))) as server:
-        status, _, err = finished(flags(server.url, tmp_path, "--probe-timeout", "1500ms"))
-    assert status == Exit.TARGET
-    assert "did not answer the probe in time" in err
-    assert f"waiting for {server.url}/v1/chat/completions to answer the probe (1 s)\n" in err
-    assert "\x1b" not in err
-    assert "\r" not in err
+    words = ("--probe-timeout", f"{PATIENCE_S}s")
+    with LiteralServer(api(in_turn([Hang()]))) as server, process(flags(server.url, tmp_path, *words)) as running:
+        assert running.stderr is not None
+        named = f"waiting for {server.url}/v1/chat/completions to answer the probe ("
+        while not (line := running.stderr.readline()).startswith(named):
+            assert line
+            assert not set(line) & {"\x1b", "\r"}
+    assert re.fullmatch(r"\d+ s\)\n", line.removeprefix(named))
 
 
 def test_few_open_files_cost_requests_and_not_the_run(mock: str, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_cached_tokens_and_drafts_add_up_to_the_servers_counters_and_the_probes_
     assert summary["server_requests"]["drafts"]["replies"] == REQUESTS
     # The probe had some, too. If they were included, the sums would not match.
     asked = f"probe-{str(records[0]['id']).rpartition('-')[0]}-0"
-    (probe,) = [line["engine"] for line in mock.ledger_lines() if line["id"] == asked]
+    probe = mock.line_of(asked)["engine"]
     assert probe["cached_tokens"] > 0
     assert probe["draft_tokens"] > 0
 

@@ -303,6 +303,7 @@ def test_a_reply_gives_the_record_that_it_deserves(act: Callable[..., Any], row:
     assert record.bytes_sent == len(server.received[0].body)
 
 
+@pytest.mark.wall_clock
 def test_a_whole_response_has_an_end_and_no_chunks(act: Callable[..., Any]) -> None:
     async def ask(client: Client) -> RequestRecord:
         return await client.ask(streamed=False)

@@ -41,6 +41,7 @@ from tests.support.literal_server import (
 )
 from tests.support.on_wire import MS, Wire, on_wire
 from tests.support.patience import PATIENCE_S
+from tests.support.run_process import wait_for
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the wire transport is for Linux"),
@@ -117,7 +118,9 @@ def test_a_connection_made_ahead_that_the_server_closed_is_not_used() -> None:
         preparing = asyncio.ensure_future(wire.transport.prepare(1))
         accepted.append((await loop.run_in_executor(None, listening.accept))[0])
         await preparing
+        (idle,) = wire.transport._idle.values()
         accepted[0].close()
+        wait_for(lambda: not idle.alive())  # The loop does not turn meanwhile: it has not heard of it.
         pending = wire.start()
         second, _ = await loop.run_in_executor(None, listening.accept)
         accepted.append(second)

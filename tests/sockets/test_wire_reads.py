@@ -203,9 +203,9 @@ def test_a_second_response_on_an_idle_connection_is_not_the_reply_to_the_next_re
 
     async def ask(wire: Wire) -> list[RequestRecord]:
         first = await wire.start()
-        is_idle.set()
         (connection,) = wire.transport._idle.values()
         before = connection.reads
+        is_idle.set()
         await wire.until(lambda: connection.reads > before or connection.closed)
         return [first, await wire.start()]
 

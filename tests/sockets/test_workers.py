@@ -90,6 +90,7 @@ def test_a_run_finds_the_end_of_its_warm_up_and_all_workers_measure_from_there(
     ],
     ids=["concurrency", "rate", "rate with a cap", "throughput with a cap", "all at once"],
 )
+@pytest.mark.wall_clock
 def test_two_workers_leave_one_record_of_one_load(
     mock: str, tmp_path: Path, words: tuple[str, ...], warmup: int, most: int | None
 ) -> None:

@@ -87,8 +87,9 @@ def with_crew(given: Sequence[Assignment], work: Callable[[WorkerProcesses], Any
 
 
 def test_a_worker_that_cannot_get_ready_says_why_and_leaves_no_orphan(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(processes, "ENDED_WITHIN_S", PATIENCE_S)  # Those that have not ended by then are killed.
     good, _ = assignments(tmp_path)
     _, bad = assignments(tmp_path, tokenizer=str(tmp_path / "no-such-tokenizer.json"))
 

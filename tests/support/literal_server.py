@@ -27,6 +27,10 @@ CERTIFICATE = Path(__file__).with_name("loopback.pem")
 """Certificate (self-signed, for localhost, until 2126) and key, made for these tests and used nowhere else."""
 
 
+_ESTABLISHED = "01"
+"""A state in /proc/net/tcp."""
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
     """Hand these bytes to the kernel in one write."""
@@ -170,13 +174,15 @@ class LiteralServer:
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def all_are_closed(self) -> bool:
-        """Whether the server has closed every accepted connection."""
+        """Whether the server has closed every accepted connection, and the clients' kernels know (Linux)."""
         with self._lock:
-            return not self._sockets
+            closed = not self._sockets
+        return closed and all(row[3] != _ESTABLISHED for row in self._rows())
 
     def all_is_read(self) -> bool:
         """Whether the clients have read everything sent from the kernel (Linux; unknown elsewhere)."""
-        return all(sending == received == 0 for sending, received in self._queues())
+        # Twice: bytes that left one queue after its line may have reached the other behind its own.
+        return all(sending == received == 0 for _ in range(2) for sending, received in self._queues())
 
     def all_is_acknowledged(self) -> bool:
         """Whether the clients' kernels have acknowledged everything sent (Linux, as above)."""
@@ -184,13 +190,17 @@ class LiteralServer:
 
     def _queues(self) -> list[tuple[int, int]]:
         """For each end of each connection, the unacknowledged and the unread bytes."""
+        queues = [row[4].split(":") for row in self._rows()]
+        return [(int(sending, 16), int(received, 16)) for sending, received in queues]
+
+    def _rows(self) -> list[list[str]]:
+        """The kernel's lines about each end of each connection."""
         connections = Path("/proc/net/tcp")
         if not connections.exists():
             return []
         port = f":{self._listening.getsockname()[1]:04X}"
         rows = [line.split() for line in connections.read_text().splitlines()[1:]]
-        queues = [row[4].split(":") for row in rows if row[1].endswith(port) or row[2].endswith(port)]
-        return [(int(sending, 16), int(received, 16)) for sending, received in queues]
+        return [row for row in rows if row[1].endswith(port) or row[2].endswith(port)]
 
     def _accept(self) -> None:
         while True:
@@ -199,6 +209,9 @@ class LiteralServer:
             except OSError:
                 return
             with self._lock:
+                if self._stopping.is_set():  # It was accepted as the server died.
+                    connection.close()
+                    return
                 self._sockets.add(connection)
                 self.connections += 1
                 thread = threading.Thread(target=self._serve, args=(connection, self.connections))
@@ -216,6 +229,8 @@ class LiteralServer:
                 with self._lock:
                     self._sockets.discard(raw)
                     self._sockets.add(connection)
+                    if self._stopping.is_set():  # While it was in no socket that `die` could shut down.
+                        return
                 try:
                     connection.do_handshake()
                 except ssl.SSLError:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tests.support.mock_process import MockProcess
 from tests.support.patience import PATIENCE_S
@@ -57,9 +60,17 @@ def until_read(sock: socket.socket) -> None:
         return bytes_waiting
 
     deadline = time.monotonic() + PATIENCE_S
-    while connections.exists() and waiting():
+    # Twice: bytes that left one queue after its line may have reached the other behind its own.
+    while connections.exists() and (waiting() or waiting()):
         assert time.monotonic() < deadline, "the mock does not read"
         time.sleep(0.001)
+
+
+def until_stamped(mock: MockProcess) -> None:
+    """Wait until requests to a new mock have the kernel's stamp: it begins a moment after the machine's first socket has
+    requested it (Linux)."""
+    while sys.platform == "linux" and not httpx.get(mock.url + "/truth").json()["arrival_clock"]["kernel"]:
+        httpx.post(mock.url + CHAT, json=chat(max_tokens=1))
 
 
 def unchunk(data: bytes) -> bytes:

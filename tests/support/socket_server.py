@@ -191,12 +191,11 @@ def _frame(one: socket.socket) -> tuple[int, bytes] | None:
     assert head[0] & 0x80, "the tests' clients send messages in one frame"
     assert head[1] & 0x80, "a client must mask its frames"
     length = head[1] & 0x7F
-    if length > 125:
-        size = _exactly(one, 2 if length == 126 else 8)
-        assert size is not None
+    size = _exactly(one, {126: 2, 127: 8}.get(length, 0))
+    if size:
         length = int.from_bytes(size, "big")
     mask = _exactly(one, 4)
     payload = _exactly(one, length)
-    if mask is None or payload is None:
+    if size is None or mask is None or payload is None:
         return None  # A client may close its connection while its last frame is on its way.
     return head[0] & 0x0F, bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))

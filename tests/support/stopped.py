@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -19,13 +20,22 @@ def state(pid: int) -> str:
     return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
 
 
+def has_stopped(pid: int) -> bool:
+    """Whether all threads of a process have stopped: each does when it gets a processor."""
+    states = []
+    for thread in (Path("/proc") / str(pid) / "task").iterdir():
+        with contextlib.suppress(OSError):  # It has ended meanwhile.
+            states.append(state(int(thread.name)))
+    return set(states) == {"T"}
+
+
 def stop(pid: int) -> None:
     """Stop a process, and wait until it has stopped."""
     if folder := os.environ.get(LEFT_ALONE):
         (Path(folder) / str(pid)).touch()
     os.kill(pid, signal.SIGSTOP)
     deadline = time.monotonic() + PATIENCE_S
-    while state(pid) != "T":
+    while not has_stopped(pid):
         assert time.monotonic() < deadline, f"process {pid} does not stop"
         time.sleep(0.001)
 
