@@ -1,4 +1,4 @@
-"""Requests from another process: the same requests, in order, as many as fit; and the death of that process."""
+"""Requests from another process: the same requests, in order, up to the memory limit; and the death of that process."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def mock() -> Iterator[str]:
         yield running.url
 
 
-# ---- Who dies, and who is told to end ------------------------------------------------------------------------------
+# ---- Processes that die or are ordered to end ----------------------------------------------------------------------
 
 
 def test_a_killed_worker_loses_nothing_that_had_ended_and_is_named_while_the_other_goes_on(tmp_path: Path) -> None:
