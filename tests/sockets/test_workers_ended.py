@@ -258,7 +258,7 @@ def test_processes_that_are_stopped_do_not_outlive_a_parent_that_is_killed(mock:
     with process(words) as running:
         wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 5)
         below = descendants(running.pid)
-        assert len(below) == 6, f"two workers with a feed each, the scraper, and the judge of --until: {below}"
+        assert len(below) == 6, f"two workers with a feed each, the scraper, and the process of --until: {below}"
         for pid in below:
             stop(pid)
         running.kill()

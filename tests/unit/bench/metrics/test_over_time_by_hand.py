@@ -100,7 +100,7 @@ def test_what_happens_at_the_borders_of_a_window_is_in_it() -> None:
         data = RunData(columns, TokenTimes(0), Arrivals(), Arrivals())
         return Scope(data, Window(start_ms * MS, end_ms * MS, "given"))
 
-    assert of(100, 900).latency()["e2el_ms"].n == 3, "sent at 100, 800 and 900 ms"
+    assert of(100, 900).latency()["e2el_ms"].n == 3, "three requests are sent at 100, 800 and 900 ms"
     # Successes ended at 600, 1,400 and 1,500 ms, failures at 1,250 and 1,300. First tokens came at 500, 1,050 and
     # 1,100.
     assert of(600, 1_500).throughput().requests_per_s == pytest.approx(3 / 0.9)
