@@ -254,6 +254,6 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         path = GOLDEN / name
         if request.config.getoption("--update-golden"):
             path.write_text(text, encoding="utf-8")
-        assert text == path.read_text(encoding="utf-8"), f"{name} differs: is it meant? then run with --update-golden"
+        assert text == path.read_text(encoding="utf-8"), f"{name} differs: if this is intended, use --update-golden"
 
     return check

@@ -51,7 +51,7 @@ httpx._transports.default.create_ssl_context = _context_of  # type: ignore[attr-
 def patient() -> Iterator[None]:
     """Raise product limits that a busy machine would exceed: only for the tests here, because others test these limits."""
     with pytest.MonkeyPatch.context() as patch:
-        # The client may notice a dead connection late; it must retry all the same.
+        # The client may notice a dead connection late; it must retry anyway.
         patch.setattr(exchange, "STALE_WITHIN_NS", round(PATIENCE_S * 1e9))
         # The process that reads a server's pages has low priority: the last scrape may take long.
         patch.setattr(scraper, "LAST_WITHIN_S", PATIENCE_S)

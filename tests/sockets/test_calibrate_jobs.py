@@ -55,7 +55,7 @@ def test_a_calibration_compares_job_seconds_with_the_ledger(
     assert status in (Exit.GOOD, Exit.INVALID)
     certificate: dict[str, Any] = orjson.loads((tmp_path / "run" / "certificate.json").read_bytes())
     summary: dict[str, Any] = orjson.loads((tmp_path / "run" / "summary.json").read_bytes())
-    # Both sides must find the same jobs, without cut jobs and those of the warm-up.
+    # Both sides must find the same jobs, without jobs that were cut off or in the warm-up.
     assert lasting(certificate["problems"]) == []
     jobs = summary["jobs"]
     assert jobs["counts"]["completed"] == jobs["job_s"]["n"] > 5

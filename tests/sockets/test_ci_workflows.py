@@ -74,7 +74,7 @@ def test_a_mistake_is_seen() -> None:
 
 def inputs_of(uses: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
     """The inputs of a use of the action or the component: given values and defaults."""
-    assert set(uses) <= set(known), "an input that does not exist"
+    assert set(uses) <= set(known), "the example uses an input that does not exist"
     return {name: str(uses.get(name, spec.get("default", ""))) for name, spec in known.items()}
 
 

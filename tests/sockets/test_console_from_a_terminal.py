@@ -185,7 +185,7 @@ def test_a_console_with_tls_is_reached_by_those_who_trust_its_certificate(
 
 
 def test_the_server_leaves_the_address_of_a_proxy_on_this_machine_as_it_is(tmp_path: Path) -> None:
-    # By default uvicorn takes the address in X-Forwarded-For for the sender's, whoever on this machine sent it.
+    # By default uvicorn trusts X-Forwarded-For from any program on this machine.
     headers = {"authorization": f"Bearer {TOKEN}", "x-forwarded-for": "203.0.113.7", "x-forwarded-user": "alice"}
     new = {"settings": {"url": "http://127.0.0.1:9"}, "start": False}
     with serving(tmp_path, proxy=proxy_of("127.0.0.1", "X-Forwarded-User")) as (_, port):

@@ -36,7 +36,7 @@ def test_a_search_is_watched_and_its_answer_stands_in_the_list(mock: str, tmp_pa
         assert found["load"] == "search, users: ttft:p90<5s"
         names = [step["run"] for step in found["steps"]]
         assert names[0] == "01-scout-1"
-        # The page polls twice a second, so it may miss a short run on a busy machine.
+        # The page polls twice per second, so it may miss a short run on a busy machine.
         watched = re.findall(r'data: \{"run":"([^"]+)"\}', events)
         assert watched
         assert watched == [name for name in names if name in watched]

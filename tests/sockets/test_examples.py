@@ -136,9 +136,7 @@ def test_the_notebook_measures_and_plots(tmp_path: Path) -> None:
     outputs = [output for cell in cells for output in cell.get("outputs", ())]
     printed = "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
     assert re.findall(r"^ +(\d+) users +[\d.]+ tokens/s", printed, re.MULTILINE) == ["1", "4"]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1, (
-        "the plot is a picture in the notebook"
-    )
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1, "the notebook must show the plot"
     assert (tmp_path / "runs" / "notebook-sweep" / "sweep.svg").read_text(encoding="utf-8").count("<path") > 20
 
 

@@ -1,4 +1,4 @@
-"""Requests from another process: the same requests, in order, as many as fit; and the death of that process."""
+"""Requests from another process: the same requests, in order, up to the memory limit; and the death of that process."""
 
 from __future__ import annotations
 
@@ -255,7 +255,9 @@ def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -
     first = next(load.offsets())
     arrivals = list(takewhile(lambda at: at - first < 3 * NS_PER_S, load.offsets()))
     counted = prepared(rate="40", duration="3")
-    assert counted == (len(arrivals), False, f"making {len(arrivals)} connections"), "never more than requests"
+    assert counted == (len(arrivals), False, f"making {len(arrivals)} connections"), (
+        "never more connections than requests"
+    )
     assert counted[0] != 120, "the drawn number, not the expected one"
     assert prepared(rate="40", duration="3", warmup="1s")[0] > counted[0]
     assert prepared(concurrency="3", duration="4") == (12, True, "making 3 connections"), (

@@ -91,7 +91,8 @@ def test_chunks_that_wait_together_have_each_its_own_stamp(tmp_path: Path) -> No
 
 
 def late_reads(program: Path) -> tuple[int, list[list[tuple[int, int]]], list[list[tuple[str, int]]]]:
-    """How long the last chunks waited, in ns; when those of each connection were written; the reads with their stamps."""
+    """How long the last chunks waited, in ns; when the last chunks of each connection were written; and the reads with
+    their stamps."""
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         reader = stack.enter_context(

@@ -103,7 +103,7 @@ def test_half_sent_bodies_are_closed_and_their_memory_is_given_back() -> None:
             time.sleep(0.05)
 
 
-# ---- Foreign web pages -------------------------------------------------------------------------------------------------
+# ---- Web pages of other sites ------------------------------------------------------------------------------------------
 
 
 def status_of(mock: MockProcess, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:

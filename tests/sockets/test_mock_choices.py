@@ -40,7 +40,7 @@ def test_choices_have_each_its_text_and_plan(engine: str) -> None:
         for choice in chunk["choices"]:
             texts[choice["index"]] += choice["delta"].get("content", "")
     assert len(set(texts.values())) == 3
-    # The first choice equals that of the request without n.
+    # The first choice equals the reply to the request without n.
     assert texts[0] == one["choices"][0]["message"]["content"]
     assert chunks[-1]["usage"]["completion_tokens"] == whole["usage"]["completion_tokens"] == 18
     assert chunks[-1]["usage"]["prompt_tokens"] == one["usage"]["prompt_tokens"]

@@ -90,7 +90,7 @@ def test_it_says_where_stamps_what_arrives_by_the_kernel_and_ends_at_a_signal(
             ask(port, "/v1/completions", {**ENDLESS, "max_tokens": 1}, **PLAIN)
         status, _, data = ask(port, "/v1/completions", {**ENDLESS, "max_tokens": 3}, **PLAIN)
         assert (status, data.count(b"data: ")) == (200, 4)
-        with socket.create_connection(("127.0.0.1", port)) as pieces:  # The stamp is that of the last byte.
+        with socket.create_connection(("127.0.0.1", port)) as pieces:  # The stamp belongs to the last byte.
             body = orjson.dumps({"prompt": "x", "max_tokens": 1})
             head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
             pieces.sendall(head + body[:5])

@@ -355,7 +355,7 @@ def test_bytes_that_are_no_frames_close_the_connection_and_nothing_else(mock: Mo
             answer = b""
             while data := raw.recv(4096):
                 answer += data
-            assert answer[:1] == b"\x88", "a close frame"
+            assert answer[:1] == b"\x88", "the answer is a close frame"
     with opened(mock) as ws:
         assert ask(ws, "after-garbage")["type"] == "response.completed"
     assert mock.stderr == []

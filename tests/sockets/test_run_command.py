@@ -135,7 +135,7 @@ def test_the_url_may_end_where_it_likes(mock: str, tmp_path: Path, tail: str) ->
     assert cli.main(flags(mock + tail, tmp_path, "--requests", "1", "--quiet")) == Exit.GOOD
 
 
-# ---- How much, and how --------------------------------------------------------------------------------------------
+# ---- The amount and form of requests ------------------------------------------------------------------------------
 
 
 def test_requests_end_the_run(mock: str, tmp_path: Path) -> None:

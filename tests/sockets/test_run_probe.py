@@ -39,7 +39,7 @@ def mock() -> Iterator[str]:
         yield running.url
 
 
-# ---- The probe: each thing that is wrong has a sentence of its own ---------------------------------------------------
+# ---- The probe: each problem has its own sentence --------------------------------------------------------------------
 
 
 def needs_key(request: Received) -> Sequence[Step]:

@@ -1,4 +1,4 @@
-"""A load generator that stands still for a while: SIGSTOP on real processes, and the run's report of it.
+"""A load generator that is stopped for a while: SIGSTOP on real processes, and how the run reports it.
 
 A process is stopped for as long as the load has lasted, and the bands of other signs are wide, so the assertions also
 hold on a busy machine.

@@ -44,7 +44,7 @@ from tests.support.timing import timing
 
 pytestmark = pytest.mark.wall_clock
 
-# ---- When ----------------------------------------------------------------------------------------------------------
+# ---- Stamps --------------------------------------------------------------------------------------------------------
 
 
 def test_every_stamp_lies_between_the_write_of_its_bytes_and_the_next_write(act: Callable[..., Any]) -> None:
@@ -146,7 +146,7 @@ def test_a_new_connection_is_set_up_outside_of_ttft(act: Callable[..., Any]) -> 
     assert (second.connect_ns, server.connections) == (0, 1)
 
 
-# ---- Limits of time, and the end ------------------------------------------------------------------------------------
+# ---- Time limits, and the end ---------------------------------------------------------------------------------------
 
 # A server that sends something and then stops sends it in one write, so no limit can pass in between.
 

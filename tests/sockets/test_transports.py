@@ -129,7 +129,7 @@ def test_an_interim_response_is_not_the_response(act: Callable[..., Any], hint: 
     assert (record.outcome, record.status, record.chunk_kind) == (Outcome.OK, 200, GOOD_KINDS)
 
 
-# ---- What the server said ------------------------------------------------------------------------------------------
+# ---- Replies and their records -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -333,7 +333,7 @@ def test_a_huge_response_is_read_to_its_last_byte(act: Callable[..., Any]) -> No
     assert record.bytes_received == sum(map(len, frames(*events, DONE)))
 
 
-# ---- What is sent, and what must not be told ------------------------------------------------------------------------
+# ---- Requests, and secrets ------------------------------------------------------------------------------------------
 
 
 def test_the_request_carries_its_id_and_the_headers_of_the_target(act: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""The connections of the wire transport: made ahead, reused, cut, used up; addresses, descriptors, second attempts."""
+"""The connections of the wire transport: made ahead, reused and cut; addresses, descriptors, second attempts."""
 
 from __future__ import annotations
 

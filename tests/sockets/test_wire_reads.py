@@ -123,7 +123,7 @@ def test_a_read_without_a_kernel_stamp_marks_its_record(monkeypatch: pytest.Monk
     assert written[0][0] <= record.first_byte_ns <= over
 
 
-# ---- Reads that are put by -------------------------------------------------------------------------------------------
+# ---- Buffered reads --------------------------------------------------------------------------------------------------
 
 
 def test_hundreds_of_reads_are_put_by_and_none_is_lost(reads: str) -> None:

@@ -36,7 +36,7 @@ def mock() -> Iterator[str]:
         yield running.url
 
 
-# ---- Who dies, and who is told to end ------------------------------------------------------------------------------
+# ---- Processes that die or are ordered to end ----------------------------------------------------------------------
 
 
 def test_a_killed_worker_loses_nothing_that_had_ended_and_is_named_while_the_other_goes_on(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_processes_that_are_stopped_do_not_outlive_a_parent_that_is_killed(mock:
     with process(words) as running:
         wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 5)
         below = descendants(running.pid)
-        assert len(below) == 6, f"two workers with a feed each, the scraper, and the judge of --until: {below}"
+        assert len(below) == 6, f"two workers with a feed each, the scraper, and the process of --until: {below}"
         for pid in below:
             stop(pid)
         running.kill()

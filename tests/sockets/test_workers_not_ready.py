@@ -45,7 +45,7 @@ def mock() -> Iterator[str]:
         yield running.url
 
 
-# ---- Who never gets ready ------------------------------------------------------------------------------------------
+# ---- Workers that never become ready -------------------------------------------------------------------------------
 
 
 def assignments(tmp_path: Path, **config: Any) -> list[Assignment]:
@@ -169,7 +169,7 @@ def test_a_crew_that_never_begins_lets_its_workers_go(
     assert capfd.readouterr().err == ""
 
 
-# ---- Who is not listened to ------------------------------------------------------------------------------------------
+# ---- Workers whose parent does not read ------------------------------------------------------------------------------
 
 
 def test_a_worker_whose_parent_does_not_listen_goes_on_and_tells_it_all_later(

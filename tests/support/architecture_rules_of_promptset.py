@@ -111,7 +111,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
          "promptset.sentences", "promptset.sharing", "promptset.simulated", "promptset.text", "promptset.tokenizer",
          "promptset.tools"}
     ),
-    # Agents: the source distributions of their sessions, and a session's plan, know no tokenizer and no text.
+    # Agents: the source distributions of their sessions, and the plans of sessions, use no tokenizer and no text.
     "promptset.agents": frozenset(),
     "promptset.agents.recipe": frozenset({"promptset.distributions", "promptset.errors"}),
     "promptset.agents.plan": frozenset({"promptset.agents.recipe", "promptset.distributions", "promptset.rng"}),

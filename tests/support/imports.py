@@ -78,7 +78,7 @@ def _imports_in(node: ast.AST) -> Iterator[tuple[str, str]]:
         for alias in node.names:
             yield alias.name, alias.name
     elif isinstance(node, ast.ImportFrom):
-        assert node.level == 0, "imports are absolute"
+        assert node.level == 0, "imports must be absolute"
         for alias in node.names:
             yield str(node.module), f"{node.module}.{alias.name}"
     elif (

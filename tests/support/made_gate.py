@@ -62,7 +62,7 @@ def entry_with(
     stats: Mapping[str, Mapping[str, Any]] | None = None,
     **fields: Any,
 ) -> BaselineRun:
-    """A baseline's entry for a run: each metric has as many values as requests, all independent."""
+    """A baseline's entry for a run: each metric has one value per request, all independent."""
     whole = {"p50": 50.0, "p90": 60.0, "p99": 80.0, "n": requests, "act": 1.0}
     entry = {
         "id": "run", "started": "2026-11-01T12:00:00+00:00", "requests": requests, "independent_requests": independent,

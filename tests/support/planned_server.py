@@ -51,7 +51,7 @@ def profile(
     folder: Path, *, mean_error: float = 0.0, seen: int = 64, seqs: int | None = 64, within: float = 0.0,
     resamples: Sequence[float] = (), of_users: bool = False,
 ) -> Profile:  # fmt: skip
-    """A server for which 10 requests per second are about half of its capacity: 20 tokens a reply, steps of 20 ms.
+    """A server for which 10 requests per second are about half of its capacity: 20 tokens per reply, steps of 20 ms.
 
     `within`: half the width of each coefficient's interval, relative to it. `resamples`: factors of equally plausible
     costs.

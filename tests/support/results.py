@@ -30,7 +30,7 @@ def filled(kind: type[R], values: Mapping[str, Any] | None = None, /, **more: An
                 made[field.name] = _made(field.type, given.pop(name))
         if field.name not in made and field.required:
             made[field.name] = _empty(field.type)
-    assert not given, f"{kind.__name__} has no {given.keys()}"
+    assert not given, f"{kind.__name__} has no field {given.keys()}"
     return kind(**made)
 
 

@@ -37,7 +37,7 @@ Share = Callable[[Moment], float]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A server. `capacity`: the highest load at and below which the objective is kept; 0: none; None: it changes.
+    """A server. `capacity`: the highest load up to which the objective holds. 0: there is none. None: it changes.
 
     `share`: of the requests that break the objective; for an objective on a mean, the mean divided by its limit.
     """

@@ -108,7 +108,7 @@ def _quadratic_prompt() -> Shape:
 
 
 def _own_steps() -> Shape:
-    """Prompts are computed in a step of their own, before the decodes."""
+    """Prompts are computed in separate steps, before the decodes."""
     return lambda us, prefill, decodes, context, prompts: us + (8_000 if prefill and decodes else 0)
 
 

@@ -66,7 +66,7 @@ SEND_WORK_NS = 50_000
 class Written:
     """One write of the server: its delay after the request, its bytes, its kind, and its number of tokens.
 
-    `cut`: the event comes in two reads, split there. `kind` is empty if it is not an event of its own.
+    `cut`: the event comes in two reads, split there. `kind` is empty if it is not a separate event.
     """
 
     at_ns: int

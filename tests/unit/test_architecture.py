@@ -89,7 +89,7 @@ def test_the_rules_speak_of_modules_that_exist() -> None:
 @pytest.mark.parametrize("package", ["bench", "mockserver", "promptset"])
 def test_every_module_has_a_rule_of_its_own_or_of_its_folder(package: str) -> None:
     assert [module for module in sources() if rule_for(module) == package and module != package] == [], (
-        "MAY_IMPORT of tests/support/architecture_rules.py needs a row for it: what it may import of ours"
+        "MAY_IMPORT of tests/support/architecture_rules.py needs a row for it: the modules of ours that it may import"
     )
 
 
@@ -100,7 +100,7 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
 
 def test_no_file_of_bench_names_what_it_is_part_of() -> None:
     bench = {name: source for name, source in sources().items() if inside(name, ("bench",))}
-    assert tied(bench, TIES) == [], "give the part what it needs: a value, a function, or a Protocol beside it"
+    assert tied(bench, TIES) == [], "give the part what it needs: a value, a function, or a Protocol next to it"
     assert [pair for pair in TIES if not tied(bench, [other for other in TIES if other != pair])] == []
 
 

@@ -211,7 +211,7 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_blank_line_ends_each_table(page: str) -> None:
     text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert re.findall(r"^\|.*\n[^|\n].*", text, re.MULTILINE) == [], "the site takes the second line for a row"
+    assert re.findall(r"^\|.*\n[^|\n].*", text, re.MULTILINE) == [], "the site would show the second line as a row"
 
 
 def test_commands_go_on_after_a_backslash_and_keep_what_they_printed() -> None:

@@ -199,7 +199,7 @@ def test_the_probe_asks_for_the_endpoint_and_model_of_every_class() -> None:
     assert not source.names_models
 
 
-# Arrivals of their own
+# Separate arrivals
 
 
 def test_classes_with_rates_imply_the_mode_and_add_up_to_the_load() -> None:

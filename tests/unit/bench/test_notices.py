@@ -72,7 +72,7 @@ def test_on_a_terminal_the_line_moves_and_is_wiped() -> None:
     assert "\r\x1b[Ka line that stays\n" in text
     assert text.endswith("\r\x1b[K") or text.endswith("a line that stays\n")
     assert max(len(part) for part in text.replace("\n", "").split("\r\x1b[K")) == 79
-    # The elapsed time stands at the end, however long the line is.
+    # The elapsed time is at the end, however long the line is.
     assert re.search(r"w \(\d+ s\)\r", text) is not None
 
 

@@ -96,7 +96,7 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("sent_rate", {"segments": [segment(rate_difference=-0.1)]}, Status.INVALID),  # Only in one part.
     ("sent_rate", {"segments": [segment(), segment(rate_difference=-0.02)]}, Status.SUSPECT),
     ("sent_dispersion", {"segments": [segment(), segment(dispersion_ratio=1.3)]}, Status.INVALID),
-    ("sent_dispersion", {"segments": [segment(dispersion_ratio=1.3, sent=100)]}, Status.VALID),  # Of 100 sends.
+    ("sent_dispersion", {"segments": [segment(dispersion_ratio=1.3, sent=100)]}, Status.VALID),  # Only 100 sends.
     ("off_plan", off_plan("arrivals", 0.011), Status.SUSPECT),
     ("off_plan", off_plan("arrivals", 0.051), Status.INVALID),
     ("off_plan", off_plan("users", 0.25), Status.INVALID),

@@ -70,14 +70,14 @@ def test_it_is_known_which_requests_were_taken_and_which_of_them_repeat_a_row(
 
 def test_no_more_is_made_ahead_than_the_bytes_allow() -> None:
     made = supply()
-    assert made.stock.make_ahead(100, most_bytes=80) == 10  # Of 8 bytes each.
+    assert made.stock.make_ahead(100, most_bytes=80) == 10  # Each has 8 bytes.
     assert [made.take("run").index for _ in range(11)] == [*range(11)]
 
 
 def test_a_stock_has_so_many_requests_and_so_many_things_more() -> None:
     numbers = itertools.count()
     stock: Stock[int] = Stock(lambda: next(numbers), lambda number: (3, 10))
-    assert stock.make_ahead(7, more=2) == 5, "three times three requests are 9, and two more are wanted"
+    assert stock.make_ahead(7, more=2) == 5, "three things have 9 requests, and two more things are made"
     assert (len(stock), stock.requests, stock.bytes) == (5, 15, 50)
     assert stock.make_ahead(1, more=9, most_bytes=80) == 3
     assert [stock.take() for _ in range(9)] == [*range(9)]

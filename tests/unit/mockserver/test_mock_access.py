@@ -62,7 +62,8 @@ def test_any_of_the_keys_opens(keys: tuple[str, ...], header: str | None, expect
         ("loopback", "localhost.example", {}, 403),
         ("everyone", "192.0.2.7", {}, 200),
         ("nobody", "127.0.0.1", {}, 404),
-        # A page of any site may send a request to this machine. Only the browser knows this, and sends the origin.
+        # A page of any site may send a request to this machine. Only the browser knows that, and sends the page's
+        # origin.
         ("loopback", "127.0.0.1", {"origin": "https://evil.example"}, 403),
         ("loopback", "127.0.0.1", {"origin": "http://ui.example"}, 200),
         # A page whose name was rebound to this machine sends its own name as host, not the origin of another site.

@@ -126,7 +126,7 @@ def test_a_role_that_comes_early_comes_before_any_token() -> None:
     assert Played().wire.said == ["head"]
 
 
-# ---- Compressed, slowly, in between ------------------------------------------------------------------------------------
+# ---- Compressed, slow and interleaved replies --------------------------------------------------------------------------
 
 
 def test_gzip_is_flushed_with_each_chunk_and_says_so_in_the_head() -> None:
@@ -202,7 +202,7 @@ def test_a_reply_without_a_head_waits_for_the_client_or_for_its_end() -> None:
         assert (closes.wire.said, closes.ended, closes.reply.writer.failed) == (["fin"], [closes.reply], True)
 
 
-# ---- Together ----------------------------------------------------------------------------------------------------------
+# ---- Several faults ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

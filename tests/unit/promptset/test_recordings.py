@@ -108,7 +108,7 @@ def test_what_a_recording_of_weka_leaves_out_is_taken_from_what_it_has() -> None
 
 
 def test_no_call_of_a_trace_waits_for_one_that_began_after_it_where_clocks_differ() -> None:
-    # The clock of b is slow: its call seems to begin before its parent span, and before the end of what that waited
+    # The clock of b is behind: its call seems to begin before its parent span, and before the end of what that waited
     # for.
     spans = [
         span("r", None, 0, 30, "invoke_agent"),

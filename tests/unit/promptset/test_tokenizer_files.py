@@ -73,7 +73,7 @@ def test_a_directory_is_searched_for_a_tokenizer_json_first_and_a_vocabulary_las
     with pytest.raises(SpecError, match=r"tokenizer\.model is read by transformers, which is not installed"):
         load_tokenizer(str(tmp_path))
     tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), tmp_path)
-    assert load_tokenizer(str(tmp_path)).count("the") == 2, "a BOS and one word"
+    assert load_tokenizer(str(tmp_path)).count("the") == 2, "a BOS and a word"
     (tmp_path / "tokenizer.json").unlink()
     (tmp_path / "tokenizer.model").unlink()
     assert load_tokenizer(str(tmp_path)).count("hello") == 3, "WordPiece: [CLS] hello [SEP]"

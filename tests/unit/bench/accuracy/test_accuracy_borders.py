@@ -148,7 +148,7 @@ def test_a_mock_is_held_against_what_it_publishes_where_lengths_are_as_it_chose_
     assert against_closed_form(None, {}, MockSeries()) == []
 
 
-# ---- What mistakes would give ---------------------------------------------------------------------------------------
+# ---- The results of known mistakes ----------------------------------------------------------------------------------
 
 
 def test_each_mistake_gives_its_own_number() -> None:
@@ -280,7 +280,7 @@ def test_a_slow_reader_has_a_chunk_that_waited_and_no_other_has() -> None:
     assert held(1, 1) == [True, False, True, True]
 
 
-# ---- What was served, and what both sides add up --------------------------------------------------------------------
+# ---- Served requests, and sums of both sides ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

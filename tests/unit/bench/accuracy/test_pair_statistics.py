@@ -66,7 +66,7 @@ def test_the_lag_of_a_chunk_is_known_where_both_stamps_are_exact() -> None:
     assert taken(Pair(record, late), shared_clock=False).lag.n == 0
 
 
-# ---- The way in ----------------------------------------------------------------------------------------------------
+# ---- From the client to the mock -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_the_span_runs_from_the_first_send_to_the_last_end_of_the_run() -> None:
     assert taken(pair(replace(nothing, end_ns=START_NS + 1)), shared_clock=False).span_s == 1e-9
 
 
-# ---- What the mock itself did --------------------------------------------------------------------------------------
+# ---- The mock's own errors -----------------------------------------------------------------------------------------
 
 
 def test_the_mock_s_own_latencies_run_from_its_receipt() -> None:

@@ -177,7 +177,7 @@ def test_a_speed_below_one_token_a_second_is_judged_as_any_other(measured: float
     assert cause_of("tps", of(unit="tokens/s", true={"p50": true}, measured={"p50": measured})) is not None
 
 
-# ---- Plans and what is kept ----------------------------------------------------------------------------------------
+# ---- Plans, and stored certificates --------------------------------------------------------------------------------
 
 
 def test_as_many_arrivals_are_drawn_again_as_were_sent_and_none_more() -> None:

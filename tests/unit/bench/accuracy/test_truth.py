@@ -36,7 +36,7 @@ def test_a_reply_of_one_chunk_has_a_first_and_a_last_token_and_nothing_in_betwee
 def test_every_metric_that_begins_with_the_request_is_known_to_begin_on_the_clients_side() -> None:
     reply = TokenTimes((50, 60), (1, 1), "cc", sent_ns=10, due_ns=5, n=2, known=True)
     assert set(request_values(reply)) == set(FROM_SENT) - {"ttfb_ms", *OF_FEW}, (
-        "bench/results/certificate.py: FROM_SENT has the keys of request_values"
+        "bench/results/certificate.py: FROM_SENT must have the keys of request_values"
     )
     assert set(METRICS) - set(FROM_SENT) - set(OF_FEW) == set(gap_values((50, 60), (50, 60), reply)), (
         "gap_values must have all other keys"

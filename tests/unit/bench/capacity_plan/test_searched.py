@@ -126,7 +126,7 @@ def test_what_a_search_does_not_say_is_refused_all_at_once(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("rate", "least", "most", "replicas", "interval", "headroom", "cost", "breaks"),
     [
-        # The busiest hour has 60 requests a second, the other one 40.
+        # The busiest hour has 60 requests per second, the other hour 40.
         ((20, 15, 25), 1, 9, 4, [3, 4], (1.333, [1.0, 1.667]), (192, [144, 192]), ["no", "perhaps"]),
         ((20, 20, 20), 1, 3, 3, [3, 3], (1.0, [1.0, 1.0]), (144, [144, 144]), ["no", "yes"]),
         ((20, 20, 20), 1, 2, None, [3, 3], (None, None), (None, None), ["no", "yes"]),

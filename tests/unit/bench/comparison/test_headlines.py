@@ -208,7 +208,7 @@ def test_sweeps_of_different_things_are_not_compared() -> None:
 
 
 def versus_of(ps: list[float | None], load: int, warnings: tuple[str, ...]) -> Versus:
-    """Two sides at a load: so many primary numbers, the p of each, and one exploratory number."""
+    """Two sides at a load: a primary number for each p, and one exploratory number."""
     found = [
         None if p is None else Difference(0.1, 0.05, 0.15, p, 0.04, 9.0, ratio=True) for p in ps
     ]  # fmt: skip

@@ -169,8 +169,8 @@ def test_the_token_of_readers_looks_and_changes_nothing(monkeypatch: pytest.Monk
         for method in ("POST", "PATCH", "DELETE"):
             reply = asked(method, headers=reader | {b"x-csrf-token": keys.csrf.encode()})
             assert (reply.status, b"token is read-only" in reply.body) == (403, True)
-    # The read-only token is not accepted in a cookie, where guesses would not be counted. Without a token nothing can
-    # be read.
+    # The token itself does not work as a cookie, where guesses would not be counted. Without a read-only token, the
+    # console admits no reader.
     assert asked(headers={b"cookie": b"trueload_8600=only-for-looking-at"}).status == 401
     monkeypatch.setitem(globals(), "KEYS", Keys(TOKEN))
     assert [asked(headers=reader).status for reader in (bearer, {b"cookie": value})] == [401, 401]

@@ -34,7 +34,7 @@ def test_a_metronome_begins_at_once() -> None:
     assert list(islice(drawn("constant", 0, 4.0), 4)) == [0, S // 4, S // 2, 3 * S // 4]
 
 
-# Merged
+# Merged arrivals
 
 
 def test_merged_arrivals_come_in_order_and_the_lower_number_first() -> None:

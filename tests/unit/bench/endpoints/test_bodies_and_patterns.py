@@ -90,7 +90,7 @@ def test_dimensions_are_asked_for_where_they_are_a_number(dimensions: Any, asked
     assert encoded.batch.dimensions == asked
 
 
-# ---- Events like the one before ------------------------------------------------------------------------------------
+# ---- Repeated events -----------------------------------------------------------------------------------------------
 
 
 def counted(number: object, words: str) -> bytes:

@@ -22,7 +22,7 @@ from promptset.samples import Sample
 CHOICE: dict[str, Any] = {"index": 0, "delta": {"content": "a"}, "finish_reason": None}
 
 
-# ---- What an endpoint is -------------------------------------------------------------------------------------------
+# ---- Declarations --------------------------------------------------------------------------------------------------
 
 
 FACTS: dict[str, tuple[Any, ...]] = {
@@ -117,7 +117,7 @@ def test_a_body_has_the_priority_and_the_model_of_its_sample_or_else_the_model_o
     assert given == left
 
 
-# ---- Completions keep what there is --------------------------------------------------------------------------------
+# ---- Answers of completions ----------------------------------------------------------------------------------------
 
 
 def test_an_answer_of_completions_is_its_text_alone() -> None:
@@ -149,7 +149,7 @@ def test_a_score_is_a_number_that_can_be_compared(value: object, number: bool) -
     assert finite(value) is number
 
 
-# ---- The short way -------------------------------------------------------------------------------------------------
+# ---- The fast path -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

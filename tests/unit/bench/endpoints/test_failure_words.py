@@ -17,7 +17,7 @@ TOOLS = ({"type": "function", "function": {"name": "f", "parameters": {}}},)
 CHOICE: dict[str, Any] = {"index": 0, "delta": {"content": "a"}, "finish_reason": None}
 
 
-# ---- What says that a reply failed ---------------------------------------------------------------------------------
+# ---- Signs that a reply failed -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_an_excerpt_is_200_bytes() -> None:
     assert error_message(b'{"error":"' + b"x" * 600 + b'"}') == "x" * 500
 
 
-# ---- Words and numbers ---------------------------------------------------------------------------------------------
+# ---- Messages and numbers ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

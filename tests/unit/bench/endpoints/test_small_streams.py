@@ -191,7 +191,7 @@ def test_a_delta_of_a_kind_that_nobody_knows_has_no_text_though_it_has_a_field_o
     assert (reply.text, reply.chunk_kind) == ("ac", "coc")
 
 
-# ---- The short way -------------------------------------------------------------------------------------------------
+# ---- The fast path -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

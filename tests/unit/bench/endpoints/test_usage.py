@@ -233,7 +233,7 @@ def test_usage_on_some_chunks_alone_tells_nothing() -> None:
     assert tokens_of_chunks("", [], [], 9, None) == ()
 
 
-# ---- Usage of a part; reasoning that is not sent --------------------------------------------------------------------
+# ---- Partial usage, and hidden reasoning ----------------------------------------------------------------------------
 
 
 def said(n: int, event: bytes) -> bytes:

@@ -17,7 +17,7 @@ from bench.endpoints.typed_events import words
 from bench.endpoints.usage import ReplyText, token_counts, tokens_of_chunks
 from promptset.samples import Sample
 
-# ---- Words ---------------------------------------------------------------------------------------------------------
+# ---- Messages of servers -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

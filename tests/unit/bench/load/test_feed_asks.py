@@ -95,9 +95,9 @@ def test_all_that_was_asked_for_comes_at_once_and_fills_the_stock(monkeypatch: p
             assert maker.owed == 65
             maker.send(65)
             await all_read()
-            assert (len(things.stock), maker.owed) == (65, 0), "full, and nothing is on its way"
+            assert (len(things.stock), maker.owed) == (65, 0), "the stock is full, and nothing is on its way"
             for i in range(35):
-                assert (things.stock.take(), maker.owed) == (b"%d" % i, 0), "half is there"
+                assert (things.stock.take(), maker.owed) == (b"%d" % i, 0), "half of the stock is left"
             things.stock.take()
             assert maker.owed == 64
 
@@ -140,7 +140,7 @@ def test_more_is_on_its_way_whenever_less_than_half_is_there(seed: int, monkeypa
                     things.stock.take()
                 await all_read()
                 assert 2 * len(things.stock) >= ROOM or maker.owed > 0
-                assert len(things.stock) < ROOM + 100, "memory is bounded"
+                assert len(things.stock) < ROOM + 100, "memory must be bounded"
 
     asyncio.run(load())
 

@@ -50,7 +50,7 @@ def carried_out(
     follower, before = Silent(), len(search.results)
     ended = drive(search, place, visits.make, follower, config_sha256=SHA256, require=require)
     assert follower.over
-    # The follower hears of each visit when it begins, and again when it ends with a result.
+    # The follower is called when a visit begins, and again when it ends with a result.
     assert follower.ended == len(search.results) - before
     assert follower.begun - follower.ended in (0, 1)
     rendered = render(place, search, ended.stopped_by, require, ended.error)

@@ -149,7 +149,7 @@ def test_the_next_load_doubles_while_nothing_breaks() -> None:
 def test_the_next_load_halves_while_all_breaks_down_to_the_lowest() -> None:
     failed = {load: scout(load, 1.0, seconds=0.0) for load in (4.0, 8.0)}
     assert next_load(failed, [], 0.1, 100.0) == 2.0
-    assert next_load(failed, [9.0, 16.0], 0.1, 100.0) == 2.0  # A load that held above one that failed does not count.
+    assert next_load(failed, [9.0, 16.0], 0.1, 100.0) == 2.0  # A load that held does not count if a lower load failed.
     assert next_load(failed, [], 4.0, 100.0) is None
     assert next_load(failed, [], 3.9, 100.0) == 2.0
 

@@ -39,7 +39,7 @@ def search(load_kind: str = "rate", budget_s: float = 900.0) -> Search:
 
 
 def records() -> list[RequestRecord]:
-    """Two seconds of warm-up, then four of load, ten a second; every third one is too slow."""
+    """Two seconds of warm-up, then four of load, at ten per second. Every third request is too slow."""
     return [
         made_record(
             i,

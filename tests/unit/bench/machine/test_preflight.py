@@ -285,7 +285,7 @@ def test_a_time_that_is_not_the_kernels_is_refused_and_a_refused_timer_is_named(
 ) -> None:
     real = clock.now_ns
     kernel_time()
-    # As under libfaketime: behind, ahead, or standing still.
+    # Like libfaketime: a clock that is behind, ahead, or stopped.
     for faked in (lambda: real() - 86_400 * 10**9, lambda: real() + 86_400 * 10**9, lambda: 5):
         monkeypatch.setattr(clock, "now_ns", faked)
         with pytest.raises(UsageError, match="is not the kernel's"):

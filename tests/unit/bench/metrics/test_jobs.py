@@ -158,7 +158,7 @@ def test_the_numbers_of_a_run_of_jobs() -> None:
     assert jobs["rates"]["jobs_per_hour"] == pytest.approx(4 * 3600 / duration_s)
     assert jobs["rates"]["jobs_per_hour_per_gpu"] == pytest.approx(2 * 3600 / duration_s)
     assert (jobs["steps"]["mean"], jobs["steps"]["max"]) == (2.5, 4)
-    # Of 2 x (1,000 + 100) ms, with 2 x 2 pauses of 500 ms before them.
+    # Two sessions of 1,000 + 100 ms, and 2 x 2 pauses of 500 ms before the jobs.
     assert {name: part["s"] for name, part in jobs["time"].items()} == pytest.approx(
         {"model": 1.9, "tools": 0.3, "other": 0.0, "human": 2.0}
     )

@@ -30,7 +30,7 @@ def described(*more: Any) -> dict[str, Any]:
     return to_plain(found)
 
 
-# A job that ended before the run began, and the first half of one that continued.
+# A job that ended before the run began, and the first half of a job that continued.
 WARM_UP = [*two_agents(20, -3000.0, session=5, phase="warmup"), *two_agents(30, -3000.0, session=6, phase="warmup")[:2]]
 
 

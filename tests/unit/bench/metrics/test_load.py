@@ -236,7 +236,8 @@ def test_the_think_times_of_a_session_are_its_users_time_too() -> None:
             index, sent_ms=due_ms + wait_ms, chunks_ms=(90,), intended_ns=due_ns, eligible_ns=due_ns, session=session
         )
 
-    # 0 to 100 ms, and 900 to 1,000 ms: a second, of which 20 ms were waits. Another session adds 90 ms without a wait.
+    # Requests at 0 to 100 ms and at 900 to 1,000 ms: a second, 20 ms of which were waits. Another session adds 90 ms
+    # without a wait.
     rows = [turn(0, 0, 10, "a"), turn(1, 900, 10, "a"), turn(2, 0, 0, "b")]
     found = readiness(*rows)
     assert found == readiness(*reversed(rows))

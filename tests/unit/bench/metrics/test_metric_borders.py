@@ -20,7 +20,7 @@ from tests.support.tables import table_of
 S = 1_000_000_000
 
 
-# ---- What workers say of themselves --------------------------------------------------------------------------------
+# ---- The workers' own samples --------------------------------------------------------------------------------------
 
 
 def samples(*rows: dict[str, Any]) -> WorkerSamples:

@@ -100,7 +100,7 @@ def test_what_happens_at_the_borders_of_a_window_is_in_it() -> None:
         data = RunData(columns, TokenTimes(0), Arrivals(), Arrivals())
         return Scope(data, Window(start_ms * MS, end_ms * MS, "given"))
 
-    assert of(100, 900).latency()["e2el_ms"].n == 3, "sent at 100, 800 and 900 ms"
+    assert of(100, 900).latency()["e2el_ms"].n == 3, "three requests are sent at 100, 800 and 900 ms"
     # Successes ended at 600, 1,400 and 1,500 ms, failures at 1,250 and 1,300. First tokens came at 500, 1,050 and
     # 1,100.
     assert of(600, 1_500).throughput().requests_per_s == pytest.approx(3 / 0.9)
@@ -180,7 +180,7 @@ def test_intervals_have_round_borders_and_the_last_is_open() -> None:
     assert [(row.from_ms, row.n) for row in late] == [(1_000 + 10 * k, 10) for k in range(10)]
 
 
-# ---- What servers say ----------------------------------------------------------------------------------------------
+# ---- Server details ------------------------------------------------------------------------------------------------
 
 
 def test_drafts_of_which_steps_or_positions_are_not_said_count_where_they_can() -> None:
@@ -308,7 +308,7 @@ def test_a_judge_takes_good_requests_of_the_run_in_the_order_in_which_they_were_
     assert not looks[0].enough
 
 
-# ---- How sure numbers are --------------------------------------------------------------------------------------------
+# ---- Precision of numbers --------------------------------------------------------------------------------------------
 
 
 def test_too_few_values_say_how_long_a_run_would_do() -> None:

@@ -45,7 +45,7 @@ def test_the_quantiles_of_the_gaps_of_a_second_are_within_one_percent() -> None:
 
 
 def test_every_value_lies_in_its_bin_and_within_one_percent_of_its_representative() -> None:
-    assert (BORDERS[0], BORDERS[-1]) == (0, 512), "fine bins of an octave"
+    assert (BORDERS[0], BORDERS[-1]) == (0, 512), "an octave has 512 fine bins"
     chance = random.Random(1)
     for value in [1.0, 2.0, 1e9, *(10 ** chance.uniform(0, 12) for _ in range(2_000))]:
         (number,) = bins_of(bins_of_array(np.array([value]))).tolist()

@@ -153,7 +153,9 @@ def test_token_chunks_are_summed_and_found_by_row() -> None:
     assert (chunks.first(chunks.at).tolist(), chunks.last(chunks.at).tolist()) == ([1, 0, 4], [2, 0, 4])
     assert chunks.sums(chunks.tokens).tolist() == [302, 0, 0]
     later = replace(THREE.records[2], chunk_bound_ns=(None, START_NS + 60 * MS))
-    assert ((RecordTable([later]).token_chunks.earliest - START_NS) // MS).tolist() == [50], "never after its stamp"
+    assert ((RecordTable([later]).token_chunks.earliest - START_NS) // MS).tolist() == [50], (
+        "a chunk is never later than its stamp"
+    )
 
 
 # ---- Reading -------------------------------------------------------------------------------------------------------

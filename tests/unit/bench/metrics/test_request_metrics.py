@@ -188,7 +188,7 @@ def test_a_request_that_was_never_sent_fails_from_when_it_might_have_been() -> N
     assert value_of(m.time_until_failure_ms, never_eligible) == 7
 
 
-# ---- Reasoning that is not sent -----------------------------------------------------------------------------------------
+# ---- Hidden reasoning ---------------------------------------------------------------------------------------------------
 
 HIDDEN: dict[str, Any] = {"n": 48, "reasoning_tokens": 40}
 

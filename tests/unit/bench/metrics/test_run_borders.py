@@ -95,7 +95,7 @@ def test_jobs_an_hour_are_those_that_ended_and_those_of_a_user_follow_from_their
     assert [(job.steps, job.seconds) for job in gathered.jobs()] == [(4, 1.0)]
 
 
-# ---- A summary of inputs, and small words ---------------------------------------------------------------------------
+# ---- A summary of inputs, and short statements ----------------------------------------------------------------------
 
 
 def test_a_run_of_inputs_has_rates_of_inputs_and_none_of_output() -> None:

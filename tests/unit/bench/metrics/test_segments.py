@@ -45,7 +45,7 @@ def test_each_step_has_numbers_of_its_own_once_it_has_settled() -> None:
         (10, 10, 40, 50, 80),
     ]
     assert [(s["sent"], s["succeeded"], s["failed"]) for s in (low, high)] == [(200, 200, 0), (400, 400, 0)]
-    # Of the 200 and 400 requests, those sent after 10 s of settling.
+    # The requests, of 200 and 400, that were sent after 10 s of settling.
     assert [s["latency"]["ttft_ms"]["n"] for s in (low, high)] == [150, 300]
     assert [s["latency"]["ttft_ms"]["p50"] for s in (low, high)] == [50, 150]
     assert [s["latency"]["e2el_ms"]["p99"] for s in (low, high)] == [100, 400]

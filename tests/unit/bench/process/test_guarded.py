@@ -32,7 +32,7 @@ def gone(pid: int) -> bool:
 @pytest.mark.parametrize("how", ["stdin is closed", "the parent is killed"])
 def test_nothing_outlives_the_parent(how: str) -> None:
     guard = [sys.executable, "-m", "bench.process.guarded", "0.01", "sh", "-c", STUBBORN]
-    # The parent holds the other end of the guard's stdin, and waits for a line of its own.
+    # The parent holds the other end of the guard's stdin, and waits for a line on its own stdin.
     parent = (
         f"import subprocess, sys; p = subprocess.Popen({guard!r}, stdin=subprocess.PIPE); print(p.pid, flush=True); "
     )

@@ -27,7 +27,7 @@ GOLDEN = run_numbers(golden_summary(), golden_page_data())
 
 def test_a_report_has_its_charts() -> None:
     built = run_charts.build(GOLDEN)
-    assert [chart.key for chart in built] == list(run_charts.CHARTS), "the key of a chart is its name in CHARTS"
+    assert [chart.key for chart in built] == list(run_charts.CHARTS), "the key of a chart must be its name in CHARTS"
     # The nine charts that every load tester has, and the ones that they lack.
     assert set(run_charts.CHARTS) == {
         "requests_per_s", "responses_per_s", "traffic", "response_time_intervals", "response_time_quantiles",
@@ -35,7 +35,7 @@ def test_a_report_has_its_charts() -> None:
         "itl", "in_flight", "errors", "ttft_heat_map", "ttft_distribution", "tpot_distribution", "itl_distribution",
         "ttft_by_prompt", "e2el_by_output", "tokens_asked", "timeline",
         "server_requests", "server_memory", "server_tokens", "gpu",
-    }, "the set here names each chart of CHARTS"  # fmt: skip
+    }, "add each chart of CHARTS to this set"  # fmt: skip
     assert not any(chart.empty for chart in built)
     for chart in built:
         for line in (line for panel in chart.panels for line in panel.lines):

@@ -136,7 +136,7 @@ def test_a_heat_map_has_its_marks_at_the_borders_of_rows() -> None:
         assert "<image" not in drawn(chart_of(panel={"cells": Cells(columns, marks)})).svg
 
 
-# ---- What the template and the script get of a chart -------------------------------------------------------------------
+# ---- What the template and the script get from a chart -----------------------------------------------------------------
 
 
 def test_the_table_under_a_chart_has_sixteen_rows_at_most_and_names_of_units() -> None:

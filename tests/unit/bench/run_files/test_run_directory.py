@@ -296,7 +296,9 @@ def test_a_damaged_manifest_is_refused(directory: RunDirectory, content: str) ->
 
 def test_the_manifest_comes_back(directory: RunDirectory) -> None:
     content = {"config": {"name": "Prüfung", "slo": ["ttft:p99<500ms"]}, "manifest": {"start_ns": 2**62}}
-    assert directory.write_manifest(content).startswith(b"config:\n  name: Pr\xc3\xbcfung\n  slo:"), "in their order"
+    assert directory.write_manifest(content).startswith(b"config:\n  name: Pr\xc3\xbcfung\n  slo:"), (
+        "fields keep their order"
+    )
     assert RunDirectory.open(directory.path).manifest() == content
 
 

@@ -66,7 +66,7 @@ def test_instants_go_there_and_come_back() -> None:
     assert offset.theirs(0) == 7_000
 
 
-# ---- Shards on their way -------------------------------------------------------------------------------------------
+# ---- Shards in transit ---------------------------------------------------------------------------------------------
 
 
 def test_every_instant_of_a_record_is_moved_and_no_duration() -> None:
@@ -161,7 +161,7 @@ def test_a_node_that_differs_is_named_once_with_all_that_differs() -> None:
     assert differences(FACTS, [("a", replace(code, versions={"python": "3.11.7"}))]) != []
 
 
-# ---- What Ray makes on the nodes -----------------------------------------------------------------------------------
+# ---- Processes on the nodes ----------------------------------------------------------------------------------------
 
 
 def test_our_source_code_is_shipped_beside_what_the_file_asks_for(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_without_any_group_nothing_is_known() -> None:
     assert grouped_intervals([], [], {"p50": 0.5}) == {"mean": none, "p50": none}
     assert ratio_interval([], []) == ratio_interval([1.0], [0]) == none
     assert grouped_dependence([], [], 5) == Dependence(0, 1.0)
-    # Groups that are too few to show their correlation are worth one value, however many values they have.
+    # Groups that are too few to show a correlation are worth one value together, also if they are a sample of 300.
     for groups in (3, 19):
         values = [float(i * 7 % 5) for i in range(groups)]
         assert grouped_dependence(values, [1] * groups) == Dependence(groups, float(groups))

@@ -157,6 +157,6 @@ def test_visits_at_the_border_of_what_saw_the_edge() -> None:
     # Visits within 25%, with less than 30% violations.
     assert dispersion([(125.0, 0.29, 10.0), (75.0, 0.0, 20.0)], 100.0, 0.01, 64.0) == 45.0
     assert dispersion([(125.1, 0.0, 3.0), (74.9, 0.0, 3.0), (100.0, 0.3, 10.0)], 100.0, 0.01, 5.5) == 11.0
-    # Three times the odds of 20% are those of 3/7 = 42.9%.
+    # Three times the odds of 20% is 3/7, a share of 42.9%.
     assert dispersion([(100.0, 0.42, 10.0)], 100.0, 0.2, 64.0) == 30.0
     assert dispersion([(100.0, 0.43, 10.0)], 100.0, 0.2, 64.0) == 128.0

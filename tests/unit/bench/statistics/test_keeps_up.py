@@ -153,7 +153,7 @@ def test_requests_pile_up_where_more_and_more_are_in_flight_and_each_takes_longe
 
 @pytest.mark.parametrize(("slower", "rises"), [(0.0, False), (0.5, False), (12.0, True)])
 def test_a_recording_whose_rate_rises_piles_up_only_where_each_request_takes_longer(slower: float, rises: bool) -> None:
-    # From 5 to 25 requests a second in a minute. Each takes 3 s, or longer and longer.
+    # From 5 to 25 requests per second within a minute. Each takes 3 s, or longer and longer.
     due = [(math.sqrt(25 + 2 * k / 3) - 5) * 3 for k in range(900)]
     end = [at + 3 + slower * at / 60 for at in due]
     found = backlog(due, end, 3.1, even=False)

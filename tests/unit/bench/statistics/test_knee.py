@@ -80,7 +80,7 @@ def test_a_throughput_that_grows_with_the_load_has_no_knee() -> None:
     # of 25,265".
     assert fit([1, 2, 4, 8], [45.42, 90.36, 181.2, 358.3]) is None
     far = fit([1, 2, 4, 8], curve([1, 2, 4, 8]))
-    assert far is not None, "exact points show a knee far beyond them"
+    assert far is not None, "exact points determine a knee far beyond them"
     assert far.half_at == pytest.approx(38.0)
     assert fit(LOADS, [n**1.2 for n in LOADS]) is None
 

@@ -40,7 +40,7 @@ def test_the_conventions_buckets() -> None:
 
 def test_every_api_has_its_provider() -> None:
     unknown = {name for name in ENDPOINTS if provider_of(name) == name}
-    assert unknown == {"http"}, "bench/telemetry/declared.py: _PROVIDERS says whose API each is"
+    assert unknown == {"http"}, "bench/telemetry/declared.py: _PROVIDERS needs the provider of each API"
 
 
 def test_a_subject_has_the_settings_of_every_request() -> None:

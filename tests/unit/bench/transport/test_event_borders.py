@@ -14,7 +14,7 @@ from bench.transport.sse import SSEParser
     "pieces",
     [
         [b"event:a\n\n", b"data: b\n\n"],  # Six bytes before the text, but not `data: `.
-        [b"data: a\n\n", b"data: b\nx\n"],  # As many line ends, and no empty line at the end.
+        [b"data: a\n\n", b"data: b\nx\n"],  # The same number of line ends, but no empty line at the end.
         [b"data: a\n\n", b"data: b\nc\n\n"],
     ],
 )

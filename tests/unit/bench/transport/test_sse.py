@@ -87,7 +87,7 @@ pieces = st.lists(
 
 
 @given(batches=st.lists(pieces, max_size=3))
-@example(batches=[[b"data: a\n\ndatum: b\n\n", b"data: c"]])  # As many line ends as two plain events have.
+@example(batches=[[b"data: a\n\ndatum: b\n\n", b"data: c"]])  # The same number of line ends as two plain events.
 @example(batches=[[b"data: a\n\n", b"data: b\n\nx"]])
 @example(batches=[[b"data: a\n", b"\ndata: b\n\n"]])
 @example(batches=[[b"data: a\rdata: b\n\n", b"data: c\n\n"]])

@@ -79,7 +79,7 @@ def turn(folder: Path, arm: int, round_: int, *runs: Answer, probes: Sequence[Pr
         ({1: [half_wrong]}, {1: [right]}, ()),
         ({1: [right]}, {2: [half_wrong]}, ()),
         ({1: [right]}, {1: [right], 2: [half_wrong]}, ()),
-        # With two rounds, each answer belongs to a probe of its own round.
+        # With two rounds, each answer belongs to a probe of its round.
         ({1: [right], 2: [right]}, {1: [right], 2: [half_wrong]}, ("right answers",)),
         ({2: [right], 1: [right]}, {1: [half_wrong], 2: [right]}, ("right answers",)),
         # A different text is no error.

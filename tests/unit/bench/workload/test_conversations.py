@@ -83,7 +83,7 @@ def test_a_body_that_was_sent_weighs_nothing() -> None:
     assert conversation.make_first() == len("beside")
 
 
-# What a request says
+# The place of a request
 
 
 def test_the_place_of_each_turn() -> None:
