@@ -134,6 +134,8 @@ class Intake:
 
     async def settle(self) -> None:
         """Wait until every response that has ended is in the ledger."""
+        if self.sender is not None:
+            self.sender.settle()
         for count in [*self._awaited]:
             await count.wait()
 

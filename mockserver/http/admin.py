@@ -33,7 +33,9 @@ def routes_of_admin() -> list[Route]:
 
 
 async def _show(request: Request) -> Response:
-    return _state(_admitted(request))
+    worker = _admitted(request)
+    await worker.settle()
+    return _state(worker)
 
 
 async def _change(request: Request) -> Response:

@@ -183,6 +183,7 @@ async def _truth(request: Request) -> Response:
     require_trusted_page(request, worker.config)
     lengths = RequestLengths(asked["output_tokens"], asked["input_tokens"])
     expected = await worker.expectations.of(worker.config, lengths)
+    await worker.settle()
     counts = await worker.all_counts()
     return Response(orjson.dumps(truth_of(worker, expected, counts)), media_type=JSON)
 

@@ -58,6 +58,8 @@ typedef struct { /* A sending thread. */
   int made;
   pid_t id;
   ns_t at; /* time of its last send */
+  int sending;
+  unsigned served; /* counts, and may overflow */
   char *frame;
   Py_ssize_t frame_size;
 } Hand;
@@ -67,7 +69,7 @@ struct Sender {
   Hand hands[HANDS];
   pthread_mutex_t lock;
   pthread_cond_t wake, help, idle;
-  int open, stop, helping, told, event_fd;
+  int open, stop, helping, settling, told, event_fd;
   ns_t shared, armed;
   Stream **heap, *over, *over_last;
   Py_ssize_t size, queued, capacity; /* on the heap; plus those being sent; allocated */
@@ -188,11 +190,12 @@ static void serve_due(Hand *hand, ns_t early) {
       hand->frame = more, hand->frame_size = self->frame_needed;
     }
     if (hand->at - s->due > LATE && !self->helping && self->hands[1].made) self->helping = 1, pthread_cond_signal(&self->help);
-    s->busy = 1;
+    s->busy = hand->sending = 1;
     pthread_mutex_unlock(&self->lock);
     int goes_on = serve(hand, s);
     pthread_mutex_lock(&self->lock);
-    s->busy = 0;
+    s->busy = hand->sending = 0, hand->served++;
+    if (self->settling) pthread_cond_broadcast(&self->idle);
     s->complete = s->sent == s->tokens && s->ends && s->ended == s->ends && !s->rest_size;
     if (s->state == GONE) pthread_cond_broadcast(&self->idle); /* `remove` waits. */
     else if (s->rest_size) hand_back(self, s);
@@ -505,6 +508,20 @@ static PyObject *Sender_take(Sender *self, PyObject *unused) {
   return owners;
 }
 
+/* A client may have the last byte of a stream before the thread is back from `send`. When it releases the mutex again, the
+ * stream has been handed back. */
+static PyObject *Sender_settle(Sender *self, PyObject *unused) {
+  (void)unused;
+  pthread_mutex_lock(&self->lock);
+  self->settling = 1;
+  for (int i = 0; i < HANDS; i++)
+    for (unsigned served = self->hands[i].served; self->hands[i].sending && self->hands[i].served == served;)
+      pthread_cond_wait(&self->idle, &self->lock);
+  self->settling = 0;
+  pthread_mutex_unlock(&self->lock);
+  Py_RETURN_NONE;
+}
+
 static PyObject *Sender_remove(Sender *self, PyObject *given) {
   if (!PyObject_TypeCheck(given, stream_type)) { PyErr_SetString(PyExc_TypeError, "it is no stream"); return NULL; }
   Stream *s = (Stream *)given;
@@ -552,6 +569,7 @@ static PyMethodDef Sender_methods[] = {
    "add(owner, fd, due_ns, gaps_ns, first, first_chunks, last, last_chunks, ends, before, after, pieces, known) -> Stream."},
   {"end", (PyCFunction)Sender_end, METH_VARARGS, "end(stream, ends) -> bool. What to send behind its last token, if it is not too late."},
   {"take", (PyCFunction)Sender_take, METH_NOARGS, "take() -> list of the owners of streams that are over."},
+  {"settle", (PyCFunction)Sender_settle, METH_NOARGS, "settle(). `take` then gives every stream whose last byte was sent before."},
   {"remove", (PyCFunction)Sender_remove, METH_O, "remove(stream). It sends nothing more once this returns."},
   {"fileno", (PyCFunction)Sender_fileno, METH_NOARGS, "A descriptor that is readable while `take` has something to give."},
   {"threads", (PyCFunction)Sender_threads, METH_NOARGS, "threads() -> [(number in the kernel, CPU time in ns)]."},

@@ -59,6 +59,8 @@ class Sender:
         """Set what to send after the last token. Returns False if it is too late because the stream is over."""
     def take(self) -> list[object]:
         """The owners of the streams that are over. These streams have left the threads."""
+    def settle(self) -> None:
+        """Wait for the sends in progress. `take` then gives every stream whose last byte was sent before."""
     def remove(self, stream: Stream, /) -> None:
         """Remove a stream. Nothing more is sent once this returns."""
     def fileno(self) -> int:

@@ -51,6 +51,11 @@ class StreamSender:
             except Exception:  # A bug in one reply must not stop the others.
                 _LOG.exception("a reply failed")
 
+    def settle(self) -> None:
+        """Take back every stream whose client may have its last byte."""
+        self.core.settle()
+        self.take_back()
+
     def remove(self, stream: Stream) -> None:
         """Take a stream from the thread, which then sends nothing more of it."""
         self.core.remove(stream)
