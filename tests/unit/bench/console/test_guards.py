@@ -59,6 +59,7 @@ def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
 def test_without_a_token_of_readers_no_session_is_theirs() -> None:
     with_readers, without = Keys(TOKEN, "a-token-of-readers"), Keys(TOKEN)
     assert with_readers.is_read_session(with_readers.session_of("a-token-of-readers"))
+    assert not with_readers.is_read_session(with_readers.session_of(TOKEN))
     assert not without.is_read_session(without.session_of("a-token-of-readers"))
 
 
