@@ -142,7 +142,7 @@ GROUPS: dict[str, Group] = {
          "tests/sockets/test_api.py", "tests/sockets/test_calibrate_command.py", "tests/sockets/test_fit_command.py",
          "tests/sockets/test_live_file.py", "tests/sockets/test_sweep_command.py",
          "tests/sockets/test_quality_command.py", "tests/sockets/test_run_gives_back.py", "tests/sockets/test_set_load.py",
-         "tests/sockets/test_clock.py", "tests/sockets/test_console_command.py"),
+         "tests/sockets/test_clock.py", "tests/sockets/test_console_command.py", "tests/sockets/test_plan_command.py"),
     ),
     "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores.py",)),
     "plans": Group(("mockserver/plans/*.py",), (_MOCK,)),
