@@ -171,6 +171,12 @@ def test_a_schema_without_documents_is_refused_with_a_sentence(schema: dict[str,
         check_schema(schema)
 
 
+def test_a_document_that_its_grammar_cannot_bring_to_an_end_is_none() -> None:
+    schema = {"type": "string", "pattern": "^(a?){300}a{300}$"}
+    with pytest.raises(Impossible, match="its grammar is too complex"):
+        make_document(schema, maker()._words, rng.stream(1, "test", 0), rich=False)
+
+
 def test_a_schema_whose_grammar_says_too_much_is_checked_once_more() -> None:
     schema = {"type": "array", "items": {"enum": [1]}, "minItems": 2, "uniqueItems": True}
     with pytest.raises(Impossible, match="no document"):
