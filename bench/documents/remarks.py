@@ -97,7 +97,7 @@ chat template adds 5 to 40."""
 def _longer_prompts(summary: RunSummary) -> Iterator[str]:
     tokens, compared = summary.tokens, summary.tokens.asked_against_got.input.compared
     asked, usage = tokens.asked.input, tokens.usage.input
-    if not asked or usage is None or not compared or compared != summary.counts.succeeded:
+    if not asked or usage is None or compared != summary.counts.succeeded:
         return
     if usage > (1 + _LONGER_SHARE) * asked and usage > asked + _LONGER_EACH * compared:
         yield (

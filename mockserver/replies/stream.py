@@ -342,7 +342,7 @@ class StreamWriter(ScriptWriter):
                 continue
             cut = None
             if self._cut_character and event.carries:  # After the first byte of the last multi-byte character.
-                cut = max((i for i, byte in enumerate(event.frame) if byte >= 0xC0), default=-1) + 1 or None
+                cut = max((i + 1 for i, byte in enumerate(event.frame) if byte >= 0xC0), default=None)
             self._send(event, chunk, cut)
             if self._twice and (event.carries or len(chunks) == 1):
                 self._send(event, LedgerChunk(chunk.kind, 0, chunk.choice))

@@ -47,8 +47,7 @@ GROUPS: dict[str, Group] = {
     ),
     "console": Group(
         ("bench/console/*.py", "bench/console/api/*.py", "bench/console/pages/*.py"),
-        (f"{_BENCH}/console", "tests/sockets/test_console_comparing.py", "tests/sockets/test_console_hubs.py",
-         "tests/sockets/test_console_security.py"),
+        (f"{_BENCH}/console", "tests/sockets/test_console_[ch]*.py", "tests/sockets/test_console_security.py"),
     ),
     "agents": Group(("bench/agents/*.py",), (f"{_BENCH}/agents",)),
     "server metrics": Group(
@@ -142,7 +141,8 @@ GROUPS: dict[str, Group] = {
          "tests/sockets/test_wait_for_server.py", "tests/sockets/test_console_from_a_terminal.py",
          "tests/sockets/test_api.py", "tests/sockets/test_calibrate_command.py", "tests/sockets/test_fit_command.py",
          "tests/sockets/test_live_file.py", "tests/sockets/test_sweep_command.py",
-         "tests/sockets/test_quality_command.py", "tests/sockets/test_run_gives_back.py", "tests/sockets/test_set_load.py"),
+         "tests/sockets/test_quality_command.py", "tests/sockets/test_run_gives_back.py", "tests/sockets/test_set_load.py",
+         "tests/sockets/test_clock.py", "tests/sockets/test_console_command.py", "tests/sockets/test_plan_command.py"),
     ),
     "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores.py",)),
     "plans": Group(("mockserver/plans/*.py",), (_MOCK,)),

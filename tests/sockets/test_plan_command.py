@@ -23,6 +23,7 @@ def test_a_plan_leaves_its_result_and_a_page(tmp_path: Path, capsys: pytest.Capt
     assert main(["plan", *words, "--draws", "1", "--replicas", "1..8", "--out", str(tmp_path / "plan")]) == Exit.GOOD
     content = json.loads((tmp_path / "plan" / "plan.json").read_text())
     assert (content["schema"], content["draws"], content["known"]) == (SCHEMA, 1, True)
+    assert content["router"] == "round_robin"
     shown = capsys.readouterr()
     assert shown.out.splitlines()[1] == "2 replicas hold the objectives"
     assert "<html" in (tmp_path / "plan" / "plan.html").read_text()

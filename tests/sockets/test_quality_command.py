@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,8 +17,10 @@ import bench.report
 from bench.cli import main
 from bench.errors import Exit
 from bench.results.base import to_plain
+from bench.results.quality import QualityContent
 from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
+from tests.support.results import filled
 
 SCHEMA = Path(bench.report.__file__).parent / "quality.schema.json"
 LOAD = ["--concurrency", "8", "--requests", "100", "--share", "40%"]
@@ -164,3 +167,16 @@ def test_probes_are_asked_among_sessions_and_over_a_websocket(how: tuple[str, ..
     assert {line.get("job") for line in probes} == {None}
     if "sessions" in how:
         assert {line["session_turns"] for line in probes} == {1}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_an_interrupted_series_says_how_to_go_on_except_in_json(
+    form: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = filled(QualityContent, ended="interrupted", margin=0.01, alpha=0.05)
+    ended = SimpleNamespace(content=content, exit=Exit.INTERRUPTED)
+    monkeypatch.setattr("bench.answer_quality.measure.measure", lambda *args, **more: ended)
+    words = [*of("http://127.0.0.1:9", tmp_path), "--out", str(tmp_path), "--probes", "arithmetic=20", "--format", form]
+    assert main(["quality", *words]) == Exit.INTERRUPTED
+    said = f"to continue, run the same command with --resume {tmp_path}" in capsys.readouterr().out
+    assert said is (form == "text")

@@ -39,6 +39,15 @@ def test_a_run_gives_back_its_clock_and_its_way_in(flags: dict[str, Any], finds_
         result = load_test.run(config, changeable=True)
         assert timers_and_polls() == before
     assert not (tmp_path / "run" / CONTROL).exists()
+    assert result.directory.changes() is not None
     stored = manifest.read(result.directory).manifest
     assert (stored.warmup is not None and stored.warmup.whole) is finds_warmup
     assert stored.stop_reason == ("duration" if finds_warmup else "requests")
+
+
+def test_a_load_that_is_fixed_cannot_be_set_while_it_runs(tmp_path: Path) -> None:
+    with LiteralServer(api(in_turn(stream(*GOOD)), "m")) as server:
+        config = resolve({"url": server.url, "mode": "throughput", "requests": 2, "out": str(tmp_path / "run")})
+        assert config.fixed_load is not None
+        result = load_test.run(config, changeable=True)
+    assert result.directory.changes() is None

@@ -391,3 +391,20 @@ def test_what_a_large_body_took_is_given_back_once_for_several() -> None:
         assert len(released) == 1
 
     with_mock(call)
+
+
+def test_a_request_of_a_websocket_has_the_bytes_of_all_messages_since_the_last_one() -> None:
+    update = b'{"type": "session.update", "session": {"type": "realtime", "output_modalities": ["text"]}}'
+    create = b'{"type": "response.create", "response": {"max_output_tokens": 3}}'
+
+    async def call(mock: Mock, loop: VirtualTimeLoop) -> None:
+        protocol, transport = mock.connect()
+        feed(protocol, HANDSHAKE.replace(b"/v1/responses", b"/v1/realtime?model=mock-model"))
+        for done, messages in enumerate(((update, update, create), (create,)), 1):
+            feed(protocol, *map(frame, messages))
+            while transport.written.count(b'"response.done"') < done:
+                await asyncio.sleep(0.001)
+            assert (await mock.line())["bytes_in"] == sum(map(len, messages))
+        protocol.connection_lost(None)
+
+    with_mock(call)

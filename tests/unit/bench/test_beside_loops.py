@@ -182,6 +182,7 @@ def test_one_run_of_many_passes_on_its_load_and_ends_once() -> None:
         observer.say("of the load")
         observer.progress(anything)
         observer.load_ended()
+        assert noted.told[-1] == ("run_ended",), "a Ctrl-C from here on is for the series"
         observer.say("of the report")
         observer.run_ended()
     once = [("load_begins", anything), ("say", "of the load"), ("progress", anything), ("load_ended",), ("run_ended",)]

@@ -67,12 +67,15 @@ def test_the_same_files_give_the_same_bytes_again(tmp_path: Path) -> None:
 
 def test_a_run_that_was_killed_is_evaluated_from_what_it_wrote(tmp_path: Path) -> None:
     records = [made_record(i, sent_ms=100 + 10 * i) for i in range(5)]
-    directory = run_directory(tmp_path / "run", *records, run_start_ns=None, stop_reason=None)
+    warmup = made_record(8, sent_ms=50, phase="warmup")
+    directory = run_directory(tmp_path / "run", warmup, *records, run_start_ns=None, stop_reason=None)
     with (directory.path / "requests.jsonl").open("ab") as file:
         file.write(to_line(made_record(9))[:-30])
     result = evaluate(directory)
     assert result.summary.counts.succeeded == 5
     assert result.exit is Exit.GOOD
+    # Its time begins with its first request after the warm-up.
+    assert facts_of(stored.read(directory), directory).start_ns == records[0].intended_ns
 
 
 @pytest.mark.parametrize("state", ["preparing", "probing"])

@@ -13,9 +13,10 @@ from bench.errors import Exit
 from bench.metrics.request_rows import request_rows
 from bench.records import Outcome, RequestRecord, to_line
 from bench.report.metric_table import inert
-from bench.run_files.run_directory import REQUESTS, RunDirectory
+from bench.run_files.run_directory import REQUESTS, SAMPLES, RunDirectory
 from tests.support.made_records import START_NS, made_record
 from tests.support.tables import table_of
+from tests.unit.bench.scale.test_cluster_parts import left_on_a_node
 
 RECORDS = [
     *(made_record(i, sent_ms=100.0 * i, input_tokens_asked=None if i else 7) for i in range(3)),
@@ -110,3 +111,22 @@ def test_no_flag_that_a_series_does_not_know_is_passed_over(
     (tmp_path / name).touch()
     assert cli.main(["report", str(tmp_path), *flags]) == Exit.USAGE
     assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_shards_of_nodes_become_the_file_of_one_worker_or_those_of_several(
+    workers: int, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = RunDirectory.open(run)
+    directory.write_manifest(
+        {**directory.manifest(), "manifest": {**directory.manifest()["manifest"], "workers": workers}}
+    )
+    (run / REQUESTS).write_bytes(b"")
+    left_on_a_node(tmp_path / "node", 0, 1_000)
+    (tmp_path / "node" / REQUESTS).write_bytes(to_line(RECORDS[1]))
+    (tmp_path / "node" / SAMPLES).write_bytes(b"")
+    cli.main(["report", str(run), "--shards", str(tmp_path / "node"), "--quiet"])
+    assert f"shards: of 1 of {workers} workers" in capsys.readouterr().err
+    # One worker alone writes a file without its number.
+    (record,) = RunDirectory.open(run).records()
+    assert record.index == (1 if workers == 1 else 0)

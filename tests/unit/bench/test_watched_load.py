@@ -154,3 +154,11 @@ def test_a_number_of_errors_is_watched_while_a_load_runs_and_a_share_is_judged_a
     watch = whole._error_watch(live)
     assert (watch is not None, len(calls)) == (watched, int(watched))
     assert watch is None or watch._limit == int(limit or 0)
+
+
+def test_a_log_that_could_not_be_written_is_a_problem_of_the_run(tmp_path: Path) -> None:
+    watched, _, first = load(run_directory(tmp_path / "run", stop_reason=None), scraper=SimpleNamespace(died=False))
+    for problem in (None, "live.jsonl: no space left"):
+        log: Any = SimpleNamespace(close=lambda problem=problem: problem)
+        watched._close_log(log)
+    assert watched._end(first, CrewReport((QUIET,)), interrupted=False).problems == ("live.jsonl: no space left",)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from mockserver.child import Parent
+from mockserver.api import MockServer
+from mockserver.child import Parent, run
+from mockserver.errors import UsageError
 
 
 @contextmanager
@@ -47,3 +53,32 @@ def test_the_folder_of_a_parent_that_lives_stays(tmp_path: Path, monkeypatch: py
     with parent_of(tmp_path, monkeypatch, ended=False) as parent:
         parent.clean_up()
     assert tmp_path.exists()
+
+
+def test_it_removes_the_folder_of_an_ended_parent_however_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mockserver.child.woken_by_parents_end", lambda: None)  # It would hold for this process.
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (tmp_path / "scratch").mkdir()
+    with parent_of(tmp_path, monkeypatch, ended=True):
+        assert run(["--scratch", str(tmp_path / "scratch"), "--port", "none"]) == UsageError.exit_code
+    assert (tempfile.tempdir, [*tmp_path.iterdir()]) == (str(tmp_path), [])
+    assert "--port" in capsys.readouterr().err
+
+
+def test_a_mock_that_does_not_end_is_killed_and_waited_for() -> None:
+    calls: list[str] = []
+
+    def wait(timeout_s: float | None = None) -> None:
+        calls.append("wait a while" if timeout_s else "wait")
+        if timeout_s:
+            raise subprocess.TimeoutExpired("mock", timeout_s)
+
+    server: Any = MockServer()
+    server._process = SimpleNamespace(
+        stdin=None, stdout=None, poll=lambda: None, wait=wait,
+        terminate=lambda: calls.append("terminate"), kill=lambda: calls.append("kill"),
+    )  # fmt: skip
+    server.close()
+    assert calls == ["terminate", "wait a while", "kill", "wait"]

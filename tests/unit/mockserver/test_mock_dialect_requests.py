@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mockserver.dialect.embeddings import parse_embedding
 from mockserver.dialect.messages import refused
 from mockserver.dialect.messages_request import parse_messages, parse_prompt
 from mockserver.dialect.params import RequestParams, ToolChoice
@@ -350,3 +351,11 @@ def test_a_message_of_a_socket_asks_for_a_response_and_streams() -> None:
         with pytest.raises(Refusal) as refused:
             parse_message(row)
         assert words in refused.value.body.decode()
+
+
+@pytest.mark.parametrize("value", [None, 5, {}, {"a": 1}, [], [[]], [1, "a"], [[1], ["a"]]])
+def test_what_is_embedded_is_texts_or_token_ids(value: object) -> None:
+    for good in ("a", [1, 2], ["a", "b"], [[1], [2, 3]]):
+        assert parse_embedding({"input": good}, 4).dimensions == 4
+    with pytest.raises(Refusal):
+        parse_embedding({"input": value}, 4)

@@ -123,13 +123,24 @@ def test_one_of_the_last_eight_strings_is_made_longer(behind: int, lengthened: b
     assert [*json.loads(said)] == names
 
 
+def test_of_documents_without_a_string_the_longest_that_fits_is_taken() -> None:
+    schema = {
+        "type": "object",
+        "properties": {name: {"type": "integer"} for name in "abcdef"},
+        "additionalProperties": False,
+    }
+    made = [maker().make(schema, 500, rng.stream(seed, "test", 0)) for seed in range(8)]
+    # Nothing has to be in it; of three attempts at least one has something.
+    assert "{}" not in made
+
+
 def test_a_list_that_may_go_on_ends_after_so_many_entries_however_deep_it_is() -> None:
     lists: dict[str, Any] = {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}
     made = [json.loads(maker().make(lists, 1, rng.stream(seed, "test", 0))) for seed in range(40)]
     made += [
         json.loads(make_document(lists, maker()._words, rng.stream(seed, "test", 1), rich=True)) for seed in range(40)
     ]
-    assert max(len(outer) for outer in made) <= _ENTRIES
+    assert max(len(outer) for outer in made) == _ENTRIES
     assert max(len(inner) for outer in made for inner in outer) <= _ENTRIES
 
 
@@ -159,6 +170,12 @@ def test_a_schema_without_documents_is_refused_with_a_sentence(schema: dict[str,
         check_schema(schema)
 
 
+def test_a_document_that_its_grammar_cannot_bring_to_an_end_is_none() -> None:
+    schema = {"type": "string", "pattern": "^(a?){300}a{300}$"}
+    with pytest.raises(Impossible, match="its grammar is too complex"):
+        make_document(schema, maker()._words, rng.stream(1, "test", 0), rich=False)
+
+
 def test_a_schema_whose_grammar_says_too_much_is_checked_once_more() -> None:
     schema = {"type": "array", "items": {"enum": [1]}, "minItems": 2, "uniqueItems": True}
     with pytest.raises(Impossible, match="no document"):
@@ -171,6 +188,7 @@ def test_the_pieces_of_a_text_are_the_text_one_per_token(text: str) -> None:
     pieces = pieces_of(tokenizer, text)
     assert "".join(pieces) == text
     assert len(pieces) == tokenizer.count_plain([text])[0]
+    assert text not in pieces[: len(pieces) - 1], "the first token is not the whole text"
 
 
 @pytest.mark.parametrize(

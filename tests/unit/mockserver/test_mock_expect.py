@@ -257,3 +257,10 @@ def test_sums_of_dice_are_those_that_can_be_counted() -> None:
     faces = sorted(a + 2 * b for a in range(1, 7) for b in range(1, 7))
     for share in (0.2, 0.45, 0.7):
         assert doubled.quantile(share) == pytest.approx(faces[math.ceil(share * 36) - 1], abs=2 * doubled.step)
+
+
+def test_a_sum_reaches_as_far_as_its_rarest_part() -> None:
+    # One of ten thousand parts is 1,000, so that 1% of the sums of 100 are 1,000 or more.
+    rare = repeated_sum([(0.0, 1.0)], [(100.0, 1.0)], [(0.0, 1 - 1e-4), (1000.0, 1e-4)])
+    assert rare.quantile(0.98) == pytest.approx(0, abs=2 * rare.step)
+    assert rare.quantile(0.995) == pytest.approx(1000, abs=2 * rare.step)

@@ -71,6 +71,8 @@ def test_a_gap_follows_the_one_before() -> None:
 
 def test_the_load_multiplies_waits_between_its_points_and_not_beyond() -> None:
     assert [times().factors(n) for n in (1, 3, 5, 50)] == [(1, 1), (2, 1.5), (3, 2), (3, 2)]
+    three = times(load=[[1, 1, 1], [5, 3, 2], [9, 4, 6]])
+    assert [three.factors(n) for n in (3, 7, 8)] == [(2, 1.5), (3.5, 4), (3.75, 5)]
 
 
 def test_requests_that_run_beside_each_other_are_stretched_by_their_number() -> None:

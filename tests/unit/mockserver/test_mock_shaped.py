@@ -162,6 +162,15 @@ def test_a_trickle_leaves_a_gap_between_two_writes_and_the_last_piece_has_the_st
     assert played.reply.writer.struck == "trickle"
 
 
+def test_what_trickles_is_dropped_when_the_client_leaves() -> None:
+    played = Played("trickle:pieces=2,gap=2ms", endpoint=COMPLETION)
+    played.reply.take(1)
+    written = len(played.writes)
+    played.reply.close("the client left")
+    played.timer.move_to(10 * MS)
+    assert len(played.writes) == written
+
+
 def test_what_trickles_is_dropped_by_a_reset() -> None:
     played = Played("trickle;reset:after=1", endpoint=COMPLETION).play(1, 1)
     assert (played.wire.said[-1], played.kinds, len(played.writes)) == ("rst", "", 1)

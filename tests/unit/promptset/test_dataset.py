@@ -201,3 +201,9 @@ def test_times_are_told_from_the_first_and_rows_without_one_are_noticed(file: Wr
     rows = DataSet(file([{"prompt": "a", "at_s": 10}, {"prompt": "b"}, {"prompt": "c", "at_s": 7.5}]))
     assert [sample.at_s for sample in rows] == [2.5, None, 0.0]
     assert not rows.timed
+
+
+def test_only_a_trace_has_a_tokenizer_that_makes_its_prompts(file: Write, default_tokenizer: Tokenizer) -> None:
+    made = DataSet(file(MOONCAKE), tokenizer=default_tokenizer)
+    given = DataSet(file([{"prompt": "a"}], "prompts.jsonl"), tokenizer=default_tokenizer)
+    assert (made.maker_tokenizer, given.maker_tokenizer) == (default_tokenizer, None)

@@ -179,6 +179,7 @@ def test_a_form_of_a_command_is_read_by_another_parser_as_it_was_given(tmp_path:
         ("curl h -H 'A: b:c' -H 'B:'", ("GET", "http://h", (("A", "b:c"), ("B", "")), b"")),
         ("curl h --data-raw $'it\\'s\\n\\x41\\u00e9'", ("POST", "http://h", FORM, "it's\nAé".encode())),
         ('curl h --json \'{"a":\' --json 1}', ("POST", "http://h", JSON_KIND, b'{"a":1}')),
+        ("curl h --json 1 -H 'A: b'", ("POST", "http://h", (("A", "b"), *JSON_KIND), b"1")),
         ("curl h -d a=1 -H 'Content-Type: text/plain'", ("POST", "http://h", (("Content-Type", "text/plain"),), b"a=1")),
         ("curl -G h?x=1 -d a=1 --data-urlencode 'b=c d'", ("GET", "http://h?x=1&a=1&b=c+d", (), b"")),
         ("curl h --data-urlencode 'c d'", ("POST", "http://h", FORM, b"c+d")),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -281,3 +283,10 @@ def test_a_quantile_is_the_least_length_that_its_share_does_not_exceed(
     assert tuple(described[name] for name in ("p50", "p95", "p99")) == quantiles
     assert (described["n"], described["min"], described["max"]) == (len(lengths), min(lengths), max(lengths))
     assert _describe([]) is None
+
+
+def test_rows_on_stdout_are_whole_when_the_command_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "rows").open("wb", buffering=1_000_000) as file, io.TextIOWrapper(file) as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert main(["--count", "2", "--input-tokens", "40"]) == 0
+        assert len((tmp_path / "rows").read_bytes().splitlines()) == 2

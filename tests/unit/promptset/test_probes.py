@@ -216,6 +216,7 @@ def test_a_description_is_read() -> None:
         ("canary=5,canary=6", "canary is given twice"),
         ("canary=5:tokens=9", "canary has no option 'tokens': it takes none"),
         ("retrieve:token=9", "retrieve has no option 'token': it takes tokens"),
+        ("retrieve:tokens=٩٩٩", "retrieve: tokens=٩٩٩: write a whole number from 50 to 1000000"),
         ("retrieve:tokens=9", "retrieve: tokens=9: write a whole number from 50 to 1000000"),
         ("a.jsonl:tokens=9", "a.jsonl: a set has no options, and 'tokens=9' was given"),
     ],

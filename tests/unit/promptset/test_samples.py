@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from promptset.distributions import parse
 from promptset.errors import SpecError
+from promptset.samples import MOST_TOKENS
 from promptset.sharing import Prefix
 from promptset.sharing.groups import Groups
-from promptset.simulated import SimulatedPrompts, simulated_prompts
+from promptset.simulated import SimulatedPrompts, simulated_prompts, too_long
 from promptset.tokenizer import Tokenizer
 from tests.support.sample_parts import counted, messages_of, prompt_of, tokens_of
 
@@ -113,3 +114,8 @@ def test_lengths_too_short_but_very_rare_are_drawn_again(default_tokenizer: Toke
     lengths = [tokens_of(sample) for sample in itertools.islice(often, 200)]
     assert min(lengths) >= 60
     assert lengths.count(60) < 30
+
+
+def test_a_prompt_may_have_ten_million_tokens_and_no_more() -> None:
+    assert MOST_TOKENS == 10_000_000
+    assert [len(too_long(parse(str(n), "tokens"))) for n in (MOST_TOKENS, MOST_TOKENS + 1)] == [0, 1]

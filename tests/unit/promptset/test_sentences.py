@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from promptset.chat_sum import ChatSum, NotASum, chat_sum
 from promptset.errors import SpecError
 from promptset.rng import stream
 from promptset.sentences import SentenceBank, sentence_bank
+from promptset.text import _joinable
 from promptset.tokenizer import LocalTokenizer, Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
@@ -168,3 +170,10 @@ def test_without_a_template_the_reason_is_said(tmp_path: Path) -> None:
         file.unlink()
     with pytest.raises(SpecError, match="has no chat template"):
         chat_sum(load_tokenizer(str(folder)))
+
+
+def test_a_sentence_whose_words_merge_is_left_out_and_so_is_one_that_merges_with_the_one_before() -> None:
+    counts = {"it is": 1, "we go": 2, "you run": 2, "we go you run": 3}
+    tokenizer: Any = SimpleNamespace(count_plain=lambda texts: [counts.get(text, len(text.split())) for text in texts])
+    made = [["it", " is"], ["we", " go"], [" you", " run"], [" he", " sat"]]
+    assert _joinable(tokenizer, made) == [["we", " go"], [" he", " sat"]]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from promptset.errors import SpecError
 from promptset.exact import exact_prompt
 from promptset.rng import stream
 from promptset.tokenizer import Tokenizer
-from promptset.tokens import load_tokenizer
+from promptset.tokens import _load_default, load_tokenizer
 from tests.support import tiny_tokenizers
 from tests.support.tiny_tokenizers import BOS, save
 
@@ -306,3 +308,12 @@ def test_a_hub_that_may_answer_is_asked_once(stand_in_transformers: None, monkey
     with pytest.raises(SpecError, match="cannot be loaded from the hub: not found"):
         hub.load("org/absent")
     assert sys.modules["transformers"].AutoTokenizer.asked == [True, False]
+
+
+@pytest.mark.parametrize("package", [None, SimpleNamespace(submodule_search_locations=None)])
+def test_without_its_package_the_default_tokenizer_is_said_to_be_missing(
+    package: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: package)
+    with pytest.raises(SpecError, match="the embedded tokenizer is missing: install "):
+        _load_default.__wrapped__()

@@ -11,7 +11,8 @@ import pytest
 from bench.accuracy.sweep import LoadPoint, Sweep, SweepRow, next_point, points_of
 from bench.calibrate import measure
 from bench.cli import main
-from bench.documents.calibration_sweep_document import sentence
+from bench.documents.calibration_sweep_document import calibration_sweep_document, sentence
+from bench.documents.document import ChartBlock, Table
 from bench.errors import Exit, UsageError
 from bench.results.certificate import Certificate
 from tests.support.rendered import calibration_sweep_page, calibration_sweep_text
@@ -149,6 +150,27 @@ def test_a_point_names_its_first_reason_and_has_two_more_to_point_at() -> None:
     assert "1 streams at once: one" in page
     assert '<span class="meaning">two; three<' in page
     assert "four" not in page
+
+
+def test_the_worst_error_is_taken_of_the_quantiles_that_a_point_has() -> None:
+    point = replace(row("rate", 20), errors_ms={"ttft_ms": {"p50": 0.25, "p99": 2.5}, "e2el_ms": {"p50": -1.5}})
+    (table,) = (
+        block
+        for section in calibration_sweep_document(swept(point)).sections
+        for block in section.blocks
+        if isinstance(block, Table)
+    )
+    assert [cell.text for cell in table.rows[0].cells[3:5]] == ["-1.500 ms (E2EL)", "+2.500 ms (TTFT)"]
+
+
+@pytest.mark.parametrize(("last", "ends"), [(100, (-0.1, 2.1)), (10**0.25, (-0.025, 0.275))])
+def test_the_axis_of_the_errors_has_a_twentieth_of_room_on_each_side(last: float, ends: tuple[float, float]) -> None:
+    # The logarithms of the loads are 0, and 2 or 0.25; a short axis has the room of half a decade.
+    document = calibration_sweep_document(swept(row("rate", 1), row("rate", last)))
+    spans = [
+        block.chart.x_span for section in document.sections for block in section.blocks if isinstance(block, ChartBlock)
+    ]
+    assert spans == [pytest.approx(ends)] * 2
 
 
 TONES = {"VALID": "good", "SUSPECT": "warn", "INVALID": "bad"}

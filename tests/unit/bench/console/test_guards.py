@@ -56,6 +56,13 @@ def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
     assert len(compared) == 6
 
 
+def test_without_a_token_of_readers_no_session_is_theirs() -> None:
+    with_readers, without = Keys(TOKEN, "a-token-of-readers"), Keys(TOKEN)
+    assert with_readers.is_read_session(with_readers.session_of("a-token-of-readers"))
+    assert not with_readers.is_read_session(with_readers.session_of(TOKEN))
+    assert not without.is_read_session(without.session_of("a-token-of-readers"))
+
+
 @pytest.mark.parametrize("run", ["..", ".", "../b", "/etc", "01/../../b", "", "link", "missing", ".console"])
 def test_no_run_of_a_search_leads_out_of_its_directory(run: str, tmp_path: Path) -> None:
     runs = tmp_path / "runs"

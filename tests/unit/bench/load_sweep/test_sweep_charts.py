@@ -122,6 +122,7 @@ def test_a_pareto_plot_has_a_frontier_and_what_is_behind_it() -> None:
     assert (drawn["behind it"].tone, drawn["frontier, points"].style, pareto.panels[0].unit) == (
         "quiet", "points", "tokens/s per GPU",
     )  # fmt: skip
+    assert [name for name, line in drawn.items() if line.in_legend] == ["frontier", "behind it"]
     two = load_curves.build([typed(content(runs)), typed(content(LADDER[:1]))], ["a", "b"])[-1]
     assert [line.name for line in two.panels[0].lines] == ["a", "a, points", "a, behind it", "b", "b, points"]
     assert two.x_names[-1] == "1 users, b"

@@ -79,6 +79,9 @@ def test_a_run_that_cut_off_many_jobs_is_warned_of() -> None:
     assert said in run_page(whole, page_data_of_jobs())
     assert said in " ".join(run_text(whole).split())
     assert jobs.warnings(typed_summary(golden_summary())) == []
+    # 5 of 100 are not too many yet.
+    whole["jobs"]["counts"]["completed"] = 95
+    assert jobs.warnings(typed_summary(whole)) == []
     # If all other jobs failed, there are no job times to report.
     whole["jobs"]["counts"] |= {"completed": 0, "failed": 5, "cut": 1}
     assert jobs.warnings(typed_summary(whole))[0].startswith("No job was completed, and 1 were cut off")
