@@ -104,7 +104,7 @@ ENDS: dict[str, tuple[list[bytes], Outcome, str]] = {
                  "server_error: busy"),
     "a refusal": ([text({"type": "error", "status": 429, "error": {"message": "slow"}})], Outcome.HTTP_ERROR, "slow"),
     "a failure": ([CREATED, done("failed", status_details={"error": {"message": "no GPU"}})], Outcome.STREAM_ERROR, "no GPU"),
-    "wrong JSON": ([CREATED, frame(b'{"type":'), sound(480), done()], Outcome.MALFORMED, "event 1 is not JSON"),
+    "wrong JSON": ([CREATED, frame(b'{"type":'), sound(480), done()], Outcome.MALFORMED, "a message is not a JSON object"),
     "wrong Base64": ([CREATED, text({"type": "response.output_audio.delta", "delta": "###"}), done()], Outcome.STREAM_ERROR,
                      "not base64"),
     "no audio": ([CREATED, WORD, done()], Outcome.NO_TOKENS, "without audio"),
