@@ -17,9 +17,9 @@ import pytest
 
 LIST = Path(__file__).parents[1] / "heavy.txt"
 HEAD = "# Written by scripts/heavy-tests: the test functions whose tests need much processor time. --quick leaves them out.\n"
-MOST_S = 0.1
+MOST_S = 0.05
 """A function whose tests need more than this on average joins the list."""
-LEAST_S = 0.05
+LEAST_S = 0.025
 """A listed function leaves the list below this: between the two, chance and the machine do not change the list."""
 MEASURED = "TRUELOAD_MEASURED_TESTS"
 """The environment variable that names the plugin's output file."""
