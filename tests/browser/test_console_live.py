@@ -107,7 +107,7 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
             page.evaluate("CHARTS.flatMap(chart => chart.lists.map(list => list.textContent)).join().includes('-0')")
             is False
         )
-        # For a typed period, the numbers are those of its seconds.
+        # The numbers cover the seconds of the typed period.
         bounds = page.locator("#period input[type=number]")
         bounds.nth(0).fill("0")
         bounds.nth(1).fill(str(SLOW_FROM))

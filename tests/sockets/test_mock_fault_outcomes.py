@@ -180,7 +180,7 @@ def test_what_a_transport_makes_of_every_fault_agrees_with_the_ledger(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         records = runner.run(ask_all(mock, name, endpoint))
     join = joined(mock, records, endpoint)
-    # Those belong to the other transport.
+    # Lines without a record belong to the other transport.
     problems = [problem for problem in join.problems() if "without a record" not in problem]
     assert problems == []
     outcomes = {record.outcome for record in records}

@@ -78,7 +78,7 @@ def test_instructions_are_each_requests_own() -> None:
         assert without["usage"]["input_tokens"] < first["usage"]["input_tokens"]
         assert without["instructions"] is None
         again = (await client.post(RESPONSES, json={**more, "instructions": "one two three " * 20})).json()
-        # Its own instructions once, without those of the first response.
+        # It counts its own instructions once, and not the first response's.
         assert 0 < again["usage"]["input_tokens"] - first["usage"]["input_tokens"] < 30
 
     through_asgi(call, "--ttft", "1ms", "--tpot", "1us")

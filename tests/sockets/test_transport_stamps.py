@@ -111,7 +111,7 @@ def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
         pending = client.start()
         await read_of(server, 2)
         is_busy.set()
-        wait_for(lambda: len(server.received[0].writes) == 4 and arrived())  # The loop stands still meanwhile.
+        wait_for(lambda: len(server.received[0].writes) == 4 and arrived())  # This blocks the loop.
         was_busy.set()
         return await pending
 

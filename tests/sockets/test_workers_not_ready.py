@@ -89,7 +89,7 @@ def with_crew(given: Sequence[Assignment], work: Callable[[WorkerProcesses], Any
 def test_a_worker_that_cannot_get_ready_says_why_and_leaves_no_orphan(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "ENDED_WITHIN_S", PATIENCE_S)  # Those that have not ended by then are killed.
+    monkeypatch.setattr(processes, "ENDED_WITHIN_S", PATIENCE_S)  # Workers that run longer are killed.
     good, _ = assignments(tmp_path)
     _, bad = assignments(tmp_path, tokenizer=str(tmp_path / "no-such-tokenizer.json"))
 
@@ -195,7 +195,7 @@ def test_a_worker_whose_parent_does_not_listen_goes_on_and_tells_it_all_later(
         await crew.prepare()
         clock = process_clock()
         crew.begin(clock.now_ns() + 10_000_000, Told())
-        time.sleep(2.5)  # The loop stands still, like that of a process without a free processor.
+        time.sleep(2.5)  # This blocks the loop, as a lack of processor time would.
         reports.append(await crew.load())
         clock.close()
 

@@ -128,7 +128,8 @@ def processors() -> int:
 
 
 def _rank(unit: str) -> int:
-    """The order of units: long ones first, then others that wait, then those that only compute, heavy ones first."""
+    """The place of a unit: long units come first, then other waiting units, then computing units, of which the heavy ones
+    lead."""
     if unit.startswith(COMPUTING):
         return len(LONG) + 1 + (HEAVY.index(unit) if unit in HEAVY else len(HEAVY))
     return next((place for place, start in enumerate(LONG) if unit.startswith(start)), len(LONG))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from http.server import ThreadingHTTPServer
+from typing import Any
 
 
 class JoinedServer(ThreadingHTTPServer):
@@ -11,7 +12,7 @@ class JoinedServer(ThreadingHTTPServer):
 
     daemon_threads = False
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that waited for its answer may have gone. Its traceback would be in the output of another test."""
         if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
+            super().handle_error(request, client_address)

@@ -1,9 +1,9 @@
-"""The tests' own code stands still at random, between two of its lines, while servers, clients and the kernel go on.
+"""Random pauses between the lines of the tests' own code, while servers, clients and the kernel go on.
 
-`scripts/test-steadiness --plan pauses=1` sets the seed in the environment. It finds two things that happen at once and
-of which one has always won so far: a server of a test that closes its connection, and a client that is just answering.
-Only tests with sockets, browsers or calibrations pause, and neither those marked `timing` nor code in an event loop,
-which may be the client whose punctuality is tested.
+`scripts/test-steadiness --plan pauses=1` sets the seed in the environment. Pauses reveal races whose usual winner hides
+them: for example, a test's server closes a connection while the client sends its answer. Only tests with sockets,
+browsers or calibrations pause. Tests marked `timing` do not, nor does code in an event loop: it may be the client whose
+punctuality is tested.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pytest
 PAUSES = "TRUELOAD_TEST_PAUSES"
 """The environment variable with the seed."""
 SHARE, SHORTEST_S, LONGEST_S, MOST_S = 0.08, 0.001, 0.12, 3.0
-"""Which share of lines is preceded by a pause, for how long, and how long all pauses of a test are."""
+"""The share of lines with a pause before them, the bounds of one pause, and the limit on all pauses of a test."""
 TESTS = Path(__file__).parents[1]
 PAUSING = tuple(f"{TESTS / folder}/" for folder in ("sockets", "browser", "calibration", "support"))
 

@@ -37,7 +37,7 @@ Share = Callable[[Moment], float]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A server. `capacity`: the highest load up to which the objective holds. 0: there is none. None: it changes.
+    """A server. `capacity`: the highest load at which the objective holds; 0 if it never holds, None if this changes.
 
     `share`: of the requests that break the objective; for an objective on a mean, the mean divided by its limit.
     """

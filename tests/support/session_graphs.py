@@ -100,8 +100,8 @@ def expected(
 def _of_session(
     number: int, session: Session, at_ns: int, reply: Callable[[int, int], Reply], real: bool, read_ns: int
 ) -> dict[tuple[int, int], Sent]:
-    """The turns of a session. First computes them as if no failure ended the session, without those that depend on a
-    failed turn. Then removes the turns that would be sent after the first failure is read."""
+    """The turns that a session sends. They are first computed as if no failure ended the session, except that no turn
+    follows a failed turn; then the turns after the first failure was read are removed."""
     whole: dict[int, Sent] = {}
     for turn, said in enumerate(session.turns):
         before = parents_of(session, turn)

@@ -26,6 +26,8 @@ from tests.support import scipy_stats as stats
 
 S = 1_000_000_000
 URL = {"url": "http://h"}
+NO_SOURCE: Any = None
+"""Users and arrivals do not depend on the prompts."""
 
 
 def rate_of(**flags: object) -> Rate:
@@ -37,7 +39,7 @@ def rate_of(**flags: object) -> Rate:
 def users_of(**flags: object) -> list[tuple[int, int]]:
     config = resolve({**URL, **flags})
     assert isinstance(config.load, Concurrency)
-    (share,) = config.load.plan(config.length, source=None).shares(1)  # type: ignore[arg-type]
+    (share,) = config.load.plan(config.length, source=NO_SOURCE).shares(1)
     return list(config.load.user_changes(share))
 
 
@@ -123,7 +125,7 @@ def test_offsets_never_decrease_and_end_with_the_last_segment(loads: list[float]
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
 def test_the_arrivals_do_not_depend_on_the_number_of_workers(workers: int) -> None:
     config = resolve({**URL, "mode": "rate", "steps": "20,50:3s", "warmup": "1s", "seed": 5})
-    shares = config.load.plan(config.length, source=None).shares(workers)  # type: ignore[arg-type]
+    shares = config.load.plan(config.length, source=NO_SOURCE).shares(workers)
     dealt = sorted(at for share in shares for at in config.load.arrivals_of(share))  # type: ignore[attr-defined]
     assert dealt == list(rate_of(steps="20,50:3s", warmup="1s", seed=5).offsets())
     assert {share.ends_ns for share in shares} == {7 * S}
@@ -166,7 +168,7 @@ def test_each_number_between_is_passed_once_and_where_the_line_is_half_way(first
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_the_workers_together_have_the_users_of_the_plan_at_every_instant(workers: int) -> None:
     config = resolve({**URL, "steps": "5,11,2,7:10s", "warmup": "3s"})
-    shares = config.load.plan(config.length, source=None).shares(workers)  # type: ignore[arg-type]
+    shares = config.load.plan(config.length, source=NO_SOURCE).shares(workers)
     of_each = [dict(config.load.user_changes(share)) for share in shares]  # type: ignore[attr-defined]
     for at_s, users_then in ((0, 5), (13, 11), (23, 2), (33, 7)):
         assert sum(changes[at_s * S] for changes in of_each) == users_then
@@ -209,7 +211,7 @@ def test_the_workers_of_a_ramp_end_together_even_if_a_user_comes_after_the_end(
     flags: dict[str, Any], ends: tuple[int | None, int | None]
 ) -> None:
     config = resolve({**URL, "concurrency": 4, "duration": "30s", **flags})
-    plan = config.load.plan(config.length, source=None)  # type: ignore[arg-type]
+    plan = config.load.plan(config.length, source=NO_SOURCE)
     assert {(share.duration_ns, share.ends_ns) for share in plan.shares(4)} == {ends}
     assert plan.shares(1)[0].duration_ns == 30 * S
 

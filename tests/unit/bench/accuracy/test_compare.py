@@ -193,7 +193,7 @@ def test_the_mock_is_held_against_its_plan_and_its_closed_form_apart(tmp_path: P
     noise = t_quantile(0.975, max(1.0, certain / 2 - 1)) * (2 * 50 / 49) ** 0.5 / certain**0.5
     assert found["ttft_ms", "mean"]["noise"] == pytest.approx(noise)
     assert found["ttft_ms", "p50"]["difference"] == pytest.approx(0.1 - arrival)
-    # If the replies' lengths differ from those that the mock would choose, the expected E2EL does not apply.
+    # The expected E2EL assumes the lengths that the mock would choose.
     truth["expected"]["output_tokens"] = {"mean": 128.0}
     rows = certified(tmp_path / "other", records, lines, truth=truth)
     assert {row["metric"] for row in rows["mock"]["closed_form"]} == {"ttft_ms", "tpot_ms"}

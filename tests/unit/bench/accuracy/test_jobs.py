@@ -180,7 +180,7 @@ def test_each_mistake_gives_job_seconds_of_its_own_and_what_is_left_out_is_count
         truth.compared(filled(Jobs, job_s={"n": 1, **dict.fromkeys(STATS, (whole - lag) / 1000), "p999": None}))[2]
         == []
     )
-    # Without values in the report nothing is compared, and the certificate says so.
+    # If the report has no values, nothing is compared, and the certificate says so.
     none = truth.compared(filled(Jobs, job_s={"n": 0, **dict.fromkeys(STATS)}))
     assert (none[0], none[1]) == ([], ["job_ms: 0 values measured, and 1 in the ledger"])
     assert truth.compared(None)[1] == none[1]

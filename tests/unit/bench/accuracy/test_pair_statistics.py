@@ -135,8 +135,8 @@ def test_warm_up_and_failures_are_summed_apart() -> None:
         pair(outcome=Outcome.MALFORMED, line={"input_tokens": 5}),
         pair(line={"fault": "reset"}),
     )
-    # A request counts as served if the ledger says so, whatever the client recorded. The last one is a success that the
-    # ledger rules out.
+    # The ledger decides whether a request was served, not the client's record. The client recorded the last request as
+    # a success, which the ledger rules out.
     assert (found.warmup, found.failed, found.served) == ((1, 3, 30), (1, 3, 4), 1)
 
 

@@ -188,7 +188,7 @@ def test_answers_to_probes_without_an_answer_alone_are_compared_with_nothing() -
         None,
         None,
     )
-    # For probes: abcd against abXd!, and ab against ab. Lengths are those of all answers to probes.
+    # The answers to probes are abcd against abXd!, and ab against ab. The lengths cover all answers to probes.
     assert found.length is not None
     assert (found.length.longer, found.length.shorter, found.length.p) == (1, 0, 0.5)
     assert (found.length.alone, found.length.loaded) == (pytest.approx(4.0), pytest.approx((5 + 2 + 5 + 1 + 1) / 5))
