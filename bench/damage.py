@@ -63,6 +63,8 @@ class _Sample:
     pause_ns: tuple[int, ...] | None = None
     cpu: float | None = None
     run_queue_share: float | None = None
+    used_s: float | None = None
+    stolen_s: float | None = None
     loop_lag_ms: tuple[float, ...] | dict[str, float | None] | None = None
 
 
@@ -190,7 +192,7 @@ def _wrong_sample(row: dict[str, Any], where: str) -> Iterator[str]:
         return
     if row.get("pause_ns") is not None and len(row["pause_ns"]) != 2:
         yield f"{where} pause_ns must hold two times"
-    for name in ("cpu", "run_queue_share", "loop_lag_ms"):
+    for name in ("cpu", "run_queue_share", "used_s", "stolen_s", "loop_lag_ms"):
         entry = row.get(name)
         values = entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else (entry,)
         if any(value is not None and abs(value) > _MOST_MEASURED for value in values):

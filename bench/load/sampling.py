@@ -25,6 +25,8 @@ SAMPLE_FIELDS: Mapping[str, str] = {
     "cpu": "The share of a processor that the worker used.",
     "run_queue_share": "The share of the time in which it was ready to run and had no processor, beyond the usual delay of a "
     "wake-up.",
+    "used_s": "The processor time of all programs on the machine in this second, with the stolen time, in s.",
+    "stolen_s": "The part of it that the hypervisor gave to other machines, in s.",
     "in_flight": "Requests in flight now.",
     "in_flight_ns": "The area under that count since the start, in requests x ns.",
     "planned": "Requests that were due so far.",
@@ -49,12 +51,13 @@ MUCH_IDLE = 0.4
 
 class RunQueue(NamedTuple):
     """Linux's counters so far: ns that this thread was ready and did not run, how often it got a processor; and for all
-    processors together, the total time and the idle time, in the kernel's unit."""
+    processors together, the total time, the idle time and the stolen time, in hundredths of a second."""
 
     wait_ns: int
     times: int
     all_time: int
     idle_time: int
+    stolen_time: int = 0
 
 
 def run_queue() -> RunQueue | None:
@@ -64,17 +67,17 @@ def run_queue() -> RunQueue | None:
     try:
         # proc(5): time spent on the CPU, time spent waiting on a run queue, number of timeslices.
         _, wait_ns, times = map(int, Path("/proc/thread-self/schedstat").read_bytes().split())
-        return RunQueue(wait_ns, times, *all_and_idle(Path("/proc/stat").read_bytes()))
+        return RunQueue(wait_ns, times, *processor_times(Path("/proc/stat").read_bytes()))
     except (OSError, ValueError):
         return None
 
 
-def all_and_idle(stat: bytes) -> tuple[int, int]:
-    """The total time of all processors, and the idle part, from /proc/stat."""
+def processor_times(stat: bytes) -> tuple[int, int, int]:
+    """The total time of all processors, the idle part and the stolen part, from /proc/stat."""
     # The first line: user, nice, system, idle, iowait, irq, softirq, steal; then guests, whose time is also in user and
     # nice.
     spent = [int(part) for part in stat.split(b"\n", 1)[0].split()[1:9]]
-    return sum(spent), sum(spent[3:5])
+    return sum(spent), sum(spent[3:5]), sum(spent[7:])
 
 
 def waited_ns(before: RunQueue, after: RunQueue) -> int:
@@ -88,6 +91,12 @@ def waited_ns(before: RunQueue, after: RunQueue) -> int:
     idle = all_time > 0 and (after.idle_time - before.idle_time) / all_time >= MUCH_IDLE
     waking_ns = WAKING_NS if idle else DISPATCH_NS
     return max(0, after.wait_ns - before.wait_ns - waking_ns * (after.times - before.times))
+
+
+def used_ticks(before: RunQueue, after: RunQueue) -> int:
+    """The time of all processors between the two that was not idle. The kernel's counters of a processor may step back
+    when it sleeps (proc(5))."""
+    return max(0, after.all_time - before.all_time - max(0, after.idle_time - before.idle_time))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +193,8 @@ class Sampler:
         }
         if queue is not None and self._last_queue is not None:
             shares["run_queue_share"] = round(waited_ns(self._last_queue, queue) / span_ns, 4)
+            shares["used_s"] = used_ticks(self._last_queue, queue) / 100
+            shares["stolen_s"] = max(0, queue.stolen_time - self._last_queue.stolen_time) / 100
         self._last_ns, self._last_cpu_ns, self._last_queue = now, cpu, queue
         longest = max(shares["loop_lag_ms"], default=0.0)
         self.client = ClientState(longest, shares["cpu"], shares.get("run_queue_share"))

@@ -98,8 +98,6 @@ def sweep(
     first run fails."""
     plan = _Plan(config_at, loads, series.path, given)
     sha256 = plan.check(resume=resume)
-    if resume:
-        series.refuse_changed_data()
 
     def measure(step: _Step) -> _Measured:
         visit = step.visit

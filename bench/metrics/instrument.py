@@ -11,7 +11,7 @@ from typing import Any
 from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.quantile import quantile
-from bench.results.load import CpuShare, LongestPause, LoopLag, RunQueueShare
+from bench.results.load import CpuShare, LongestPause, LoopLag, RunQueueShare, StolenTime
 
 BUSY_SHARE = 0.9
 """A second counts as busy if a worker used more of a processor than this."""
@@ -27,6 +27,7 @@ class _Worker:
         self.in_flight_ns = array("d")
         self.cpu = array("d")
         self.run_queue = array("d")
+        self.used_s = self.stolen_s = 0.0
         self.pauses: list[tuple[int, int]] = []
         self.sent: int | None = None
         self.closed = True
@@ -56,6 +57,9 @@ class WorkerSamples:
             worker.cpu.append(row["cpu"])
         if row.get("run_queue_share") is not None:
             worker.run_queue.append(row["run_queue_share"])
+        if row.get("used_s") is not None and row.get("stolen_s") is not None:
+            worker.used_s += row["used_s"]
+            worker.stolen_s += row["stolen_s"]
         lag = row.get("loop_lag_ms")
         if isinstance(lag, Mapping):
             for name, values in self._worst_lags.items():
@@ -131,6 +135,15 @@ class WorkerSamples:
             p99=max(quantile(row, 0.99) for row in rows),
             max=max(row[-1] for row in rows),
         )
+
+    def stolen(self) -> StolenTime | None:
+        """What the hypervisor took from the machine, or from the one of several machines where this share is largest."""
+        used = [worker for worker in self._workers.values() if worker.used_s]
+        shares = [(worker.stolen_s / worker.used_s, worker.stolen_s) for worker in used]
+        if not shares:
+            return None
+        share, stolen_s = max(shares)
+        return StolenTime(share=share, seconds=stolen_s)
 
     def longest_pause(self, start_ns: int, duration_s: float | None) -> LongestPause | None:
         """The longest time that the loop of the worst worker was due but did nothing, after the run began."""

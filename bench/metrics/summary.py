@@ -267,6 +267,7 @@ class Summary:
             loop_lag_ms=samples.loop_lag_ms(),
             cpu=samples.cpu(),
             run_queue=samples.run_queue(),
+            stolen=samples.stolen(),
             pause=samples.longest_pause(self._facts.start_ns, duration_s),
             workers=samples.workers(),
         )

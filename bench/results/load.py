@@ -202,6 +202,14 @@ class RunQueueShare(Result, frozen=True, kw_only=True):
     max: Number
 
 
+class StolenTime(Result, frozen=True, kw_only=True):
+    """The processor time that the hypervisor of a virtual machine gave to other machines."""
+
+    share: Number
+    """Of the processor time that the programs of this machine would have used."""
+    seconds: Amount
+
+
 class LongestPause(Result, frozen=True, kw_only=True):
     """The longest time since the run began that a worker's loop was due but did nothing."""
 
@@ -223,6 +231,7 @@ class Instrument(Result, frozen=True, kw_only=True):
     loop_lag_ms: LoopLag | None
     cpu: CpuShare | None
     run_queue: RunQueueShare | None
+    stolen: StolenTime | None = None
     pause: LongestPause | None
     workers: Count
     """Worker processes that sent samples."""

@@ -7,7 +7,7 @@ cut off is renamed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -87,9 +87,11 @@ class RunSeries:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Create the directory and keep it locked, between the runs too. Raises UsageError if it cannot be created."""
+        """Create the directory and keep it locked, between the runs too. Raises UsageError if it cannot be created, or if
+        a data file has changed since the runs in it were made."""
         make_directory("--out", self.path)
         with not_removed(self.path), series_held(self.path):
+            self._refuse_changed_data()
             yield
 
     def make(self, name: str, config: RunConfig, *, before: str | None = None, again: str | None = None) -> Made:
@@ -130,26 +132,25 @@ class RunSeries:
         if others := other_settings(stored.config.public(), config.public()):
             advice = "give the same settings, or name another --out"
             return [f"{path} was made with other settings ({', '.join(others)}): {advice}"]
-        return self._changed_data(path, stored.manifest)
+        changed = self._changed_data(stored.manifest)
+        return [_other_content(f"{path} was", changed)] if changed else []
 
-    def refuse_changed_data(self) -> None:
-        """Raises UsageError if a data file has changed since the runs of the directory were made with it."""
+    def _refuse_changed_data(self) -> None:
         manifests = [*self.path.glob(f"*/{MANIFEST}"), *self.path.glob(f"*/*/{MANIFEST}")]  # A race contains searches.
-        for path in (file.parent for file in sorted(manifests)):
-            if problems := self._changed_data(path, read(RunDirectory.open(path)).manifest):
-                raise UsageError(problems)
+        stored = {path: read(RunDirectory.open(path)).manifest for path in sorted(file.parent for file in manifests)}
+        changed = {path: values for path, manifest in stored.items() if (values := self._changed_data(manifest))}
+        if changed:
+            first, more = next(iter(changed)), len(changed) - 1
+            values = {value for values in changed.values() for value in values}
+            raise UsageError([_other_content(f"{first} and {more} more were" if more else f"{first} was", values)])
 
-    def _changed_data(self, path: Path, manifest: Manifest) -> list[str]:
-        """A sentence if a run that ended by itself was made with another content of a data file."""
+    def _changed_data(self, manifest: Manifest) -> list[str]:
+        """The settings whose data file has other content now. Empty for a run that did not end by itself."""
         if manifest.stop_reason in _CUT_OFF:
             return []
         for value in manifest.data_sha256.keys() - self._digests.keys():
             self._digests[value] = digest_of(Path(value.removeprefix("@")))
-        changed = [
-            value for value, digest in manifest.data_sha256.items() if self._digests[value] not in (None, digest)
-        ]
-        advice = "give the same data, or name another --out"
-        return [f"{path} was made with another content of {', '.join(changed)}: {advice}"] if changed else []
+        return [value for value, digest in manifest.data_sha256.items() if self._digests[value] not in (None, digest)]
 
     def wait_until_ready(self, config: RunConfig) -> None:
         """Before the first run, wait for a starting server, if the configuration asks for it. Raises TargetError."""
@@ -169,6 +170,11 @@ class RunSeries:
             path.rename(aside(path))
         self.wait_until_ready(config)
         return load_test.run(config.at(path), command=self.command, observer=self._observer, wait=False)
+
+
+def _other_content(runs_were: str, values: Iterable[str]) -> str:
+    advice = "give the same data, or name another --out"
+    return f"{runs_were} made with another content of {', '.join(sorted(values))}: {advice}"
 
 
 def unless_interrupted(result: Result) -> Result:

@@ -53,7 +53,6 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
     content = _race_before(spec, series.path, resume=resume)
     before: tuple[TuneTurn, ...] = ()
     if content is not None:
-        series.refuse_changed_data()
         # Within the interrupted round, turns of other lengths would not be comparable.
         spec, before = replace(spec, first_budget_s=content.first_budget_s), tuple(content.turns)
     turns = Turns(spec, series, resolved, observer)

@@ -115,6 +115,7 @@ def described(samples: WorkerSamples, start_ns: int, duration_s: float | None) -
         "loop_lag_ms": samples.loop_lag_ms(),
         "cpu": samples.cpu(),
         "run_queue": samples.run_queue(),
+        "stolen": samples.stolen(),
         "pause": samples.longest_pause(start_ns, duration_s),
     }
     plain = {name: None if part is None else to_plain(part) for name, part in parts.items()}

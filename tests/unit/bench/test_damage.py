@@ -164,7 +164,8 @@ def test_the_first_ten_problems_are_named_and_that_there_are_more(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("cpu", 1e308), ("run_queue_share", -1e300), ("loop_lag_ms", [1.0, 1e308])]
+    ("name", "value"),
+    [("cpu", 1e308), ("run_queue_share", -1e300), ("used_s", 1e13), ("stolen_s", 1e13), ("loop_lag_ms", [1.0, 1e308])],
 )
 def test_a_sample_that_no_clock_can_have_measured_is_damaged(tmp_path: Path, name: str, value: object) -> None:
     directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock, sleep_until
-from bench.load.sampling import SAMPLE_FIELDS, RunQueue, Sampler, all_and_idle, run_queue, waited_ns
+from bench.load.sampling import SAMPLE_FIELDS, RunQueue, Sampler, processor_times, run_queue, used_ticks, waited_ns
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 
@@ -160,4 +160,28 @@ def test_only_waiting_for_others_counts_and_being_woken_does_not(
 
 def test_of_the_time_of_all_processors_guests_are_counted_once_and_waiting_for_disks_is_idle() -> None:
     stat = b"cpu  100 20 30 4000 500 6 7 8 90 10\ncpu0 1 1 1 1 1 1 1 1 1 1\n"
-    assert all_and_idle(stat) == (100 + 20 + 30 + 4000 + 500 + 6 + 7 + 8, 4000 + 500)
+    assert processor_times(stat) == (100 + 20 + 30 + 4000 + 500 + 6 + 7 + 8, 4000 + 500, 8)
+    before_there_were_virtual_machines = b"cpu  100 20 30 4000 500 6 7\n"
+    assert processor_times(before_there_were_virtual_machines) == (4663, 4500, 0)
+
+
+@pytest.mark.parametrize(
+    ("all_time", "idle_time", "used"),
+    [
+        (200, 80, 120),
+        (200, 0, 200),
+        (80, 80, 0),
+        (200, -10, 200),  # The kernel counted the idle time of a sleeping processor anew.
+        (70, 80, 0),
+    ],
+)
+def test_what_was_not_idle_was_used(all_time: int, idle_time: int, used: int) -> None:
+    assert used_ticks(RunQueue(0, 0, 5_000, 3_000), RunQueue(0, 0, 5_000 + all_time, 3_000 + idle_time)) == used
+
+
+def test_a_line_says_what_the_machine_used_and_what_was_stolen_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = iter([RunQueue(0, 0, 1_000, 400, 30), RunQueue(0, 0, 1_200, 450, 36), RunQueue(0, 0, 1_400, 650, 36)])
+    monkeypatch.setattr("bench.load.sampling.run_queue", lambda: next(looked))
+    assert [(row.get("used_s"), row.get("stolen_s")) for row in sampled(2.1)] == [
+        (None, None), (1.5, 0.06), (0, 0), (None, None),
+    ]  # fmt: skip

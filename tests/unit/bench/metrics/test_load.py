@@ -319,7 +319,7 @@ def test_quantiles_of_seconds_are_never_averaged() -> None:
         "max": 10.0,
         "of": "the worst second",
     }
-    nothing = {"loop_lag_ms": None, "cpu": None, "run_queue": None, "pause": None, "workers": 0}
+    nothing = {"loop_lag_ms": None, "cpu": None, "run_queue": None, "stolen": None, "pause": None, "workers": 0}
     assert described(WorkerSamples(), START_NS, 9.0) == nothing
 
 

@@ -33,7 +33,7 @@ def samples(*rows: dict[str, Any]) -> WorkerSamples:
 def test_lines_that_say_nothing_of_a_kind_leave_it_out() -> None:
     nothing = samples({"t_ns": START_NS})
     assert described(nothing, START_NS, 2.0) == {
-        "loop_lag_ms": None, "cpu": None, "run_queue": None, "workers": 1,
+        "loop_lag_ms": None, "cpu": None, "run_queue": None, "stolen": None, "workers": 1,
         "pause": {"longest_ms": 0.0, "worker": None, "share_of_run": 0.0},
     }  # fmt: skip
     assert (nothing.in_flight_mean(), nothing.sent(), nothing.windows()) == (None, None, {})
@@ -49,6 +49,14 @@ def test_processors_are_those_of_all_workers_and_busy_seconds_those_of_the_busie
     assert found["run_queue"]["mean"] == pytest.approx(2.81 / 3)
     assert (found["run_queue"]["p99"], found["run_queue"]["max"]) == (pytest.approx(0.9982), 1.0)
     assert found["workers"] == 2
+
+
+def test_stolen_time_is_a_share_of_what_was_used_and_that_of_the_worst_machine() -> None:
+    here = [{"worker": 0, "used_s": used, "stolen_s": stolen} for used, stolen in ((0.5, 0.25), (1.5, 0.0), (0.0, 0.0))]
+    there = [{"worker": 1, "used_s": 2.0, "stolen_s": 0.5}, {"worker": 1, "cpu": 0.5}]
+    assert described(samples(*here), 0, 1.0)["stolen"] == {"share": 0.125, "seconds": 0.25}
+    assert described(samples(*here, *there), 0, 1.0)["stolen"] == {"share": 0.25, "seconds": 0.5}
+    assert described(samples({"worker": 0, "used_s": 0.0, "stolen_s": 0.0}), 0, 1.0)["stolen"] is None
 
 
 @pytest.mark.parametrize(

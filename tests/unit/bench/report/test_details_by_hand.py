@@ -131,16 +131,21 @@ CLIENT = {
         ({"pause": {"longest_ms": 12.5, "share_of_run": None}}, {}),
         ({"cpu": {"mean": 0.5, "max": 0.75}}, {"Processor": "average 50% · max 75%"}),
         ({"run_queue": {"mean": 0.0125}}, {"Waited for a processor": "1.25%"}),
+        ({"stolen": {"share": 0.0125}}, {"Stolen processor time": "1.25%"}),
+        ({"stolen": {"share": 0.0}}, {}),
         ({"connect_ms": {"n": 1234, "p50": 0.5, "max": 2}}, {"New connections": "1,234 · median 0.500 ms · max 2 ms"}),
     ],
 )  # fmt: skip
 def test_the_client_says_whether_it_was_fast_enough(instrument: dict[str, Any], said: dict[str, str]) -> None:
-    summary = filled(RunSummary, instrument={"cpu": None, "run_queue": None, **instrument}, inputs=None)
+    summary = filled(RunSummary, instrument={"cpu": None, "run_queue": None, "stolen": None, **instrument}, inputs=None)
     assert values(details.client(summary)) == CLIENT | said
 
 
 def test_a_client_without_tokens_has_no_chunks_and_names_its_priority() -> None:
-    parts = {"instrument": {"cpu": None, "run_queue": None}, "load": {"littles_law": {"difference": 0.0125}}}
+    parts = {
+        "instrument": {"cpu": None, "run_queue": None, "stolen": None},
+        "load": {"littles_law": {"difference": 0.0125}},
+    }
     summary = filled(RunSummary, {**parts, "run": {"priority": "normal"}, "inputs": {"are": "texts"}})
     assert values(details.client(summary)) == {
         "Send lateness": "–", "Loop lag": "–", "Time stamps": "–", "Little's law": "+1.25%", "Scheduling priority": "normal",

@@ -35,6 +35,18 @@ def test_a_warmup_that_failed_is_said(warmup: str, words: list[str], no_errors: 
     assert [line for line in lines if "warm-up failed" in line] == words
 
 
+@pytest.mark.parametrize(("share", "said"), [(None, False), (0.05, False), (0.06, True)])
+def test_a_machine_that_its_host_kept_from_running_is_said(share: float | None, said: bool) -> None:
+    stolen = None if share is None else {"share": share, "seconds": 1.0}
+    made = made_summary([made_record(0)])
+    summary = typed_summary(made | {"instrument": made["instrument"] | {"stolen": stolen}})
+    words = (
+        "This virtual machine was kept from running: its host gave 6.0% of the processor time that it would have used to "
+        "other machines."
+    )
+    assert [warning[: len(words)] for warning in remarks.warnings(summary)] == [words] * said
+
+
 @pytest.mark.parametrize(
     ("objectives", "names"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -94,17 +95,27 @@ def test_a_series_does_not_go_on_with_changed_data(tmp_path: Path) -> None:
     digests = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in (data, tools)}
     gone = {str(tmp_path / "gone"): "0" * 64}  # A run that needs it will report it.
     made_run(tmp_path / "s" / "01", data_sha256={**digests, **gone})
-    RunSeries(tmp_path / "s").refuse_changed_data()
+    with RunSeries(tmp_path / "s").held():
+        pass
     made_run(tmp_path / "s" / "cut-off", stop_reason="interrupted", data_sha256={str(data): "0" * 64})
-    RunSeries(tmp_path / "s").refuse_changed_data()
+    with RunSeries(tmp_path / "s").held():
+        pass
     data.write_text("{1}")
-    with pytest.raises(UsageError) as refused:
-        RunSeries(tmp_path / "s").refuse_changed_data()
     advice = "give the same data, or name another --out"
-    assert refused.value.problems == [f"{tmp_path}/s/01 was made with another content of {data}: {advice}"]
+    assert _refused(tmp_path / "s") == [f"{tmp_path}/s/01 was made with another content of {data}: {advice}"]
+    tools.write_text("{1}")
+    made_run(tmp_path / "s" / "02", data_sha256={str(tools): digests[str(tools)]})
+    both = f"{tmp_path}/s/01 and 1 more were made with another content of {data}, {tools}: {advice}"
+    assert _refused(tmp_path / "s") == [both]
     made_run(tmp_path / "race" / "r1-a0-search" / "01", data_sha256={f"@{data}": "0" * 64})
-    with pytest.raises(UsageError, match="another content of @"):
-        RunSeries(tmp_path / "race").refuse_changed_data()
+    [of_race] = _refused(tmp_path / "race")
+    assert f"another content of @{data}" in of_race
+
+
+def _refused(path: Path) -> Sequence[str]:
+    with pytest.raises(UsageError) as refused, RunSeries(path).held():
+        pass
+    return refused.value.problems
 
 
 def test_a_stamp_says_when_by_which_version_and_where() -> None:
