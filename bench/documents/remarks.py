@@ -89,9 +89,9 @@ def _stolen(summary: RunSummary) -> Iterator[str]:
     stolen = summary.instrument.stolen
     if stolen is not None and stolen.share > _MUCH_STOLEN:
         yield (
-            f"This virtual machine was kept from running: its host gave {stolen.share:.1%} of the processor time that it "
-            "would have used to other machines. What came meanwhile was stamped when it ran again, by the kernel too, so "
-            "latencies can be too long by some milliseconds, P99 first. Use dedicated processors."
+            f"This virtual machine was kept from running: its host withheld {stolen.share:.1%} of the processor time that it "
+            "would have used. What came meanwhile was stamped when it ran again, by the kernel too: latencies can be too "
+            "long, P99 first. Use dedicated processors."
         )
 
 

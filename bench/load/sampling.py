@@ -26,7 +26,7 @@ SAMPLE_FIELDS: Mapping[str, str] = {
     "run_queue_share": "The share of the time in which it was ready to run and had no processor, beyond the usual delay of a "
     "wake-up.",
     "used_s": "The processor time of all programs on the machine in this second, with the stolen time, in s.",
-    "stolen_s": "The part of it that the hypervisor gave to other machines, in s.",
+    "stolen_s": "The part of it that the hypervisor withheld, in s.",
     "in_flight": "Requests in flight now.",
     "in_flight_ns": "The area under that count since the start, in requests x ns.",
     "planned": "Requests that were due so far.",

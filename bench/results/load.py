@@ -203,7 +203,7 @@ class RunQueueShare(Result, frozen=True, kw_only=True):
 
 
 class StolenTime(Result, frozen=True, kw_only=True):
-    """The processor time that the hypervisor of a virtual machine gave to other machines."""
+    """The processor time that the hypervisor of a virtual machine withheld: it ran other machines, or keeps a quota."""
 
     share: Number
     """Of the processor time that the programs of this machine would have used."""
