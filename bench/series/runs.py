@@ -141,8 +141,8 @@ class RunSeries:
         changed = {path: values for path, manifest in stored.items() if (values := self._changed_data(manifest))}
         if changed:
             first, more = next(iter(changed)), len(changed) - 1
-            values = {value for values in changed.values() for value in values}
-            raise UsageError([_other_content(f"{first} and {more} more were" if more else f"{first} was", values)])
+            others = {value for values in changed.values() for value in values}
+            raise UsageError([_other_content(f"{first} and {more} more were" if more else f"{first} was", others)])
 
     def _changed_data(self, manifest: Manifest) -> list[str]:
         """The settings whose data file has other content now. Empty for a run that did not end by itself."""

@@ -40,7 +40,9 @@ def test_a_machine_that_its_host_kept_from_running_is_said(share: float | None, 
     stolen = None if share is None else {"share": share, "seconds": 1.0}
     made = made_summary([made_record(0)])
     summary = typed_summary(made | {"instrument": made["instrument"] | {"stolen": stolen}})
-    words = "This virtual machine was kept from running: its host withheld 6.0% of the processor time that it would have used."
+    words = (
+        "This virtual machine was kept from running: its host withheld 6.0% of the processor time that it would have"
+    )
     assert [warning[: len(words)] for warning in remarks.warnings(summary)] == [words] * said
 
 
