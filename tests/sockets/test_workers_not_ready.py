@@ -112,7 +112,10 @@ def test_a_worker_that_is_killed_while_it_gets_ready_is_named(tmp_path: Path) ->
         ):
             await crew.prepare()
 
-    crew = with_crew(assignments(tmp_path), killed)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # The worker waits for its answer until it is killed.
+        good, _ = assignments(tmp_path)
+        _, waiting = assignments(tmp_path, tokenizer=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        crew = with_crew([good, waiting], killed)
     assert all(gone(worker.process.pid) for worker in crew.workers)
 
 
