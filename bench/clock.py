@@ -148,16 +148,26 @@ class _Itimerspec(ctypes.Structure):
     )
 
 
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _timerfd(libc: ctypes.CDLL, clock: int) -> int:
+    """A new timer on one of the kernel's clocks. Raises OSError."""
+    fd: int = libc.timerfd_create(clock, _NONBLOCK_CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "timerfd_create failed")
+    return fd
+
+
 class TimerfdClock:
     """Serves all waits of a process with one timerfd: a heap holds the deadlines, and the timer is set to the earliest."""
 
     name = "timerfd"
 
     def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd: int = self._libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._libc = _libc()
+        self._fd = _timerfd(self._libc, _CLOCK_MONOTONIC)
         self._spec = _Itimerspec()
         self._heap: list[Timer] = []
         self._armed_ns: int | None = None
@@ -216,11 +226,10 @@ class TimerfdClock:
 
 def left_of_a_minute_s() -> int:
     """Seconds until a point one minute away by `now_ns`, as the kernel counts them. Not about 60 if the clocks differ."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "timerfd_create failed")
-    minute, left = _Itimerspec(0, 0, *divmod(now_ns() + 60 * NS_PER_S, NS_PER_S)), _Itimerspec()
+    libc = _libc()
+    fd = _timerfd(libc, _CLOCK_MONOTONIC)
+    end_s, end_ns = divmod(now_ns() + 60 * NS_PER_S, NS_PER_S)
+    minute, left = _Itimerspec(value_s=end_s, value_ns=end_ns), _Itimerspec()
     libc.timerfd_settime(fd, _TFD_TIMER_ABSTIME, ctypes.byref(minute), None)
     libc.timerfd_gettime(fd, ctypes.byref(left))
     os.close(fd)
@@ -244,16 +253,14 @@ class StepWatch:
     """Calls `on_step` when CLOCK_REALTIME is set: setting it cancels a timer on that clock (timerfd_create(2))."""
 
     def __init__(self, on_step: Callable[[], None]) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc = _libc()
         self._on_step = on_step
-        self._fd: int = self._libc.timerfd_create(_CLOCK_REALTIME, _NONBLOCK_CLOEXEC)
-        if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._fd = _timerfd(self._libc, _CLOCK_REALTIME)
         self._arm()
         asyncio.get_running_loop().add_reader(self._fd, self._stepped)
 
     def _arm(self) -> None:
-        never = _Itimerspec(0, 0, _FAR_FUTURE_S, 0)
+        never = _Itimerspec(value_s=_FAR_FUTURE_S)
         flags = _TFD_TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
         if self._libc.timerfd_settime(self._fd, flags, ctypes.byref(never), None) != 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")

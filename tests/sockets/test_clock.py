@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,7 +14,17 @@ from typing import Protocol, TypeVar
 import pytest
 import uvloop
 
-from bench.clock import NS_PER_MS, NS_PER_S, LoopClock, TimerfdClock, process_clock, sleep_until
+from bench.clock import (
+    NS_PER_MS,
+    NS_PER_S,
+    NS_PER_US,
+    LoopClock,
+    TimerfdClock,
+    _libc,
+    _timerfd,
+    process_clock,
+    sleep_until,
+)
 from tests.support.patience import PATIENCE_S
 from tests.support.timing import timing
 
@@ -186,6 +197,17 @@ def test_closing_gives_the_descriptor_back_and_may_be_done_twice(run: Run) -> No
         return open_timers() - open_before
 
     assert run(main) == -1
+
+
+def test_the_units_of_time_are_multiples_of_a_nanosecond() -> None:
+    assert (NS_PER_S, NS_PER_MS, NS_PER_US) == (10**9, 10**6, 10**3)
+
+
+def test_a_timer_that_the_kernel_refuses_is_an_error_with_its_reason() -> None:
+    unknown_clock = 99
+    with pytest.raises(OSError, match="timerfd_create failed") as refused:
+        _timerfd(_libc(), unknown_clock)
+    assert refused.value.errno == errno.EINVAL
 
 
 def test_linux_gets_the_timerfd() -> None:

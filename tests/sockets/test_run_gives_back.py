@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 
 from bench import load_test, manifest
 from bench.config import resolve
+from bench.observer import Control, Observer
 from bench.run_files.run_directory import CONTROL
-from tests.support.literal_replies import GOOD, api, stream
-from tests.support.literal_server import LiteralServer, in_turn
+from tests.support.literal_replies import GOOD, api, stream, whole
+from tests.support.literal_server import LiteralServer, Received, Step, in_turn
 
 DESCRIPTORS = Path("/proc/self/fd")
 pytestmark = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="needs /proc")
@@ -51,3 +53,29 @@ def test_a_load_that_is_fixed_cannot_be_set_while_it_runs(tmp_path: Path) -> Non
         assert config.fixed_load is not None
         result = load_test.run(config, changeable=True)
     assert result.directory.changes() is None
+
+
+class Failing(Observer):
+    def load_begins(self, control: Control) -> None:
+        raise ArithmeticError("the observer failed")
+
+
+def test_a_run_that_fails_ends_the_process_that_reads_the_servers_metrics(tmp_path: Path) -> None:
+    """It ends while the event loop, which reads its messages, still runs: later it could not, and that would hide the
+    cause."""
+    others = api(in_turn(stream(*GOOD)), "m")
+
+    def script(request: Received) -> Sequence[Step]:
+        return whole("200 OK", b"vllm:num_requests_running 0\n") if request.path == "/metrics" else others(request)
+
+    with LiteralServer(script) as server:
+        config = resolve(
+            {
+                "url": server.url,
+                "requests": 2,
+                "server_metrics": [f"{server.url}/metrics"],
+                "out": str(tmp_path / "run"),
+            }
+        )
+        with pytest.raises(ArithmeticError, match="the observer failed"):
+            load_test.run(config, observer=Failing())

@@ -19,7 +19,7 @@ from bench.observer import Observer
 from bench.process.priority import PriorityUse
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.run_state import RunState
-from bench.watched_load import ABANDONED, RunContext, WatchedLoad, _notes_of_places, abandoned
+from bench.watched_load import ABANDONED, RunContext, WatchedLoad, _goal, _notes_of_places, abandoned
 from tests.support.made_records import made_record
 from tests.unit.bench.test_evaluate import run_directory
 
@@ -162,3 +162,32 @@ def test_a_log_that_could_not_be_written_is_a_problem_of_the_run(tmp_path: Path)
         log: Any = SimpleNamespace(close=lambda problem=problem: problem)
         watched._close_log(log)
     assert watched._end(first, CrewReport((QUIET,)), interrupted=False).problems == ("live.jsonl: no space left",)
+
+
+@pytest.mark.parametrize(("interrupted", "state"), [(False, RunState.RUNNING), (True, RunState.DRAINING)])
+def test_a_load_is_logged_while_it_runs_and_as_draining_after_ctrl_c(
+    interrupted: bool, state: RunState, tmp_path: Path
+) -> None:
+    clock, numbers = SimpleNamespace(now_ns=lambda: 7), SimpleNamespace(state=RunState.RUNNING)
+    scraper = SimpleNamespace(now=SimpleNamespace(levels="levels"))
+    watched, _, _ = load(run_directory(tmp_path / "run"), clock=clock, scraper=scraper)
+    watched._crew.client = "client"  # type: ignore[misc, assignment]
+    logged: list[tuple[object, ...]] = []
+    live: Any = SimpleNamespace(second=lambda: "second", follow=lambda write, *every_s: write(numbers))
+    log: Any = SimpleNamespace(tell=lambda *line: logged.append(line))
+    interrupts: Any = SimpleNamespace(seen=interrupted)
+    watched._follow(live, log, interrupts)
+    assert logged == [(7, state, numbers, "second", "client", "levels")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "unit"),
+    [
+        ({"concurrency": 3}, "users"),
+        ({"rate": 3}, "requests/s"),
+        ({"mode": "throughput", "requests": 5}, ""),  # Everything at once has no load that could be shown.
+    ],
+)
+def test_live_numbers_name_the_unit_of_the_load(flags: dict[str, Any], unit: str) -> None:
+    plan: Any = SimpleNamespace(requests=5)
+    assert _goal(resolve({"url": "http://h", **flags}), plan).load_unit == unit
