@@ -69,6 +69,12 @@ def test_the_limit_of_an_objective_is_a_line_in_the_chart_of_its_metric() -> Non
     assert len(charts["tpot"].panels[0].lines) == 3
 
 
+def test_the_script_computes_the_quantiles_that_the_report_has() -> None:
+    charts = {chart.key: chart for chart in live_charts.charts(task())}
+    asked = (charts["response_time_quantiles"].recompute or {})["q"]
+    assert asked == pytest.approx([*(percent / 100 for percent in range(1, 100)), 0.995, 0.999, 1.0])
+
+
 def test_the_page_has_no_place_in_its_html() -> None:
     # The content security policy of the console forbids styles in HTML, so a script sets them.
     for view in live_charts.views(task()):

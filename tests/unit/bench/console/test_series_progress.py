@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.goals import Goal
 from bench.run_files.run_directory import RunDirectory, series_held
 from tests.support.made_sweeps import LADDER, content
+from tests.support.made_tasks import made_run
 
 
 def test_a_sweep_that_runs_is_not_said_to_be_interrupted(tmp_path: Path) -> None:
@@ -73,6 +75,24 @@ def test_of_the_runs_inside_the_one_that_is_held_goes_on(tmp_path: Path) -> None
             assert run() is None
         with RunDirectory(sweep / "idle").held():
             assert run() == "idle"
+
+
+def test_who_follows_a_series_gets_the_lines_of_the_run_that_goes_on_and_after_a_reconnect_only_new_ones(
+    console: Console, user: TestClient
+) -> None:
+    sweep = console.runs / "sweep"
+    made_run(sweep, "third")
+    (sweep / "sweep.json").write_text(json.dumps(content(LADDER[:2])))
+    console.ending.set()  # So the stream ends, although the sweep goes on.
+    with series_held(sweep), RunDirectory(sweep / "third").held():
+        events = user.get("/api/tasks/sweep/events").text
+        again = user.get("/api/tasks/sweep/events", headers={"last-event-id": "3 third"}).text
+        other = user.get("/api/tasks/sweep/events", headers={"last-event-id": "3 second"}).text
+    assert re.findall(r"^id: ([^\r\n]+)", events, re.MULTILINE) == ["1 third", "2 third", "3 third", "4 third"]
+    assert 'data: {"run":"third"}' in events
+    assert re.findall(r"^id: ([^\r\n]+)", again, re.MULTILINE) == ["4 third"]
+    assert "event: run" not in again
+    assert other == events
 
 
 @pytest.mark.parametrize(
