@@ -75,6 +75,11 @@ def test_the_script_computes_the_quantiles_that_the_report_has() -> None:
     assert asked == pytest.approx([*(percent / 100 for percent in range(1, 100)), 0.995, 0.999, 1.0])
 
 
+def test_a_step_is_a_second_as_in_the_lines_of_a_running_load() -> None:
+    charts = {chart.key: chart for chart in live_charts.charts(task())}
+    assert charts["errors"].meaning == "Requests that failed in each second, by outcome."
+
+
 def test_the_page_has_no_place_in_its_html() -> None:
     # The content security policy of the console forbids styles in HTML, so a script sets them.
     for view in live_charts.views(task()):

@@ -142,7 +142,10 @@ def test_a_server_that_counts_tokens_elsewhere_does_not_get_the_key(lab: Console
     task = lab.create({"requests": 1}, target="lab", start=False)
     with pytest.raises(Refused, match="the key of this load"):
         lab.clone(task.id, other, start=False)
+    # Where no key is, none can go elsewhere.
     assert lab.create({**other, "url": HERE}, start=False).needs == ()
+    lab.save_target({"name": "keyless", "url": HERE})
+    assert lab.create(other, target="keyless", start=False).needs == ()
 
 
 def test_a_clone_for_another_server_leaves_key_and_headers_behind(lab: Console) -> None:
