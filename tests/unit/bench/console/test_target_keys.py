@@ -110,6 +110,8 @@ def test_a_target_that_names_a_variable_that_is_not_allowed_is_refused_wherever_
     with pytest.raises(Refused) as refused:
         console.save_target(wrong)
     assert [field for field, _ in refused.value.problems] == ["key_variable", "header_variables"]
+    with pytest.raises(Refused, match="--key-env HOME"):
+        console.save_target({**wrong, "key_variable": None})
     # A target saved by an older version.
     console.store.save_target(Target("old", HERE, key_variable="AWS_SECRET"))
     with pytest.raises(Refused, match="--key-env AWS_SECRET, or type it"):
