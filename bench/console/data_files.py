@@ -12,7 +12,7 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -180,29 +180,22 @@ def _size(count: int) -> str:
 
 
 class _Unpacked:
-    """A file inside a ZIP. Counts the total of unpacked bytes while reading, because a ZIP may lie about its sizes."""
+    """A file inside a ZIP. `zipfile` never reads more of it than the size that the ZIP states."""
 
-    def __init__(self, file: IO[bytes], left: list[int]) -> None:
-        self._file, self._left = file, left
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
 
     def read(self, size: int) -> bytes:
-        return self._counted(self._file.read, size)
+        with _damage_told():
+            return self._file.read(size)
 
     def readline(self, size: int) -> bytes:
-        return self._counted(self._file.readline, size)
-
-    def _counted(self, read: Callable[[int], bytes], size: int) -> bytes:
         with _damage_told():
-            piece = read(size)
-        self._left[0] -= len(piece)
-        if self._left[0] < 0:
-            raise TooLarge(tr("the ZIP unpacks to more than %(size)s", size=_size(MOST_UPLOADED)))
-        return piece
+            return self._file.readline(size)
 
 
 def _unzipped(packed: IO[bytes], folder: Path) -> Iterator[tuple[str, Readable]]:
     """Yield the files of a ZIP; read each before taking the next. Raises DiskProblem if this folder has no room for them."""
-    left = [MOST_UPLOADED]
     with _damage_told(), zipfile.ZipFile(packed) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
         if len(members) > MOST_FILES:
@@ -216,7 +209,7 @@ def _unzipped(packed: IO[bytes], folder: Path) -> Iterator[tuple[str, Readable]]
         ensure_room(folder, tr("the unpacked ZIP"), unpacked)
         for member in members:
             with archive.open(member) as file:
-                yield member.filename, _Unpacked(file, left)
+                yield member.filename, _Unpacked(file)
 
 
 @contextmanager

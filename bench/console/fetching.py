@@ -78,8 +78,8 @@ async def _from_store(address: str, *, allow_local: bool, resolve: Resolve) -> t
     try:
         if not allow_local:
             # The console's settings (AWS_ENDPOINT_URL) determine the host, never the given address.
-            to = urlsplit(await asyncio.to_thread(transferred, "endpoint", address))
-            await public_address(to.hostname or "", to.port or {"http": 80, "https": 443}.get(to.scheme, 443), resolve)
+            endpoint = await asyncio.to_thread(transferred, "endpoint", address)
+            await public_address(urlsplit(endpoint).hostname or "", resolve)
         with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
             place = Path(folder) / "data"
             await asyncio.to_thread(transferred, "get", address, str(place), str(MOST_FETCHED))
@@ -94,8 +94,7 @@ async def _pin(request: httpx.Request, resolve: Resolve) -> None:
     """Send a request to the address that was checked. The header and the TLS handshake keep the host name."""
     url = request.url
     host = url.raw_host.decode()
-    address = await public_address(host, url.port or {"http": 80, "https": 443}[url.scheme], resolve)
-    request.url = url.copy_with(host=address)
+    request.url = url.copy_with(host=await public_address(host, resolve))
     request.extensions = {**request.extensions, "sni_hostname": host}
 
 

@@ -35,7 +35,7 @@ def warnings_of(client: Mapping[str, Any], limits: Limits | None = None) -> list
                 share=f"{busy:.0%}",
             )
         )
-    if waited is not None and waited > (bands.run_queue_wait.suspect or 0):
+    if waited is not None and waited > bands.run_queue_wait.suspect:
         warnings.append(
             tr(
                 "A sender waited %(share)s of the time for a processor: other programs keep this machine busy.",

@@ -35,7 +35,7 @@ LIVE = frozenset(
 """The charts that need only the data of live.jsonl."""
 
 _PANEL_OF = {"ttft": ("ttft", 0), "tpot": ("tpot", 0), "itl": ("itl", 0), "e2el": ("responses_per_s", 1)}
-"""The chart and the panel that show the metric of an objective."""
+"""The chart and the panel that show the metric of an objective, in ms like its limit."""
 
 
 def charts(task: Task) -> list[Chart]:
@@ -104,7 +104,7 @@ def _with_limits(chart: Chart, objectives: list[Objective]) -> Chart:
     panels = list(chart.panels)
     for objective in objectives:
         key, number = _PANEL_OF.get(objective.metric, ("", 0))
-        if key == chart.key and objective.unit == "ms":
+        if key == chart.key:
             limit = Line(objective.text, [objective.limit], tone="warn", dashed=True)
             panels[number] = replace(panels[number], lines=(*panels[number].lines, limit))
     return replace(chart, panels=tuple(panels))

@@ -15,15 +15,15 @@ from collections.abc import Awaitable, Callable
 from bench.console.errors import ConsoleError
 from bench.console.language import tr
 
-Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""Resolves the addresses of a host and a port. Raises OSError."""
+Resolve = Callable[[str], Awaitable[list[str]]]
+"""Resolves the addresses of a host. Raises OSError."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
-async def resolved(host: str, port: int) -> list[str]:
+async def resolved(host: str) -> list[str]:
     """Resolve with the system's resolver, which also parses 0x7f.1 and 2130706433."""
-    answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    answers = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in answers]
 
 
@@ -50,10 +50,10 @@ def is_own(address: str) -> bool:
     return True
 
 
-async def public_address(host: str, port: int, resolve: Resolve = resolved) -> str:
+async def public_address(host: str, resolve: Resolve = resolved) -> str:
     """An address of the host. Raises ConsoleError if any of its addresses is local or the name cannot be resolved."""
     try:
-        addresses = await resolve(host, port)
+        addresses = await resolve(host)
     except (OSError, UnicodeError) as e:
         why = getattr(e, "strerror", None) or e
         raise ConsoleError(tr("%(host)s cannot be fetched from (%(why)s): check the URL", host=host, why=why)) from e

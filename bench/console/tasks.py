@@ -195,7 +195,7 @@ class TaskFolder:
 def _when(task: Task) -> tuple[str, str]:
     """Sort key: the start time, else the time in a name made by the console. A terminal's task may have any name, so
     sorting by name would put an old run above a new one."""
-    return re.sub("[-:]", "", task.started or task.id)[:15], task.id
+    return re.sub("[-:]", "", task.started or task.id), task.id
 
 
 def _stamp(path: Path) -> str:

@@ -47,7 +47,8 @@ GROUPS: dict[str, Group] = {
     ),
     "console": Group(
         ("bench/console/*.py", "bench/console/api/*.py", "bench/console/pages/*.py"),
-        (f"{_BENCH}/console", "tests/sockets/test_console_[ch]*.py", "tests/sockets/test_console_security.py"),
+        (f"{_BENCH}/console", "tests/sockets/test_console_[ch]*.py", "tests/sockets/test_console_security.py",
+         "tests/sockets/test_object_stores.py"),
     ),
     "agents": Group(("bench/agents/*.py",), (f"{_BENCH}/agents",)),
     "server metrics": Group(

@@ -349,8 +349,25 @@ def test_the_ends_of_the_queue_cannot_be_passed(user: TestClient, console: Conso
 
 def test_a_path_that_is_none_is_a_page_and_in_the_api_json(user: TestClient) -> None:
     page, reply = user.get("/nowhere"), user.get("/api/nowhere")
-    assert (page.status_code, "The console has no page /nowhere." in page.text) == (404, True)
+    assert (page.status_code, "<h1>Not here</h1><p>The console has no page /nowhere.</p>" in page.text) == (404, True)
     assert (reply.status_code, reply.json()) == (404, {"error": "the console has no page /api/nowhere"})
+    other = user.put("/data")
+    assert (other.status_code, "<h1>That did not work</h1><p>/data does not accept PUT.</p>" in other.text) == (
+        405,
+        True,
+    )
+
+
+def test_the_page_of_an_error_has_a_title_for_what_is_missing_and_one_for_what_was_refused(user: TestClient) -> None:
+    missing, refused = user.get("/tasks/none"), user.get("/new?kind=none")
+    assert (missing.status_code, "<h1>Not here</h1>" in missing.text) == (404, True)
+    assert (refused.status_code, "<h1>That did not work</h1>" in refused.text) == (400, True)
+    assert "<p>There is no kind of task &#39;none&#39;.</p>" in refused.text
+
+
+def test_only_the_form_of_a_load_with_modes_offers_them(user: TestClient) -> None:
+    for kind, offered in (("run", True), ("sweep", False), ("search", False)):
+        assert ('type="radio" name="mode"' in user.get(f"/new?kind={kind}").text) is offered
 
 
 def test_a_deleted_task_comes_back_with_its_title(user: TestClient, console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,21 @@ def test_a_zip_that_says_it_is_too_large_is_not_unpacked(tmp_path: Path, monkeyp
     damaged[35] ^= 1  # The content is damaged, so the refusal can only come from the size in the archive's directory.
     with pytest.raises(TooLarge, match="the ZIP unpacks to more than 0 MiB"):
         DataFiles(tmp_path).add("z.zip", bytes(damaged))
+
+
+@pytest.mark.parametrize("rows", [data_rows.AS_IT_IS, Rows(whole=True)])
+def test_of_a_zip_that_states_too_small_a_size_only_that_size_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Rows
+) -> None:
+    monkeypatch.setattr(data_files, "MOST_UPLOADED", 1_000)
+    squeezed = io.BytesIO()
+    with zipfile.ZipFile(squeezed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("c.txt", b"0" * 100_000)
+        archive.getinfo("c.txt").file_size = 1_000  # In the archive's directory, which is written at its end.
+        archive.getinfo("c.txt").CRC = zlib.crc32(b"0" * 1_000)
+    files = DataFiles(tmp_path)
+    (name,) = files.add("z.zip", squeezed.getvalue(), rows)
+    assert (tmp_path / name).read_bytes().count(b"0") == 1_000
 
 
 def test_an_upload_may_have_as_many_bytes_as_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

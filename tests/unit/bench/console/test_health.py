@@ -32,6 +32,24 @@ def test_each_number_has_a_sentence_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "of_it", "is_news"),
+    [
+        ("cpu", None, False),
+        ("cpu", 0.9, False),
+        ("cpu", 0.91, True),
+        ("run_queue_share", None, False),
+        ("run_queue_share", 0.05, False),
+        ("run_queue_share", 0.06, True),
+    ],
+)
+def test_a_share_is_news_above_its_limit_and_never_where_it_was_not_measured(
+    number: str, of_it: float | None, is_news: bool
+) -> None:
+    limits = Limits(run_queue_wait=Band(suspect=0.05))
+    assert bool(warnings_of({**CALM, number: of_it}, limits)) is is_news
+
+
+@pytest.mark.parametrize(
     ("invalid", "lag_ms", "is_late"), [(10.0, 10.0, False), (10.0, 10.1, True), (None, 812.0, False), (0.0, 0.1, True)]
 )
 def test_a_lag_is_news_above_the_limit_of_the_run_and_never_where_no_lag_is_invalid(

@@ -62,11 +62,25 @@ def test_the_script_has_a_value_for_each_line_of_each_chart(settings: dict[str, 
 
 
 def test_the_limit_of_an_objective_is_a_line_in_the_chart_of_its_metric() -> None:
-    slo = ["ttft:p99<1s", "e2el:p90<2s", "error_rate<1%", "x<"]
+    slo = ["x<", "ttft:p99<1s", "e2el:p90<2s", "error_rate<1%"]
     charts = {chart.key: chart for chart in live_charts.charts(task(slo=slo))}
     assert [(line.name, line.values) for line in charts["ttft"].panels[0].lines[3:]] == [("ttft:p99<1s", [1000.0])]
     assert [line.name for line in charts["responses_per_s"].panels[1].lines[3:]] == ["e2el:p90<2s"]
     assert len(charts["tpot"].panels[0].lines) == 3
+    assert [line.dashed for line in charts["ttft"].panels[0].lines] == [False, False, False, True]
+    alone = {chart.key: chart for chart in live_charts.charts(task(slo="tpot:p50<20ms"))}
+    assert [line.values for line in alone["tpot"].panels[0].lines[3:]] == [[20.0]]
+
+
+def test_the_script_computes_the_quantiles_that_the_report_has() -> None:
+    charts = {chart.key: chart for chart in live_charts.charts(task())}
+    asked = (charts["response_time_quantiles"].recompute or {})["q"]
+    assert asked == pytest.approx([*(percent / 100 for percent in range(1, 100)), 0.995, 0.999, 1.0])
+
+
+def test_a_step_is_a_second_as_in_the_lines_of_a_running_load() -> None:
+    charts = {chart.key: chart for chart in live_charts.charts(task())}
+    assert charts["errors"].meaning == "Requests that failed in each second, by outcome."
 
 
 def test_the_page_has_no_place_in_its_html() -> None:
@@ -80,6 +94,13 @@ def test_a_period_has_the_metrics_of_the_report_and_of_inputs_only_the_whole_res
     rows = {row[0] for row in live_charts.period(task())["metrics"]}
     assert rows == {"TTFT", "TPOT", "ITL", "E2EL", "TPS"}
     assert live_charts.period(task(endpoint="embeddings"))["metrics"] == [["E2EL", "ms", "e2el_ms"]]
+
+
+def test_a_period_of_a_load_that_has_just_begun_is_one_second_in_which_nothing_happened() -> None:
+    period = live_charts.period(task())
+    assert {name: period[name] for name in ("start", "step", "end", "steps", "slice", "completed", "failed")} == {
+        "start": 0, "step": 1, "end": 1, "steps": 1, "slice": 1, "completed": [0], "failed": [0],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

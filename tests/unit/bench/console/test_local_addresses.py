@@ -15,10 +15,10 @@ from bench.console.local_addresses import is_local, is_own, resolved
 NAMES = {"data": ["203.0.113.7"], "inside": ["127.0.0.1"], "mixed": ["203.0.113.7", "169.254.169.254"]}
 
 
-async def resolve(host: str, port: int) -> list[str]:
+async def resolve(host: str) -> list[str]:
     if host in NAMES:
         return NAMES[host]
-    return await resolved(host, port)  # These are addresses, so no name server is needed.
+    return await resolved(host)  # These are addresses, so no name server is needed.
 
 
 def fetched(url: str, location: str = "") -> list[httpx.Request]:
@@ -92,7 +92,7 @@ def test_the_request_goes_to_the_address_that_was_checked_under_the_name_that_wa
 
 
 def test_a_name_that_does_not_resolve_is_said_to() -> None:
-    async def unknown(host: str, port: int) -> list[str]:
+    async def unknown(host: str) -> list[str]:
         raise OSError(-2, "Name or service not known")
 
     with pytest.raises(ConsoleError, match=r"data cannot be fetched from \(Name or service not known\)"):

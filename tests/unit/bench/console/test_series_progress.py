@@ -5,14 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from starlette.testclient import TestClient
 
+from bench.answer_quality import stored as quality
 from bench.config import resolve
 from bench.console.series import left_since, load_of, read
 from bench.console.service import Console
@@ -21,7 +24,10 @@ from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.goals import Goal
 from bench.run_files.run_directory import RunDirectory, series_held
+from promptset.probes import make_probes, parse_probes
 from tests.support.made_sweeps import LADDER, content
+from tests.support.made_tasks import made_run
+from tests.unit.bench.answers.test_quality_document import content_of
 
 
 def test_a_sweep_that_runs_is_not_said_to_be_interrupted(tmp_path: Path) -> None:
@@ -73,6 +79,55 @@ def test_of_the_runs_inside_the_one_that_is_held_goes_on(tmp_path: Path) -> None
             assert run() is None
         with RunDirectory(sweep / "idle").held():
             assert run() == "idle"
+
+
+def test_who_follows_a_series_gets_the_lines_of_the_run_that_goes_on_and_after_a_reconnect_only_new_ones(
+    console: Console, user: TestClient
+) -> None:
+    sweep = console.runs / "sweep"
+    made_run(sweep, "third")
+    (sweep / "sweep.json").write_text(json.dumps(content(LADDER[:2])))
+    console.ending.set()  # So the stream ends, although the sweep goes on.
+    with series_held(sweep), RunDirectory(sweep / "third").held():
+        events = user.get("/api/tasks/sweep/events").text
+        again = user.get("/api/tasks/sweep/events", headers={"last-event-id": "3 third"}).text
+        other = user.get("/api/tasks/sweep/events", headers={"last-event-id": "3 second"}).text
+    assert re.findall(r"^id: ([^\r\n]+)", events, re.MULTILINE) == ["1 third", "2 third", "3 third", "4 third"]
+    assert 'data: {"run":"third"}' in events
+    assert re.findall(r"^id: ([^\r\n]+)", again, re.MULTILINE) == ["4 third"]
+    assert "event: run" not in again
+    assert other == events
+
+
+ANSWERS = content_of(make_probes(parse_probes("canary=60"), seed=7), None)
+
+
+@pytest.mark.parametrize(
+    ("runs", "measured", "ended", "state", "headline"),
+    [
+        (3, True, None, "ended", "No change is shown: right answers fall by no more than 6 points (95%)."),
+        (2, False, "interrupted", "stopped", "Not over: 2 runs of 3 made."),
+        (1, False, None, "killed", "Not over: 1 run of 3 made."),
+        (0, False, None, "killed", None),
+        (0, False, "interrupted", "could not start", None),
+    ],
+)
+def test_a_task_of_checked_answers_has_the_answer_of_its_report_once_a_run_has_ended(
+    runs: int, measured: bool, ended: str | None, state: str, headline: str | None, tmp_path: Path
+) -> None:
+    measures = ANSWERS.measures if measured else ()
+    quality.write(tmp_path, msgspec.structs.replace(ANSWERS, runs=ANSWERS.runs[:runs], measures=measures, ended=ended))
+    found = read(Task(id="quality", state="running", kind="quality"), tmp_path)
+    assert found is not None
+    assert found.state == state
+    assert (found.headline or "").startswith(headline or "")
+    assert (found.headline is None) is (headline is None)
+    loads = [("alone", "120 answers"), ("under load", "60 answers"), ("alone again", "60 answers")]
+    assert [(step.load, step.said) for step in found.steps] == loads[:runs]
+    with series_held(tmp_path):
+        going_on = read(Task(id="quality", state="running", kind="quality"), tmp_path)
+    assert going_on is not None
+    assert (going_on.state, going_on.share_done) == ("running", pytest.approx(runs / 3))
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,8 @@ def test_a_target_that_names_a_variable_that_is_not_allowed_is_refused_wherever_
     with pytest.raises(Refused) as refused:
         console.save_target(wrong)
     assert [field for field, _ in refused.value.problems] == ["key_variable", "header_variables"]
+    with pytest.raises(Refused, match="--key-env HOME"):
+        console.save_target({**wrong, "key_variable": None})
     # A target saved by an older version.
     console.store.save_target(Target("old", HERE, key_variable="AWS_SECRET"))
     with pytest.raises(Refused, match="--key-env AWS_SECRET, or type it"):
@@ -142,7 +144,10 @@ def test_a_server_that_counts_tokens_elsewhere_does_not_get_the_key(lab: Console
     task = lab.create({"requests": 1}, target="lab", start=False)
     with pytest.raises(Refused, match="the key of this load"):
         lab.clone(task.id, other, start=False)
+    # Where no key is, none can go elsewhere.
     assert lab.create({**other, "url": HERE}, start=False).needs == ()
+    lab.save_target({"name": "keyless", "url": HERE})
+    assert lab.create(other, target="keyless", start=False).needs == ()
 
 
 def test_a_clone_for_another_server_leaves_key_and_headers_behind(lab: Console) -> None:

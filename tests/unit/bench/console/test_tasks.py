@@ -42,7 +42,7 @@ def planned(runs: Path, name: str) -> Path:
 def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
     made_run(tmp_path, "a-ended")
     made_run(tmp_path, "b-stopped", stop_reason="interrupted")
-    made_run(tmp_path, "c-killed", state="running")
+    (made_run(tmp_path, "c-killed", state="running") / LOG).write_text("sending\nerror: the disk is full\n")
     made_run(tmp_path, "d-running", state="warming up")
     planned(tmp_path, "e-queued")
     planned(tmp_path, "f-waits")
@@ -57,6 +57,7 @@ def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
         "f-waits": "not started", "g-starting": "starting", "h-failed": "could not start",
     }  # fmt: skip
     assert found["h-failed"].problem == "cannot connect to http://h:1"
+    assert found["c-killed"].problem == "the disk is full"
     assert (found["e-queued"].target, found["e-queued"].load) == ("http://h:1", "5 requests/s, 2 min")
     assert load_of({"concurrency": 2000, "requests": "12000"}) == "2,000 users, 12,000 requests"
     ended = found["a-ended"]
@@ -84,7 +85,8 @@ def test_the_latest_stands_first_whatever_its_name(tmp_path: Path) -> None:
     assert started.startswith("2026-11-25T15:00")
     planned(tmp_path, "20261125T145959-before")
     planned(tmp_path, "20261125T150001-after")
-    assert list(tasks_of(tmp_path)) == ["20261125T150001-after", "users", "20261125T145959-before"]
+    made_run(tmp_path, "a-later", started="2026-11-25T15:00:00.500000+00:00")
+    assert list(tasks_of(tmp_path)) == ["20261125T150001-after", "a-later", "users", "20261125T145959-before"]
 
 
 def test_a_finished_run_is_read_once_and_again_when_it_changes(tmp_path: Path) -> None:
