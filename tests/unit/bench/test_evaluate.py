@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import manifest as stored
+from bench.accuracy import compare
 from bench.api.runs import result_of
 from bench.clock import NS_PER_S
 from bench.config import resolve
@@ -18,7 +20,7 @@ from bench.records import Outcome, to_line
 from bench.results.summary import Counts, RunSummary
 from bench.run_facts import facts_of
 from bench.run_files.load_change import LoadChange
-from bench.run_files.run_directory import CHANGES, RunDirectory
+from bench.run_files.run_directory import CHANGES, MOCK, RunDirectory
 from bench.verdict.finding import Status
 from tests.support.made_records import START_NS, made_record
 from tests.support.results import filled
@@ -197,3 +199,20 @@ def test_max_errors_is_a_number_or_a_share(limit: str | None, failed: int, succe
 def test_too_many_errors_fail_a_run() -> None:
     assert exit_status(filled(RunSummary, GOOD_RUN), max_errors="9") is Exit.OBJECTIVE_FAILED
     assert exit_status(filled(RunSummary, GOOD_RUN), max_errors="10") is Exit.GOOD
+
+
+@pytest.mark.parametrize(("load", "planned"), [({"rate": 10, "arrivals": "constant"}, True), ({"concurrency": 2}, False)])
+def test_a_certificate_compares_with_the_arrivals_that_the_rate_planned(
+    load: dict[str, Any], planned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a constant 10/s an arrival follows the last by 100 ms, from the start of the load on."""
+    given: list[Any] = []
+    monkeypatch.setattr(compare, "certify", lambda *of, planned, **more: given.append(planned))
+    directory = run_directory(tmp_path / "run", made_record(0), settings=load)
+    directory.write(MOCK, b"{}")
+    evaluate(directory)
+    (arrivals,) = given
+    assert (arrivals is not None) is planned
+    if planned:
+        first, second = islice(arrivals, 2)
+        assert (START_NS <= first <= START_NS + NS_PER_S, second - first) == (True, NS_PER_S // 10)
