@@ -201,7 +201,9 @@ def test_too_many_errors_fail_a_run() -> None:
     assert exit_status(filled(RunSummary, GOOD_RUN), max_errors="10") is Exit.GOOD
 
 
-@pytest.mark.parametrize(("load", "planned"), [({"rate": 10, "arrivals": "constant"}, True), ({"concurrency": 2}, False)])
+@pytest.mark.parametrize(
+    ("load", "planned"), [({"rate": 10, "arrivals": "constant"}, True), ({"concurrency": 2}, False)]
+)
 def test_a_certificate_compares_with_the_arrivals_that_the_rate_planned(
     load: dict[str, Any], planned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
