@@ -192,8 +192,7 @@ def client(summary: RunSummary) -> list[Fact]:
     if row.run_queue is not None:
         rows.append(Fact("Waited for a processor", share(row.run_queue.mean), "Ready to run, but waiting."))
     if row.stolen is not None and row.stolen.share:
-        meaning = "What the hypervisor withheld."
-        rows.append(Fact("Stolen processor time", share(row.stolen.share), meaning))
+        rows.append(Fact("Stolen processor time", share(row.stolen.share), "What the hypervisor withheld."))
     if isinstance(priority := summary.run.priority, str):
         rows.append(Fact("Scheduling priority", priority, "Real-time wakes the client at once on a busy machine."))
     if row.connect_ms.n:

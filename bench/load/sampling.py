@@ -94,9 +94,8 @@ def waited_ns(before: RunQueue, after: RunQueue) -> int:
 
 
 def used_ticks(before: RunQueue, after: RunQueue) -> int:
-    """The time of all processors between the two that was not idle. The kernel's counters of a processor may step back
-    when it sleeps (proc(5))."""
-    return max(0, after.all_time - before.all_time - max(0, after.idle_time - before.idle_time))
+    """The time of all processors between the two that was not idle."""
+    return max(0, after.all_time - after.idle_time - (before.all_time - before.idle_time))
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,10 +139,9 @@ class WorkerSamples:
     def stolen(self) -> StolenTime | None:
         """What the hypervisor took from the machine, or from the one of several machines where this share is largest."""
         used = [worker for worker in self._workers.values() if worker.used_s]
-        shares = [(worker.stolen_s / worker.used_s, worker.stolen_s) for worker in used]
-        if not shares:
+        if not used:
             return None
-        share, stolen_s = max(shares)
+        share, stolen_s = max((worker.stolen_s / worker.used_s, worker.stolen_s) for worker in used)
         return StolenTime(share=share, seconds=stolen_s)
 
     def longest_pause(self, start_ns: int, duration_s: float | None) -> LongestPause | None:
