@@ -76,6 +76,8 @@ def fit_batching(
         # Prompts of `surely` tokens were taken for one step, and no step was seen to compute as many.
         b1 = replace(steps.coefficients["b1"], low=0.0, told=False)
         steps = replace(steps, coefficients={**steps.coefficients, "b1": b1})
+    if not steps.coefficients["b0"].told:
+        front_end = front_end.beside_unknown_base(steps.coefficients["b0"])
     if several or not steps.coefficients["b1"].told:
         front_end = front_end.beside_unknown_steps()
     waited = data.inputs if kind != "interval" else ()

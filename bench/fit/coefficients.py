@@ -7,7 +7,7 @@ over the batch size (decode_cost.py) fits better, the table replaces b2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -45,6 +45,10 @@ class Coefficient:
     low: float
     high: float
     told: bool
+
+    def widened(self, by: float) -> Coefficient:
+        """The same, if up to `by` more of it is counted as something else, or any part of it is something else."""
+        return replace(self, low=0.0, high=self.high + by, told=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.fit import robust
 from bench.fit.coefficients import Coefficient
@@ -38,6 +39,13 @@ class FrontEnd:
     w0: Coefficient
     how: str
     requests: int
+
+    def beside_unknown_base(self, b0: Coefficient) -> FrontEnd:
+        """The same, if the time that every step takes is unknown: an idle server may wait for any part of it."""
+        if self.how not in ("idle", "both"):
+            return self
+        a0 = self.a0 if self.how == "both" else self.a0.widened(b0.high)
+        return replace(self, a0=a0, w0=self.w0.widened(b0.high))
 
     def beside_unknown_steps(self) -> FrontEnd:
         """The same, if the time that a prompt's steps take is unknown: a1 may be any part of it, and so may a0 if
@@ -84,9 +92,14 @@ def _idle(streams: Sequence[Stream], cost: tuple[float, ...], budget: int | None
     return points
 
 
+def tell_a1(prompts: npt.NDArray[np.float64]) -> bool:
+    """Whether prompts of these lengths differ enough to separate a0 and a1."""
+    return float(prompts.max()) >= _SPREAD * float(prompts.min())
+
+
 def _of_idle(points: list[tuple[int, float]]) -> FrontEnd:
     prompts, left = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
-    varied = float(prompts.max()) >= _SPREAD * float(prompts.min())
+    varied = tell_a1(prompts)
     # The robust fit weighs by the size of the target, so shift it: then the middle has a size, whatever its sign.
     shift = 1.0 + float(np.quantile(np.abs(left), 0.9))
     design = np.column_stack((np.ones_like(prompts), prompts)) if varied else np.ones((len(prompts), 1))

@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from bench.fit.batching import BatchingFit
 from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, StepDraw, worst_bin
+from bench.fit.front_end import tell_a1
 from bench.fit.prompt_cost import alike
 from bench.fit.read import FittedRun
 from bench.fit.sampled import SampledFit
@@ -320,7 +321,13 @@ def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
     elif not coefficients["a0"].told:
         idle = fit.front_end.how == "idle"
         why = f"too few requests{' of different lengths' * idle} came to an idle server"
-        rows.append(row("a0", why, concurrency=1, input_tokens="uniform:16..512", output_tokens="8"))
+        sent = row("a0", why, concurrency=1, input_tokens="uniform:16..512", output_tokens="8")
+        prompts = np.array([stream.prompt_tokens for run in runs for stream in run.streams], np.float64)
+        if idle and not coefficients["b0"].told and tell_a1(prompts):
+            sent = structs.replace(
+                rows[0], what="a0", why="an idle server's TTFT has a step in it, and b0 is not known"
+            )
+        rows.append(sent)
     elif not coefficients["a1"].told and coefficients["b1"].told and not fit.several_steps:
         why = "too few prompts of different lengths came to an idle server"
         rows.append(row("a1", why, concurrency=1, input_tokens="uniform:16..4096", output_tokens="8"))

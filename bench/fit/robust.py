@@ -20,6 +20,8 @@ _MAD = 1.4826
 """The standard deviation of a normal distribution over its median absolute deviation."""
 _HUBER_ROUNDS, _BISQUARE_ROUNDS = 40, 20
 _STILL = 1e-9
+_EQUAL = 1e-11
+"""Gradients that differ by less than this share of the largest of all differ by rounding."""
 _MOST_STRETCH = 2.0
 """If errors fall into two clusters, the formula of `Robust.stretch` has no bound."""
 
@@ -28,20 +30,21 @@ def nonnegative(gram: Array, target: Array) -> Array:
     """x >= 0 that minimises x'Gx - 2x'h, for G = A'A and h = A'y: the active set method of Lawson and Hanson (1974),
     chapter 23.
 
-    Never raises: a column that others can replace exactly may get any share of theirs.
+    Never raises. Of columns that can replace each other, the first gets the whole, however a machine rounds.
     """
     n = len(target)
     scale = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
     g, h = gram / np.outer(scale, scale), target / scale
     x = np.zeros(n)
     free = np.zeros(n, dtype=bool)
-    tolerance = 1e-12 * max(1.0, float(np.abs(h).max(initial=0.0)))
+    tolerance = _EQUAL * float(np.abs(h).max(initial=0.0))
     for _ in range(10 * n):
         gradient = h - g @ x
         gradient[free] = -np.inf
-        best = int(np.argmax(gradient))
-        if gradient[best] <= tolerance:
+        largest = float(gradient.max())
+        if largest <= tolerance:
             break
+        best = int(np.argmax(gradient >= largest - tolerance))
         free[best] = True
         while True:
             trial = np.zeros(n)

@@ -43,9 +43,10 @@ def test_a_calibration_agrees_with_the_ledger_in_every_count(transport: str, tmp
     calibration = summary["calibration"]
     assert lasting(calibration["problems"]) == []
     assert {row["metric"] for row in calibration["metrics"]} == {"e2el_ms", "e2el_from_intended_ms", "ttfb_ms"}
-    # The first byte comes 8 gaps of 4 ms before the last.
+    # The last byte leaves 8 gaps of 4 ms after the first is due, and never early. How late the first is has no limit.
     true = {(row["metric"], row["stat"]): row["true"] for row in calibration["metrics"]}
-    assert true["e2el_ms", "p50"] - true["ttfb_ms", "p50"] > 31
+    assert true["ttfb_ms", "p50"] < true["e2el_ms", "p50"]
+    assert true["e2el_ms", "p50"] >= 20 + 8 * 4
     assert {row["metric"] for row in calibration["throughput"]} == {"requests_per_s", "inputs_per_s"}
     inputs = summary["inputs"]
     assert (inputs["are"], inputs["total"], inputs["bytes_sent"]["max"]) == ("requests", 21, 7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -77,9 +78,9 @@ def test_it_has_the_environment_and_no_descriptor_of_others(tmp_path: Path) -> N
         process.stdout.readline()
         here = Path(f"/proc/{process.pid}")
         assert (here / "cwd").readlink() == tmp_path
-        links = [entry.readlink() for entry in (here / "fd").iterdir()]
+        links = open_files(here)
         process.terminate()
-    ours = {entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.exists()}
+    ours = open_files(Path("/proc/self"))
     assert [link for link in links if str(link).startswith("socket:") and link in ours] == []
 
 
@@ -140,6 +141,15 @@ def test_what_a_copy_starts_is_a_copy_that_tells_its_command(tmp_path: Path) -> 
     assert marks == [False, False]
     # Nothing is left: neither the workers nor the process that they were copied from.
     wait_for(lambda: not [path for path in Path("/proc").glob("[0-9]*") if session_of(path) == running.pid])
+
+
+def open_files(process: Path) -> list[Path]:
+    """What the descriptors of a process are. It may close one meanwhile."""
+    links = []
+    for entry in (process / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.append(entry.readlink())
+    return links
 
 
 def session_of(process: Path) -> int:

@@ -147,9 +147,18 @@ def test_one_user_tells_neither_a_step_from_its_decode_nor_a_prefill() -> None:
     found = unknown(StepServer(), ((1, 8.0),), prompts=(10, 400))
     assert {"b0, b2", "b1"} <= found.keys()
     assert "--concurrency 4 " in found["b0, b2"]
-    assert "a0" not in found
+    assert found["a0"] == found["b0, b2"]
     # The TTFT of prompts of similar length does not show how much of it is prefill.
     assert "--concurrency 1 " in unknown(StepServer(), ((1, 8.0),), prompts=(200, 400))["a0"]
+
+
+def test_what_an_idle_server_waits_is_not_known_to_a_step_that_is_not() -> None:
+    # One user sees only steps with one decode: its TTFT is a0 + b0, and its steps are b0 + b2.
+    server = StepServer(b0=3000, b2=3000, a0=4000)
+    front = fitted(server, ((1, 8.0),), prompts=(10, 400)).front_end
+    assert (front.how, front.a0.told, front.w0.told) == ("idle", False, False)
+    assert front.a0.low == 0
+    assert server.a0 <= front.a0.high
 
 
 def test_a_busy_closed_loop_does_not_show_what_lies_before_the_queue() -> None:
@@ -267,7 +276,7 @@ def test_a_small_budget_whose_steps_are_mostly_fixed_cost_is_no_cheap_prefill(ji
     ("limits", "prompts", "known"),
     [
         pytest.param({"budget": 24}, (10, 400), {"a0"}, id="a budget that is not found"),
-        pytest.param({"seqs": 1}, (10, 400), {"a0"}, id="one at a time"),
+        pytest.param({"seqs": 1}, (10, 400), set(), id="one at a time"),
         pytest.param({"seqs": 1}, (200, 400), set(), id="one at a time, of similar prompts"),
         pytest.param({}, (10, 400), {"a0", "a1"}, id="nothing hidden"),
     ],
