@@ -93,10 +93,12 @@ def playback_stalls(table: RecordTable) -> Floats:
 
 
 def playback_stalls_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """From one pause if there certainly is one, to one before each chunk but the first if there may be any."""
+    """From one pause if there certainly is one, to one before each chunk but the first if there may be any. A time that
+    is known may still be divided into pauses in several ways."""
+    chunks = table.audio_chunks
     least_ms, greatest_ms = playback_stall_bounds(table, playback_stall_ms(table))
-    least, greatest = np.minimum(values, least_ms > 0), np.maximum(values, table.audio_chunks.counts - 1)
-    exact = least_ms == greatest_ms
+    least, greatest = np.minimum(values, least_ms > 0), np.maximum(values, chunks.counts - 1)
+    exact = (chunks.sums(chunks.ns - chunks.earliest) == 0) | (greatest_ms == 0)
     return np.where(exact, values, least), np.where(exact, values, greatest)
 
 

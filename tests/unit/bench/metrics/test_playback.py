@@ -75,6 +75,10 @@ def test_there_is_a_pause_before_each_chunk_but_the_first_at_most() -> None:
     table = RecordTable([spoken([50, 150, 250], [100, 100, 100], after_ms=0, chunk_bound_ns=bounds)])
     stalls = REQUEST_METRICS["playback_stalls"]
     assert [ends.tolist() for ends in stalls.bounds(table, stalls.of(table))] == [[0], [2]]
+    # The player waits 20 ms in any case: before the third chunk, or 10 ms before each of the last two.
+    bounds = tuple(START_NS + ms * MS for ms in (50, 150, 270))
+    table = RecordTable([spoken([50, 160, 270], [100, 100, 100], after_ms=0, chunk_bound_ns=bounds)])
+    assert [ends.tolist() for ends in stalls.bounds(table, stalls.of(table))] == [[1], [2]]
     alone = RecordTable([spoken([50], [100], chunk_bound_ns=(START_NS + 30 * MS,))])
     for name, ends in {"ttfa": [[30], [50]], "playback_stall": [[0], [20]]}.items():
         metric = REQUEST_METRICS[name]
