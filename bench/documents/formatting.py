@@ -19,10 +19,15 @@ def number(value: float | None) -> str:
         return NOTHING
     # Round first: 9.9996 is written as 10.00, not as 10.000 with the decimals of a number below ten.
     size = abs(float(f"{value:.4g}"))
-    if size >= 1000 or value == int(value):
+    if size >= 1000 or _is_whole(value):
         return f"{value:,.0f}"
     decimals = 1 if size >= 100 else 2 if size >= 10 else 3
     return f"{value:.{decimals}f}" if size >= 0.01 else plain(value, 2)
+
+
+def _is_whole(value: float) -> bool:
+    """Whether a number is whole but for rounding: 100 x 0.07 is not 7 to the last digit."""
+    return math.isclose(value, round(value), rel_tol=1e-12)
 
 
 def plain(value: float, digits: int) -> str:
@@ -63,7 +68,7 @@ def share(value: float | None) -> str:
     if value is None:
         return NOTHING
     percent = value * 100
-    return f"{percent:.0f}%" if percent == int(percent) else f"{percent:.2f}%" if percent < 10 else f"{percent:.1f}%"
+    return f"{percent:.0f}%" if _is_whole(percent) else f"{percent:.2f}%" if percent < 10 else f"{percent:.1f}%"
 
 
 def si(value: float | None, digits: int = 3) -> str:

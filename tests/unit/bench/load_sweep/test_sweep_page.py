@@ -24,7 +24,7 @@ def test_the_table_fits_its_columns_and_marks_what_was_not_measured() -> None:
     text = sweep_text(content(runs, ended="interrupted"))
     assert max(map(len, text.splitlines())) <= 100
     assert "Not complete (interrupted): 10 of 10 runs." in text
-    assert "Half of the greatest throughput is reached with 20.00 users (95%: 20.00–20.00)" in text.replace("\n", " ")
+    assert "Half of the greatest throughput is reached with 20 users (95%: 20–20)" in text.replace("\n", " ")
     assert "512 users is INVALID; its numbers are not used elsewhere: the client was busy" in " ".join(text.split())
     assert "909.0–946.1" in text
 
@@ -34,14 +34,14 @@ def test_the_table_fits_its_columns_and_marks_what_was_not_measured() -> None:
     [
         (
             256,
-            "with 20.00 users (95%: 20.00–20.00), 90% with 180.0; the ceiling of the fitted",
-            ("20.00", "180.0"),
+            "with 20 users (95%: 20–20), 90% with 180; the ceiling of the fitted",
+            ("20", "180"),
             180,
         ),
         (
             128,
-            "with 20.00 users (95%: 20.00–20.00), 90% beyond 128; the ceiling of the fitted",
-            ("20.00", "beyond 128"),
+            "with 20 users (95%: 20–20), 90% beyond 128; the ceiling of the fitted",
+            ("20", "beyond 128"),
             None,
         ),
         (
@@ -74,7 +74,7 @@ def test_a_throughput_that_is_flat_from_the_lowest_load_on_has_its_knee_below_it
 def test_the_interval_of_half_the_ceiling_ends_at_the_highest_load() -> None:
     swept = content([run for run in LADDER if run.load <= 64])
     swept["knee"]["half_at_interval"] = [15.0, 90.0]
-    assert "with 20.00 users (95%: 15 to beyond 64), 90% beyond 64" in " ".join(sweep_text(swept).split())
+    assert "with 20 users (95%: 15 to beyond 64), 90% beyond 64" in " ".join(sweep_text(swept).split())
 
 
 def test_the_page_has_a_curve_for_each_metric_and_a_mark_for_what_was_not_measured() -> None:
