@@ -37,7 +37,7 @@ def nonnegative(gram: Array, target: Array) -> Array:
     g, h = gram / np.outer(scale, scale), target / scale
     x = np.zeros(n)
     free = np.zeros(n, dtype=bool)
-    tolerance = _EQUAL * float(np.abs(h).max(initial=0.0))
+    tolerance = _EQUAL * float(np.abs(h).max())
     for _ in range(10 * n):
         gradient = h - g @ x
         gradient[free] = -np.inf
