@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from platforms import HOW_TO_GET, candidates, interpreter, versions
 
 from tests.support.chromium import BROWSERS
@@ -223,6 +225,15 @@ def two_users(machine: Machine, name: str) -> Row:
     return Row(name, all(row.good for row in rows), " | ".join(row.said for row in rows))
 
 
+def older_processor(machine: Machine, name: str) -> Row:
+    """numpy without the instructions of newer processors: results differ in their last digits, as between machines."""
+    if platform.machine() != "x86_64":
+        raise NotHereError("needs an x86_64 processor")
+    newer = " ".join(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
+    words = ["env", "OPENBLAS_CORETYPE=Prescott", f"NPY_DISABLE_CPU_FEATURES={newer}"]
+    return tried(machine, name, Place(newest(machine), words))
+
+
 def of_debian(release: str) -> Callable[[Machine, str], Row]:
     """The place of a new Debian, with the newest Python that pyproject.toml names."""
 
@@ -253,6 +264,7 @@ PLACES: dict[str, tuple[str, Callable[[Machine, str], Row]]] = {
     "user": ("a user other than root", another_user),
     "user-home": ("a user other than root, with a home that cannot be written", another_user_closed_home),
     "two-users": ("two users at once", two_users),
+    "older": ("the arithmetic of an older processor", older_processor),
 }
 
 

@@ -85,4 +85,4 @@ def test_every_version_of_python_is_a_place(
     assert script.main() == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     versions = sys.modules["platforms"].versions()
-    assert names == [*versions, "home", "user", "user-home", "two-users", "debian"]
+    assert names == [*versions, "home", "user", "user-home", "two-users", "older", "debian"]
