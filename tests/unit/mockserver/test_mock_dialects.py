@@ -289,6 +289,8 @@ def test_tool_calls_are_items_of_responses() -> None:
     reply = of_tools(RESPONSES, True)
     assert reply.kinds == "oo" + "ootooo" + "ooccooo" + "fffoo" + "ffoo" + "u"
     assert sum(reply.reply.chunk_tokens) == 8
+    texts = [(name, data["text"]) for name, data in events(reply) if name.endswith("text.done")]
+    assert texts == [("response.reasoning_text.done", "Hm"), ("response.output_text.done", "I ask")]
     said = [(name, data) for name, data in events(reply) if data.get("output_index") == 2]
     assert [name.removeprefix("response.") for name, _ in said] == [
         "output_item.added", "function_call_arguments.delta", "function_call_arguments.delta",

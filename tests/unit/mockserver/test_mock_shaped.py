@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from mockserver.dialect.openai import COMPLETION
+from mockserver.engine import Work
 from mockserver.faults import FAULTS
 from tests.support.played_reply import (
     BROKEN,
@@ -18,6 +19,7 @@ from tests.support.played_reply import (
     FOUR,
     MS,
     ONE,
+    PIECES,
     ROLE,
     THREE,
     TWO,
@@ -110,6 +112,13 @@ def test_the_bytes_of_a_fault_are_these(spec: str) -> None:
     assert played.reply.write_ns == ends
     if played.ended:
         assert played.reply.end_ns == len(played.writes) + (name in ("reset", "truncate", "no_done"))
+
+
+def test_a_preemption_garbles_that_many_tokens_once() -> None:
+    played = Played("garble_preempted:tokens=1", pieces=[*PIECES]).play(1)
+    played.reply.writer.work = lambda: Work(preemptions=1)
+    assert [delta["content"] for delta in played.play(1, 1, 1).deltas] == ["", "One", "\ufffd", " three", " four"]
+    assert played.reply.writer.struck == "garble_preempted"
 
 
 def test_half_of_a_chunk_is_sent_however_long_its_text_is() -> None:
