@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -225,6 +226,22 @@ def test_a_connection_changes_between_the_ways_and_keeps_its_order() -> None:
         ids = [int(n) for n in re.findall(rb'"id":"chatcmpl-mock-(\d+)"', bytes(transport.written))]
         assert ids == sorted(ids)
         assert not mock.state.tasks or not any(isinstance(task, Exchange) for task in mock.state.tasks)
+
+    with_mock(call)
+
+
+def test_a_connection_that_is_held_delays_its_requests_by_a_fault() -> None:
+    async def call(mock: Mock) -> None:
+        faults: Any = SimpleNamespace(hold_ns=lambda: 1_000_000)
+        arrived_ns = now_ns()
+        protocol, transport = mock.connect(faults)
+        protocol.feed(request(CHAT, BODY, {}), arrived_ns, "kernel")
+        while not transport.written.count(b"[DONE]"):
+            await asyncio.sleep(0)
+        line = await mock.line()
+        assert line["fault"] == line["planned"]["fault"] == "slow_accept"
+        assert line["planned"]["ttft_ns"] >= 1_000_000
+        assert line["received_ns"] == arrived_ns
 
     with_mock(call)
 

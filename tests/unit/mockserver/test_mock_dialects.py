@@ -116,6 +116,12 @@ def test_a_fault_keeps_the_frame_of_the_stream(endpoint: Endpoint, faults: str) 
     assert reply.reply.writer.struck == (None if ignored else faults.partition(":")[0])
 
 
+def test_a_broken_event_of_responses_is_numbered_like_the_others() -> None:
+    said = b"".join(played(RESPONSES, "malformed").play().writes)
+    numbers = [int(number) for number in re.findall(rb'"sequence_number":(\d+)', said)]
+    assert numbers == list(range(len(numbers)))
+
+
 @BOTH
 def test_a_failure_in_mid_stream_is_the_end(endpoint: Endpoint) -> None:
     reply = played(endpoint, "error_in_stream").play()

@@ -153,6 +153,12 @@ def test_gzip_ends_well_without_done() -> None:
     assert gzip.decompress(b"".join(played.writes)) == b"".join(EVENTS[:-1])
 
 
+def test_half_of_a_compressed_chunk_is_sent() -> None:
+    pack = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    role, one, two = (pack.compress(event) + pack.flush(zlib.Z_SYNC_FLUSH) for event in (ROLE, ONE, TWO))
+    assert Played("gzip;cut_frame:after=1").play().writes == [role, one, two[: len(two) // 2]]
+
+
 def test_a_trickle_leaves_a_gap_between_two_writes_and_the_last_piece_has_the_stamp() -> None:
     played = Played("trickle:pieces=2,gap=2ms", endpoint=COMPLETION)
     played.play(1)
