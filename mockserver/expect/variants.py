@@ -8,6 +8,7 @@ from typing import Any
 from mockserver.clock import NS_PER_MS
 from mockserver.config import MockConfig
 from mockserver.expect import sampled
+from mockserver.expect.batching import USERS
 from mockserver.expect.lengths import RequestLengths
 from mockserver.expect.sums import points_of, product_sum, quantile_of_points
 from mockserver.plans.latencies import latencies_of, speculation_of
@@ -15,7 +16,6 @@ from mockserver.plans.replay import RecordedReply
 from mockserver.sampled_times import SampledTimes
 from promptset.distributions import Distribution
 
-USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _POINTS = 512
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from collections.abc import Sequence
 
 from mockserver.config import MockConfig
 from mockserver.errors import UsageError
@@ -41,6 +42,12 @@ def listen(config: MockConfig) -> list[socket.socket]:
         hint = "; another program uses this port: stop it, or give another --port (0 takes a free one)" if taken else ""
         raise UsageError(f"--host {config.host} --port {config.port}: cannot listen: {why}{hint}") from e
     return listeners
+
+
+def close_others(listeners: Sequence[socket.socket], number: int) -> None:
+    """Close the listening sockets of the other processes."""
+    for other in (*listeners[:number], *listeners[number + 1 :]):
+        other.close()
 
 
 def listener_on(host: str, port: int, shared: bool = False) -> socket.socket:

@@ -29,7 +29,7 @@ from mockserver.errors import UsageError
 from mockserver.http.app import Resources, create_app, make_resources
 from mockserver.http.connection_faults import ConnectionFaults, ListenerSwitch
 from mockserver.http.limits import RequestLimits
-from mockserver.http.listeners import listen, listener_on
+from mockserver.http.listeners import close_others, listen, listener_on
 from mockserver.http.stamped_reads import protocol_factory
 from mockserver.priority import Priority
 from mockserver.record.ledger_file import LedgerFile, open_file
@@ -183,8 +183,7 @@ def _serve_replicas(config: MockConfig) -> None:
     addresses = [_address(listener) for listener in listeners]
 
     def work(number: int, pipes: WorkerPipes) -> None:
-        for other in (*listeners[:number], *listeners[number + 1 :]):
-            other.close()
+        close_others(listeners, number)
         app = create_app(configs[number], resources[number], replica=number)
         _serve(
             configs[number].model_copy(update={"port": listeners[number].getsockname()[1]}),
@@ -211,8 +210,7 @@ def _serve_with_workers(
     with tempfile.TemporaryDirectory(prefix="mockserver-") as folder:
 
         def work(number: int, pipes: WorkerPipes) -> None:
-            for other in (*listeners[:number], *listeners[number + 1 :]):
-                other.close()
+            close_others(listeners, number)
             try:
                 app = create_app(config, resources, Peers(Path(folder), number, config.workers))
                 _serve(config, app, listeners[number], lambda: os.write(pipes.ready, b"1"), pipes.parent)

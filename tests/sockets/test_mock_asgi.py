@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -43,6 +46,19 @@ def test_a_cut_stream_ends_without_done(fault: str) -> None:
 
     (line,) = through_asgi(call)
     assert (line["fault"], line["chunk_kind"]) == (fault.partition(":")[0], "rc")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_application_that_ends_gives_its_timers_back() -> None:
+    def timers() -> set[Path]:
+        return {entry for entry in Path("/proc/self/fd").iterdir() if entry.resolve().name == "anon_inode:[timerfd]"}
+
+    async def call(client: httpx.AsyncClient) -> None:
+        assert timers() - before
+
+    before = timers()
+    through_asgi(call)
+    assert timers() <= before
 
 
 def test_the_arrivals_are_stamped_by_the_handler_and_the_truth_says_so() -> None:
@@ -106,6 +122,14 @@ def test_what_does_not_fit_or_has_no_key_is_refused() -> None:
         for tokens, status in ((8, 200), (9, 400)):
             reply = await client.post("/tokenize", json={"prompt": " a" * tokens}, headers=key)
             assert reply.status_code == status, reply.text
+        text = "a" * 100_000  # No token has an eighth of it, so it is refused without counting its tokens.
+        for path, body in (
+            ("/v1/completions", {"prompt": text}),
+            ("/v1/chat/completions", {"messages": [{"role": "user", "content": text}]}),
+        ):
+            refused = (await client.post(path, json=body, headers=key)).json()["error"]
+            assert (refused["code"], refused["param"]) == (400, "input_text")
+            assert refused["message"].startswith("You passed 100")
         headers = {**key, "x-mock-tool-calls": "x"}
         wrong = (await client.post("/v1/chat/completions", json=BODY, headers=headers)).json()["error"]
         assert wrong["message"].startswith("x-mock-tool-calls: 'x': write a whole number from 0 to ")

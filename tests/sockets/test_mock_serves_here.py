@@ -21,7 +21,7 @@ from mockserver.cli import main
 from mockserver.config import MockConfig
 from mockserver.errors import UsageError
 from mockserver.http import listeners, server
-from mockserver.http.listeners import listen
+from mockserver.http.listeners import close_others, listen
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel stamps what arrives")
 
@@ -145,12 +145,21 @@ def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> Non
     assert str(refused.value).endswith(f"cannot listen: {os.strerror(errno.EADDRNOTAVAIL)}")
 
 
-def test_workers_share_one_port() -> None:
+def test_workers_share_one_port_and_each_keeps_its_listener() -> None:
     opened = listen(MockConfig(port=0, workers=3))
     assert len({listener.getsockname()[1] for listener in opened}) == 1
     assert len(opened) == 3
-    for listener in opened:
-        listener.close()
+    close_others(opened, 1)
+    assert [listener.fileno() >= 0 for listener in opened] == [False, True, False]
+    opened[1].close()
+
+
+def test_replicas_are_served_in_their_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    served: list[MockConfig] = []
+    monkeypatch.setattr(server, "_serve_replicas", served.append)
+    assert main(["--replicas", "2"]) == 0
+    assert [config.replicas for config in served] == [2]
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,8 @@ def test_a_lost_response_stays_lost_and_the_ledger_says_why() -> None:
     assert [(line["status"], line["fault"], line["planned"]["fault"], line["engine"].get("previous")) for line in lines] == [
         (200, None, "lost_response", None), (404, "lost_response", "lost_response", "lost"), (404, None, None, "lost"),
     ]  # fmt: skip
+    # No token is planned for a refusal.
+    assert lines[1]["planned"] == {"ttft_ns": None, "gaps_ns": [], "output_tokens": 0, "fault": "lost_response"}
 
 
 def test_any_worker_continues_what_another_one_said() -> None:

@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from mockserver.clock import now_ns
+from mockserver.http.connection_faults import ConnectionFaults
 from mockserver.http.exchange import Exchange
 from mockserver.http.limits import RequestLimits
 from mockserver.http.protocol import MockProtocol
@@ -63,8 +64,10 @@ class Mock:
         self.config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
         self._limits = RequestLimits(64_000, 10, 10) if limits is None else limits
 
-    def connect(self) -> tuple[MockProtocol, Transport]:
+    def connect(self, faults: ConnectionFaults | None = None) -> tuple[MockProtocol, Transport]:
         protocol = MockProtocol(self.config, self.state, {}, asyncio.get_running_loop())
+        if faults is not None:
+            protocol.with_faults(faults)
         protocol.with_worker(lambda: self.app.state.worker).with_limits(self._limits)
         transport = Transport()
         protocol.connection_made(transport)  # type: ignore[arg-type]

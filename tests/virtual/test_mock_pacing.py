@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from mockserver.engine import EngineRequest
 from mockserver.engine.sampled import SampledEngine
@@ -180,6 +181,34 @@ def test_a_call_may_add_an_earlier_one_and_neither_is_lost() -> None:
         return seen
 
     assert run_virtual(main) == ["first", "added", "first"]
+
+
+def test_a_wake_up_serves_what_is_due_within_the_shared_span_and_no_more() -> None:
+    class Alarm:
+        def __init__(self, call: Callable[[], None]) -> None:
+            self.call = call
+
+        def now_ns(self) -> int:
+            return 5_000
+
+        def set(self, deadline_ns: int) -> None: ...
+
+        def clear(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    alarms: list[Alarm] = []
+    seen: list[int] = []
+
+    def alarm(call: Callable[[], None]) -> Alarm:
+        alarms.append(Alarm(call))
+        return alarms[-1]
+
+    pace = Pacer(100, alarm)
+    for deadline_ns in (5_000, 5_100, 5_101):
+        pace.at(deadline_ns, partial(seen.append, deadline_ns))
+    alarms[0].call()
+    assert seen == [5_000, 5_100]
 
 
 def test_behind_the_first_of_a_wake_up_nothing_more_is_early() -> None:

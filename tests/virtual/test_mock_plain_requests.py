@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -147,6 +148,7 @@ def test_both_ways_answer_any_body_alike(path: str) -> None:
 BODY = json.dumps({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5, "stream": True}).encode()
 PROBE = BODY.replace(b"hello", b"What is 2 + 2? Write the number and nothing else.")
 ENDLESS = json.dumps({"messages": [{"role": "user", "content": "hello"}], "stream": True}).encode()
+OF_PARTS = BODY.replace(b'"hello"', b'[{"type": "text", "text": "hello"}]')
 
 
 @pytest.mark.parametrize(
@@ -156,6 +158,7 @@ ENDLESS = json.dumps({"messages": [{"role": "user", "content": "hello"}], "strea
         ((), {"X-Request-Id": "no number"}, BODY, True),
         ((), {"X-Request-Id": "a-7"}, ENDLESS, True),
         (("--output-tokens", "uniform:1..9"), {"X-Request-Id": "a-7"}, ENDLESS, True),
+        (("--output-tokens", "199"), {"X-Request-Id": "a-7"}, ENDLESS, False),  # More than fits into the context.
         ((), {"X-Request-Id": "a-7", "Authorization": "Bearer key", "X-Odd": "a b"}, BODY, True),
         (("--ttft", "uniform:0ms..2ms", "--itl", "exp:mean=1ms"), {"X-Request-Id": "a-8"}, BODY, True),
         (("--api-key", "key"), {"X-Request-Id": "a-7", "Authorization": "Bearer key"}, BODY, False),
@@ -170,6 +173,7 @@ ENDLESS = json.dumps({"messages": [{"role": "user", "content": "hello"}], "strea
         (("--num-speculative-tokens", "2"), {"X-Request-Id": "a-7"}, BODY, True),
         ((), {"X-Request-Id": "a-7", "x-mock-ttft": "1ms"}, BODY, False),
         ((), {"X-Request-Id": "a-7"}, PROBE, False),
+        ((), {"X-Request-Id": "a-7"}, OF_PARTS, False),
         ((), {"X-Request-Id": "a-7", "x-mock-fault": "429"}, BODY, False),
         (("--max-body-mb", "0.00002"), {"X-Request-Id": "a-7"}, BODY, False),
     ],
@@ -179,6 +183,15 @@ def test_configurations_and_headers(flags: tuple[str, ...], headers: dict[str, s
         assert await both_ways(mock, CHAT, body, headers) is plain
 
     with_mock(call, *flags)
+
+
+def test_a_stream_interval_joins_the_tokens_of_ordinary_requests() -> None:
+    async def call(mock: Mock) -> None:
+        _, plain = await mock.ask(CHAT, BODY, {"X-Request-Id": "a-7"})
+        assert plain
+        assert (await mock.line())["chunk_tokens"] == [0, 1, 2, 2, 0]
+
+    with_mock(call, "--stream-interval", "2")
 
 
 def test_requests_without_an_id_take_the_next_number_whichever_way_they_come() -> None:
@@ -213,6 +226,22 @@ def test_a_connection_changes_between_the_ways_and_keeps_its_order() -> None:
         ids = [int(n) for n in re.findall(rb'"id":"chatcmpl-mock-(\d+)"', bytes(transport.written))]
         assert ids == sorted(ids)
         assert not mock.state.tasks or not any(isinstance(task, Exchange) for task in mock.state.tasks)
+
+    with_mock(call)
+
+
+def test_a_connection_that_is_held_delays_its_requests_by_a_fault() -> None:
+    async def call(mock: Mock) -> None:
+        faults: Any = SimpleNamespace(hold_ns=lambda: 1_000_000)
+        arrived_ns = now_ns()
+        protocol, transport = mock.connect(faults)
+        protocol.feed(request(CHAT, BODY, {}), arrived_ns, "kernel")
+        while not transport.written.count(b"[DONE]"):
+            await asyncio.sleep(0)
+        line = await mock.line()
+        assert line["fault"] == line["planned"]["fault"] == "slow_accept"
+        assert line["planned"]["ttft_ns"] >= 1_000_000
+        assert line["received_ns"] == arrived_ns
 
     with_mock(call)
 

@@ -69,9 +69,9 @@ def test_a_full_disk_takes_whole_lines_and_the_rest_when_it_can(
     assert path.read_bytes() == lines(0, 1)
     assert file.state() == {"unwritten": 2, "lost": 0, "error": "No space left on device"}
     assert (file.lines, file.read(), file.read(1), file.read(3)) == (2, lines(0, 1, 2, 3), lines(1, 2, 3), lines(3))
-    file.append([line(4)])
-    assert "cannot write the ledger (No space left on device)" in caplog.text
-    assert caplog.text.count("cannot write the ledger") == 1
+    for more in ([], [line(4)]):  # The first failure is reported.
+        assert caplog.text.count("cannot write the ledger (No space left on device)") == 1
+        file.append(more)
     disk.room = 10_000
     file.append()
     assert path.read_bytes() == lines(0, 1, 2, 3, 4)

@@ -61,3 +61,11 @@ def test_faults_of_events_find_nothing_to_do_and_refusals_strike() -> None:
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert [line["fault"] for line in lines] == [None, None, None, "429"]
     assert all(answer.json() for answer in answers)
+
+
+def test_a_reply_without_a_head_has_no_first_byte() -> None:
+    async def call(client: httpx.AsyncClient) -> None:
+        await client.get("/any", headers={"x-mock-fault": "no_headers:for=1ms"})
+
+    (line,) = through_asgi(call, *FLAGS)
+    assert (line.get("first_ns"), line["status"], line["bytes_out"], line["fault"]) == (None, None, 0, "no_headers")

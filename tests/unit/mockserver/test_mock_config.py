@@ -17,6 +17,7 @@ from mockserver.combinations import replica_problems, replica_settings
 from mockserver.config import Flag, MockConfig, load
 from mockserver.errors import UsageError
 from mockserver.settings import LIVE, changed
+from promptset import closed_pipe
 
 MS = 1_000_000
 
@@ -294,6 +295,17 @@ def test_wrong_usage_exits_2_with_one_line_a_problem_and_nothing_on_stdout(capsy
     assert out == ""
     assert len(err.splitlines()) == 2
     assert all(line.startswith("mockserver: --") for line in err.splitlines())
+
+
+def test_a_command_is_that_of_the_process_which_survives_a_closed_pipe(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    survived: list[bool] = []
+    monkeypatch.setattr(closed_pipe, "survive", lambda *, results: survived.append(results))
+    monkeypatch.setattr(sys, "argv", ["mockserver", "--port", "x"])
+    assert cli.main() == 2
+    assert capsys.readouterr().err.startswith("mockserver: --port")
+    assert survived == [False]
 
 
 def test_help_shows_every_flag_and_fault_and_only_what_exists(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import threading
 from typing import Any, cast
 
 from mockserver.engine.chain import Chain
+from mockserver.generation import most_tokens
 from mockserver.plans.arrival import Arrival, Arrivals
 from mockserver.tokencount import Counter, TokenCount, known_count
 from mockserver.workers.shared_state import SharedState
@@ -28,6 +29,12 @@ def test_counts_are_the_tokenizers_and_come_in_any_number() -> None:
     assert asyncio.run(main()) == [
         tokenizer.count(text) if i % 2 == 0 else tokenizer.count_plain([text])[0] for i, text in enumerate(texts)
     ]
+
+
+def test_no_text_has_more_tokens_than_its_bound() -> None:
+    tokenizer = load_tokenizer()
+    for text in ("", "a", "1", "\u4e16"):
+        assert len(tokenizer.encode(text, add_special_tokens=True)) <= most_tokens(text)
 
 
 def test_a_text_seen_before_is_known_at_once_and_with_special_tokens_it_is_another_one() -> None:

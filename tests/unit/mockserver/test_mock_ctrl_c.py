@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import runpy
 import signal
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -35,6 +36,22 @@ def test_while_the_mock_gets_ready_it_is_one_sentence(
     monkeypatch.setattr(cli, "read_arguments", _ctrl_c)
     assert cli.main([]) == 130
     assert capsys.readouterr().err == "mockserver: interrupted before it served\n"
+
+
+@pytest.mark.parametrize(
+    ("drain_s", "running", "ends"), [(0, 1, True), (0, 0, True), (1_000_000, 0, True), (1_000_000, 1, False)]
+)
+def test_a_drain_ends_with_its_time_or_its_last_request(drain_s: int, running: int, ends: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    unused: Any = None
+    worker = SimpleNamespace(running=running, drain=lambda: None)
+    mock: Any = SimpleNamespace(state=SimpleNamespace(worker=worker))
+    priority: Any = SimpleNamespace(look=lambda: None)
+    server = _Server(uvicorn.Config(app, timeout_graceful_shutdown=drain_s), mock, unused, lambda: None, None, priority)
+    server.started = True
+    server.handle_exit(signal.SIGINT, None)
+    assert asyncio.run(server.on_tick(1)) is ends
 
 
 def test_the_second_one_leaves_out_nothing_of_the_end() -> None:

@@ -116,6 +116,12 @@ def test_a_fault_keeps_the_frame_of_the_stream(endpoint: Endpoint, faults: str) 
     assert reply.reply.writer.struck == (None if ignored else faults.partition(":")[0])
 
 
+def test_a_broken_event_of_responses_is_numbered_like_the_others() -> None:
+    said = b"".join(played(RESPONSES, "malformed").play().writes)
+    numbers = [int(number) for number in re.findall(rb'"sequence_number":(\d+)', said)]
+    assert numbers == list(range(len(numbers)))
+
+
 @BOTH
 def test_a_failure_in_mid_stream_is_the_end(endpoint: Endpoint) -> None:
     reply = played(endpoint, "error_in_stream").play()
@@ -289,6 +295,8 @@ def test_tool_calls_are_items_of_responses() -> None:
     reply = of_tools(RESPONSES, True)
     assert reply.kinds == "oo" + "ootooo" + "ooccooo" + "fffoo" + "ffoo" + "u"
     assert sum(reply.reply.chunk_tokens) == 8
+    texts = [(name, data["text"]) for name, data in events(reply) if name.endswith("text.done")]
+    assert texts == [("response.reasoning_text.done", "Hm"), ("response.output_text.done", "I ask")]
     said = [(name, data) for name, data in events(reply) if data.get("output_index") == 2]
     assert [name.removeprefix("response.") for name, _ in said] == [
         "output_item.added", "function_call_arguments.delta", "function_call_arguments.delta",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mockserver.replies.socket_wire import SocketWire
 from mockserver.replies.wire import AsgiWire, DirectWire, TransportWire, wire_of
 from mockserver.workers.response_store import LastResponse
 
@@ -199,6 +200,20 @@ def test_a_stream_with_headers_of_its_own_is_chunked_as_any_other() -> None:
         b"transfer-encoding: chunked\r\n\r\n",
         b"0\r\n\r\n",
     ]
+
+
+def test_a_message_is_cut_after_its_head_and_so_much_of_its_text() -> None:
+    class Socket(FakeConnection):
+        def frame(self, message: bytes) -> bytes:
+            return b"head " + message
+
+        def refused(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    transport = CountingTransport([])
+    SocketWire(Socket(transport)).cut_event(b"message", 3)
+    assert (transport.written, transport.closing) == ([b"head mes"], True)
 
 
 def test_a_response_that_outlives_the_shutdown_is_cut_and_its_reply_hears_why() -> None:

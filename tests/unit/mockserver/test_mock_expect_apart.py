@@ -76,17 +76,43 @@ def test_a_process_that_fails_is_a_defect_that_says_so() -> None:
         ask((config, RequestLengths()))
 
 
-@pytest.mark.processes
-def test_a_mock_that_ends_does_not_wait_for_what_nobody_awaits() -> None:
-    async def main() -> bool:
+class Endless:
+    """A process that computes until it is killed."""
+
+    returncode: int | None = None
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.calls: list[str] = []
+
+    async def communicate(self, question: bytes) -> tuple[bytes, bytes]:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return b"", b""
+
+    def kill(self) -> None:
+        self.calls.append("kill")
+
+    async def wait(self) -> None:
+        self.calls.append("wait")
+
+
+def test_a_mock_that_ends_does_not_wait_for_what_nobody_awaits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> tuple[list[str], bool]:
+        process = Endless()
+
+        async def start(*_: object, **__: object) -> Endless:
+            return process
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
         expectations = ExpectationCache()
         waiting = asyncio.ensure_future(expectations.of(MockConfig(itl="exp:mean=1ms"), RequestLengths()))
-        await asyncio.sleep(0.05)
+        await process.asked.wait()
         await expectations.close()
         await asyncio.wait([waiting])
-        return waiting.cancelled()
+        return process.calls, waiting.cancelled()
 
-    assert asyncio.run(main())
+    assert asyncio.run(main()) == (["kill", "wait"], True)
 
 
 def test_the_oldest_of_many_expectations_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

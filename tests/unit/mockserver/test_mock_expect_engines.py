@@ -63,6 +63,7 @@ def test_batching_names_no_user_beyond_what_its_limits_hold() -> None:
 def test_with_a_slowdown_n_users_see_the_formula() -> None:
     expected = expect(MockConfig(load_slowdown=0.1, tpot="10ms", ttft="40ms"))
     by_users = {row["users"]: row for row in expected["users"]}
+    assert [*by_users] == [2**i for i in range(11)]
     assert by_users[1] == {"users": 1, "ttft_ms": {"mean": 40}, "tpot_ms": {"mean": 10}}
     assert by_users[16]["tpot_ms"]["mean"] == pytest.approx(25)
     assert "Plans depend on the load" in expected["how"]

@@ -40,6 +40,7 @@ def test_ollama_streams_lines_and_the_last_has_the_counts(path: str, text_of: An
     rows = [json.loads(one) for one in answer.text.splitlines()]
     assert [row["done"] for row in rows] == [False, False, False, True]
     assert all(text_of(row) for row in rows[:3])
+    assert "Hi" not in text_of(rows[0])  # The prompt is not repeated.
     assert text_of(rows[3]) == ""
     assert rows[3]["done_reason"] == "length"
     assert (rows[3]["prompt_eval_count"], rows[3]["eval_count"]) == (line["input_tokens"], 3)

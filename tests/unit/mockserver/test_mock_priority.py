@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 
 import pytest
 
@@ -76,6 +78,19 @@ def test_where_it_is_not_allowed_auto_goes_on_and_realtime_is_refused() -> None:
     machine.priority("auto").take()
     with pytest.raises(UsageError, match="--cpu-priority realtime is not allowed here"):
         machine.priority("realtime").take()
+
+
+def test_linux_is_asked_for_one_policy_and_then_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(
+        os, "sched_setscheduler",
+        lambda thread, policy, param: asked.append((thread, policy, param.sched_priority)),
+    )  # fmt: skip
+    priority = Priority("realtime")
+    priority.take()
+    priority.restore()
+    assert asked == [(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, 1), (0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, 0)]
 
 
 def test_it_is_restored_once() -> None:

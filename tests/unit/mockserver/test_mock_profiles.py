@@ -14,6 +14,7 @@ from mockserver import cli
 from mockserver.combinations import step_cost_of
 from mockserver.errors import UsageError
 from mockserver.presets import settings_of
+from mockserver.profiles import settings_of_profile
 
 PROFILE = Path(__file__).parents[2] / "support" / "made_profile.json"
 MADE: dict[str, Any] = json.loads(PROFILE.read_text())
@@ -32,6 +33,15 @@ def test_a_profile_sets_engine_cost_limits_and_model() -> None:
     assert (cost.b0, cost.b1, cost.b2, cost.a0) == tuple(MADE["step_cost"][name] for name in ("b0", "b1", "b2", "a0"))
     assert (cost.max_num_seqs, cost.max_num_batched_tokens, cost.kv_blocks) == (64, 2048, 4000)
     assert str(config.step_cost) == cost.source == str(PROFILE)
+
+
+@pytest.mark.parametrize(("kv_blocks", "context"), [(8_191, 131_056), (8_192, None)])
+def test_a_cache_that_holds_the_default_context_does_not_set_it(
+    kv_blocks: int, context: int | None, tmp_path: Path
+) -> None:
+    """A block has 16 tokens, the context 131,072. What a preset sets then remains."""
+    name = written(tmp_path, step_cost={**MADE["step_cost"], "kv_blocks": kv_blocks})
+    assert settings_of_profile(name).get("max_model_len") == context
 
 
 def test_the_made_profile_keeps_the_schema() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from mockserver.api import flags_of
+from mockserver import api
+from mockserver.api import MockServer, flags_of
 from mockserver.record.assertions import matching, report
 from tests.support.patience import PATIENCE_S
 
@@ -203,6 +204,15 @@ def test_the_report_is_a_table_of_every_line() -> None:
     ]
     assert report([], [], None, {}).endswith("found 0 (of 0 in the ledger): no request has ended yet")
     assert "expected 1 request," in report([], [], 1, {})
+
+
+def test_lines_that_are_missing_are_waited_for_and_one_too_many_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, answers = MockServer(), iter([[], [line()], [line()] * 2, [line()] * 3])
+    monkeypatch.setattr(server, "ledger", lambda: next(answers))
+    monkeypatch.setattr(api, "_LOOK_AGAIN_S", 0)
+    assert server.expect(2, within_s=PATIENCE_S) == [line()] * 2
+    with pytest.raises(AssertionError, match="expected 2 requests, found 3"):
+        server.expect(2, within_s=PATIENCE_S)
 
 
 def test_settings_become_flags() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from mockserver.dialect.openai import COMPLETION
+from mockserver.engine import Work
 from mockserver.faults import FAULTS
 from tests.support.played_reply import (
     BROKEN,
@@ -18,6 +19,7 @@ from tests.support.played_reply import (
     FOUR,
     MS,
     ONE,
+    PIECES,
     ROLE,
     THREE,
     TWO,
@@ -112,6 +114,13 @@ def test_the_bytes_of_a_fault_are_these(spec: str) -> None:
         assert played.reply.end_ns == len(played.writes) + (name in ("reset", "truncate", "no_done"))
 
 
+def test_a_preemption_garbles_that_many_tokens_once() -> None:
+    played = Played("garble_preempted:tokens=1", pieces=[*PIECES]).play(1)
+    played.reply.writer.work = lambda: Work(preemptions=1)
+    assert [delta["content"] for delta in played.play(1, 1, 1).deltas] == ["", "One", "\ufffd", " three", " four"]
+    assert played.reply.writer.struck == "garble_preempted"
+
+
 def test_half_of_a_chunk_is_sent_however_long_its_text_is() -> None:
     chunk = c("a" * 200)
     assert Played("cut_frame:after=0", pieces=["a" * 200, "b"]).play(1).wire.said == [
@@ -142,6 +151,12 @@ def test_gzip_is_flushed_with_each_chunk_and_says_so_in_the_head() -> None:
 def test_gzip_ends_well_without_done() -> None:
     played = Played("gzip;no_done").play()
     assert gzip.decompress(b"".join(played.writes)) == b"".join(EVENTS[:-1])
+
+
+def test_half_of_a_compressed_chunk_is_sent() -> None:
+    pack = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    role, one, two = (pack.compress(event) + pack.flush(zlib.Z_SYNC_FLUSH) for event in (ROLE, ONE, TWO))
+    assert Played("gzip;cut_frame:after=1").play().writes == [role, one, two[: len(two) // 2]]
 
 
 def test_a_trickle_leaves_a_gap_between_two_writes_and_the_last_piece_has_the_stamp() -> None:

@@ -47,6 +47,13 @@ def test_the_bytes_of_a_whole_reply_with_a_fault_are_these(spec: str) -> None:
     assert (writer.status, writer.struck, played.kinds, played.ended) == (status, name, "", [played.reply])
 
 
+def test_a_reply_cut_short_has_the_blocks_that_it_began() -> None:
+    choice = Played(stream=False, reasoning=2).reply.writer.content.choices[0]
+    assert [[block.kind for block in choice.said(tokens).blocks] for tokens in (1, 2, 3)] == [
+        ["reasoning"], ["reasoning"], ["reasoning", "text"],
+    ]  # fmt: skip
+
+
 def test_a_whole_reply_can_be_compressed() -> None:
     played = Played("gzip", stream=False).play()
     ((status, body),) = played.wire.said

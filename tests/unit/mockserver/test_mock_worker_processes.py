@@ -97,5 +97,6 @@ def test_counts_are_added_up_and_the_first_error_is_kept() -> None:
         {"a": {"n": 1, "error": None}, "b": {"m": 5}},
         {"a": {"n": 2, "error": "full"}, "b": {"m": 0}},
         {"a": {"n": 4, "error": "late"}, "b": {"m": 1}},
+        {"a": {"n": None}},
     ]
     assert sum_counts(each) == {"a": {"n": 7, "error": "full"}, "b": {"m": 6}}

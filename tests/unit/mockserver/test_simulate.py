@@ -21,6 +21,12 @@ def test_a_request_alone_takes_its_steps() -> None:
     assert (found.sent_us, found.first_us, found.last_us, found.replica) == ([50.0], [1_250.0], [4_250.0], [0])
 
 
+def test_requests_are_sent_in_the_order_of_their_times() -> None:
+    job = Job(settings=COST, at_us=[3_000.0, 0.0], input_tokens=[9] * 2, output_tokens=[5] * 2, replicas=2)
+    found = simulate(job)
+    assert (found.sent_us, found.first_us, found.replica) == ([3_000.0, 0.0], [4_200.0, 1_200.0], [1, 0])
+
+
 def test_users_send_their_next_request_when_the_last_has_ended() -> None:
     found = simulate(Job(settings=COST, users=1, input_tokens=[10] * 3, output_tokens=[2] * 3))
     assert found.sent_us == [0.0, 2_200.0, 4_400.0]

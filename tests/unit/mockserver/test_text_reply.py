@@ -211,11 +211,14 @@ def test_the_deadlines_are_those_of_the_plan_and_end_with_it() -> None:
 
 
 def test_the_deadlines_end_where_the_client_is_gone() -> None:
-    async def main() -> list[int | None]:
-        _, timer = follow(Transport(gone_after=4), writer_for(CHAT))
-        return [timer.call() for _ in range(4)]
+    async def main() -> tuple[list[int | None], Reply]:
+        """The client leaves after the head, the role, and the first two tokens."""
+        reply, timer = follow(Transport(gone_after=4), writer_for(CHAT))
+        return [timer.call() for _ in range(4)], reply
 
-    assert asyncio.run(main())[2:] == [None, None]
+    deadlines, reply = asyncio.run(main())
+    assert deadlines[2:] == [None, None]
+    assert (reply.cut, reply.tokens_out) == ("client_closed", 2)
 
 
 def test_usage_may_wait_for_its_count_behind_plain_chunks() -> None:
