@@ -109,6 +109,7 @@ def test_a_file_is_read_as_what_it_looks_like(
         (lines({"url": "http://h"}), "targets", "line 1: it needs a method and a url"),
         (lines({"method": 1, "url": "http://h"}), "targets", "line 1: it needs a method and a url"),
         (lines(TARGETS[0], {**TARGETS[1], "body": "?"}), "targets", "line 2: its body is not Base64"),
+        (lines({**TARGETS[0], "header": ["X-A: 1"]}), "targets", "line 1: its header is not an object of lists"),
         (lines({**TARGETS[0], "follow": 1}), "targets", "line 1: the key 'follow' is not one of method, url, body"),
         (lines({"method": "TRACE", "url": "http://h/"}), "targets", "line 1: the method 'TRACE' is not one of GET"),
         (lines({"method": "GET", "url": "/a"}), "targets", "line 1: '/a' is not a whole URL"),
