@@ -179,6 +179,12 @@ def test_a_form_of_a_command_is_read_by_another_parser_as_it_was_given(tmp_path:
         ("curl --url=http://h -XDELETE", ("DELETE", "http://h", (), b"")),
         ("curl h -H 'A: b:c' -H 'B:'", ("GET", "http://h", (("A", "b:c"), ("B", "")), b"")),
         ("curl h --data-raw $'it\\'s\\n\\x41\\u00e9'", ("POST", "http://h", FORM, "it's\nAé".encode())),
+        ("curl h --data-raw $'\\xC3\\xA9\\303\\251 \\xe9'", ("POST", "http://h", FORM, "éé é".encode())),
+        ("curl h --data-raw $'\\ud83d\\ude00\\U1F600'", ("POST", "http://h", FORM, "😀😀".encode())),
+        ("curl h --data-raw $'\\101 \\x \\u \\d \\\\d \\\"'", ("POST", "http://h", FORM, rb'A \x \u \d \d "')),
+        ("curl h --data-raw 'a$' -H 'A: \\n'", ("POST", "http://h", (("A", r"\n"), *FORM), b"a$")),
+        ("curl h --data-raw \"\\\"$'a'\"", ("POST", "http://h", FORM, b"\"$'a'")),
+        ("curl h --data-raw \\'$'a\\n'", ("POST", "http://h", FORM, b"'a\n")),
         ('curl h --json \'{"a":\' --json 1}', ("POST", "http://h", JSON_KIND, b'{"a":1}')),
         ("curl h --json 1 -H 'A: b'", ("POST", "http://h", (("A", "b"), *JSON_KIND), b"1")),
         ("curl h -d a=1 -H 'Content-Type: text/plain'", ("POST", "http://h", (("Content-Type", "text/plain"),), b"a=1")),
@@ -218,6 +224,8 @@ def test_data_from_a_file_loses_its_line_breaks_and_binary_data_keeps_them(tmp_p
         ("curl a -F x=y -d z", "-F and -d cannot be combined"),
         ("curl a -b jar", "file of cookies"),
         ("curl a -d @/nowhere", "cannot be read"),
+        ("curl a -d $'\\UFFFFFFFF'", "not in range"),
+        ("curl a -d $'\\ud83d'", "can't decode"),
     ],
 )
 def test_a_command_that_is_not_understood_is_refused(command: str, problem: str) -> None:
