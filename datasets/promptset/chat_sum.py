@@ -75,9 +75,10 @@ def chat_sum(tokenizer: Tokenizer) -> ChatSum:
     head = _head(tokenizer, bank, [])
     plain = ChatSum(opening=opening, turn=turn, system=None, head=head, lost=_lost(tokenizer, bank), bank=bank)
     _try(tokenizer, bank, plain, with_system=False)
-    system, head = _system(tokenizer, bank, first)
-    if system is None:
+    added = _system(tokenizer, bank, first)
+    if added is None:
         return plain
+    system, head = added
     full = dataclasses.replace(plain, system=system, head=head)
     try:
         _try(tokenizer, bank, full, with_system=True)
@@ -102,10 +103,10 @@ def bank_of_chats(tokenizer: Tokenizer) -> SentenceBank:
         try:
             counts = tokenizer.count_chats(chats)
         except SpecError:
-            if role == "system":
-                break  # The template refuses system prompts.
-            raise
-        cheap = [opener for opener, count in zip(cheap, counts, strict=True) if count == min(counts)]
+            if role != "system":  # A template may refuse system prompts.
+                raise
+        else:
+            cheap = [opener for opener, count in zip(cheap, counts, strict=True) if count == min(counts)]
     return bank if len(cheap) == len(bank.openers) else bank.beginning_with(tokenizer, cheap)
 
 
@@ -143,7 +144,7 @@ def _try(tokenizer: Tokenizer, bank: SentenceBank, candidate: ChatSum, *, with_s
         )
 
 
-def _system(tokenizer: Tokenizer, bank: SentenceBank, plain: int) -> tuple[int | None, int]:
+def _system(tokenizer: Tokenizer, bank: SentenceBank, plain: int) -> tuple[int, int] | None:
     """What a system prompt adds, and the tokens before the user's text without the prompt's own. None if prompts do not
     begin with the system prompt regardless of what follows."""
     system: Message = {"role": "system", "content": bank.text(32, stream(0, "system"))}
@@ -153,8 +154,8 @@ def _system(tokenizer: Tokenizer, bank: SentenceBank, plain: int) -> tuple[int |
         later = tokenizer.encode_chat([system, *_chat(bank, [16, 16], [16], None, stream(0, "later"))])
         first = tokenizer.encode_chat([system, *_chat(bank, [16], [], None, stream(1, "later"))])
     except SpecError:
-        return None, 0
-    return (adds, head) if head >= 0 and common(first, later) >= head + 32 else (None, 0)
+        return None
+    return (adds, head) if head >= 0 and common(first, later) >= head + 32 else None
 
 
 def _head(tokenizer: Tokenizer, bank: SentenceBank, before: list[Message]) -> int:

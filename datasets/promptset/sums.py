@@ -18,8 +18,6 @@ from promptset.tokenizer import Tokenizer
 @functools.lru_cache(maxsize=16)
 def adds_up(tokenizer: Tokenizer, bank: WordBank) -> bool:
     """Whether, in texts of these pieces, each piece after the first adds exactly one token."""
-    if tokenizer.is_remote:
-        return False
     pieces = without_leading_space(_every_piece(bank, stream(0, "sums")))
     text = "".join(pieces)
     parts = tokenizer.parts(text)

@@ -56,9 +56,10 @@ class LlamaCpp(BaseHTTPRequestHandler):
         if self.key is not None and self.headers["authorization"] != f"Bearer {self.key}":
             self.answer(401, {"error": {"message": "Invalid API Key"}})
         elif self.path == "/tokenize":
-            self.answer(
-                200, {"tokens": load_tokenizer().encode(asked.get("content", ""), asked.get("add_special", False))}
-            )
+            text = asked.get("content", "")
+            if not asked.get("parse_special", True):
+                text = text.replace("<", "< ")  # What was a special token is plain text.
+            self.answer(200, {"tokens": load_tokenizer().encode(text, asked.get("add_special", False))})
         elif self.path == "/detokenize":
             self.answer(200, {"content": load_tokenizer().decode(asked["tokens"])})
         elif self.path == "/apply-template":

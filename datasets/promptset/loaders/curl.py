@@ -27,9 +27,13 @@ _SKIPPED = frozenset({
     "--compressed", "-f", "--fail", "-N", "--no-buffer", "-g", "--globoff", "--http1.1", "--http2", "-#",
     "--progress-bar", "-4", "-6", "--path-as-is", "-O", "--no-progress-meter", "--fail-with-body",
 })  # fmt: skip
-_ANSI = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
-_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|[0-7]{1,3}|.)", re.DOTALL)
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
+_QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.|\$'((?:[^'\\]|\\.)*)'""", re.DOTALL)
+"""A quoted piece of a command. The group is the text of `$'...'`."""
+_ESCAPE = re.compile(r"((?:\\x[0-9a-fA-F]{1,2}|\\[0-7]{1,3})+)|\\(u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|.)", re.DOTALL)
+_ESCAPED = {
+    "n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v", "\\": "\\", "'": "'",
+    '"': '"', "?": "?",
+}  # fmt: skip
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -74,7 +78,8 @@ def _option(word: str) -> tuple[str | None, str | None]:
 def _words(command: str) -> list[str]:
     """The words after `curl`, by the rules of a shell."""
     text = re.sub(r"\\\n", " ", command.strip().removeprefix("$ "))
-    lexer = shlex.shlex(_ANSI.sub(lambda match: shlex.quote(_unescaped(match[1])), text), posix=True)
+    plain = _QUOTED.sub(lambda match: match[0] if match[1] is None else shlex.quote(_unescaped(match[1])), text)
+    lexer = shlex.shlex(plain, posix=True)
     lexer.whitespace_split = True
     lexer.commenters = "#"
     try:
@@ -85,13 +90,23 @@ def _words(command: str) -> list[str]:
 
 
 def _unescaped(text: str) -> str:
-    def character(match: re.Match[str]) -> str:
-        code = match[1]
-        if code[0] in "xu" and len(code) > 1:
-            return chr(int(code[1:], 16))
-        return chr(int(code, 8)) if code[0] in "01234567" else _ESCAPED.get(code, code)
+    """The text of `$'...'`. As browsers write it, `\\u` may be half of a UTF-16 pair, and a byte that is not UTF-8 is a
+    Latin-1 character."""
 
-    return _ESCAPE.sub(character, text)
+    def characters(match: re.Match[str]) -> str:
+        if match[1] is None:
+            code = match[2]
+            if code[0] in "uU" and len(code) > 1:
+                return int(code[1:], 16).to_bytes(4).decode("utf-32-be", "surrogatepass")
+            return _ESCAPED.get(code, f"\\{code}")
+        codes = match[1].split("\\")[1:]
+        content = bytes(int(code[1:], 16) if code[0] == "x" else int(code, 8) % 256 for code in codes)
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            return content.decode("latin-1")
+
+    return _ESCAPE.sub(characters, text).encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 class _Request:

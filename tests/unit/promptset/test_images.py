@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from functools import partial
@@ -19,7 +20,7 @@ from bench.errors import UsageError
 from bench.load.components import source_of
 from bench.workload import RequestDraft, SentMedia, draft_of
 from promptset.errors import SpecError
-from promptset.images import parse
+from promptset.images import parse, soft_image
 from promptset.loaders import load
 from promptset.tokens import load_tokenizer
 
@@ -52,6 +53,11 @@ def test_no_two_are_alike_and_a_seed_makes_the_same_again() -> None:
     assert len(set(made)) == 40
     assert made[:2] == plan.urls(7, "salt", 0)
     assert not set(plan.urls(7, "other", 0)) & set(made)
+
+
+def test_an_image_as_small_as_its_grid_has_the_colours_of_its_key() -> None:
+    image = Image.open(io.BytesIO(soft_image("key", 2, 2, "png")))
+    assert image.tobytes() == hashlib.shake_256(b"key").digest(2 * 2 * 3)
 
 
 @pytest.mark.parametrize(

@@ -166,12 +166,13 @@ def test_a_lead_gives_each_number_choices_of_its_own(options: list[int]) -> None
         assert len(chosen) == every
 
 
-def test_a_lead_makes_neighbours_go_on_differently() -> None:
+@pytest.mark.parametrize("options", [1000, 1024])
+def test_a_lead_makes_neighbours_go_on_differently(options: int) -> None:
     seconds = set()
     for number in range(50):
         opening = Opening(number)
-        opening.choose(1000, stream(1))
-        seconds.add(opening.choose(1000, stream(1)))
+        opening.choose(options, stream(1))
+        seconds.add(opening.choose(options, stream(1)))
     assert len(seconds) > 40
 
 

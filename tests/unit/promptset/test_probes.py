@@ -78,6 +78,14 @@ def test_every_probe_is_solved_whatever_its_number_seed_and_options(
     assert probe.code is None or codes_in(probe.answer) == [probe.code]
 
 
+@pytest.mark.parametrize("digits", [1, 15])
+def test_both_numbers_have_the_requested_digits(digits: int) -> None:
+    numbers = [
+        number for probe in made(f"arithmetic=50:digits={digits}") for number in re.findall(r"\d+", question(probe))
+    ]
+    assert [len(number) for number in numbers] == [digits] * 100
+
+
 def test_the_question_is_recognised_in_parts_of_a_message_after_others_and_inside_a_template() -> None:
     (probe,) = made("arithmetic=1")
     text = question(probe)
