@@ -91,7 +91,7 @@ def _words(command: str) -> list[str]:
 
 def _unescaped(text: str) -> str:
     """The text of `$'...'`. As browsers write it, `\\u` may be half of a UTF-16 pair, and a byte that is not UTF-8 is a
-    Latin-1 character."""
+    Latin-1 character. Raises ValueError."""
 
     def characters(match: re.Match[str]) -> str:
         if match[1] is None:
@@ -106,7 +106,10 @@ def _unescaped(text: str) -> str:
         except UnicodeDecodeError:
             return content.decode("latin-1")
 
-    return _ESCAPE.sub(characters, text).encode("utf-16", "surrogatepass").decode("utf-16")
+    try:
+        return _ESCAPE.sub(characters, text).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as e:
+        raise ValueError("an escape in $'...' is no character: half of a pair of \\u, or a number beyond 10FFFF") from e
 
 
 class _Request:
