@@ -121,7 +121,7 @@ def test_visits_without_a_value_of_an_objective_do_not_show_that_it_holds(
     assert answer.headline.startswith("No answer yet.")
     assert (answer.exit, f"{goal.text} is not shown: {why}" in answer.lines) == (1, True)
     # They may still show that another objective is broken.
-    broken = [made_visit(n, 0.1, 0.5, **{"about": {TPOT.text: 0}}) for n in (7, 8, 9)]
+    broken = [made_visit(n, 0.1, 0.5, about={TPOT.text: 0}) for n in (7, 8, 9)]
     assert told(made_search(*broken, goals=(TPOT, P99))).headline.startswith("No load held: at 0.1/s")
 
 
