@@ -192,6 +192,7 @@ def test_runs_that_are_read_again_do_not_shorten_the_time_that_is_left(tmp_path:
         ({"seed": 6}, True, "that sweep has another configuration: give the same flags"),
         ({"requests": 11}, True, "that sweep has another configuration: give the same flags"),
         ({"input_tokens": "9"}, True, "that sweep has another configuration: give the same flags"),
+        ({"slo": ("ttft:p90<9ms",)}, True, "that sweep has another configuration: give the same flags"),
     ],
 )
 def test_a_sweep_goes_on_only_as_it_was_begun(
@@ -203,6 +204,12 @@ def test_a_sweep_goes_on_only_as_it_was_begun(
         sweep(lambda flags: resolve({**given, **flags}), parse("concurrency=1,2", 2), series,
               given=given, gpus=None, resume=resume)  # fmt: skip
     assert series.made == []
+
+
+def test_a_sweep_goes_on_with_loads_of_its_kind(tmp_path: Path) -> None:
+    swept(MadeSeries(tmp_path))
+    with pytest.raises(UsageError, match="that sweep has another configuration"):
+        swept(MadeSeries(tmp_path), "rate=1,2", resume=True)
 
 
 def test_a_sweep_does_not_go_on_with_changed_data(tmp_path: Path) -> None:
