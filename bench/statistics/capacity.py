@@ -99,13 +99,17 @@ class Posterior:
 
     @property
     def low(self) -> float:
-        """The lower end of the interval."""
-        return self.quantile(0.025)
+        """The lower end of the interval. Each capacity of the grid stands for those within half a step of it."""
+        return self.quantile(0.025) / self._half_step
 
     @property
     def high(self) -> float:
         """The upper end of the interval."""
-        return self.quantile(0.975)
+        return self.quantile(0.975) * self._half_step
+
+    @property
+    def _half_step(self) -> float:
+        return math.sqrt(float(self.grid[1] / self.grid[0]))
 
     @property
     def width(self) -> float:

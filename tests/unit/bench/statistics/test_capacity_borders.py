@@ -78,9 +78,9 @@ def test_a_grid_is_even_in_its_logarithm_and_has_both_ends() -> None:
 
 
 def test_quantiles_are_the_first_capacities_that_have_so_much_mass_below_them() -> None:
-    found = Posterior(np.array([1.0, 2.0, 4.0]), np.array([0.025, 0.475, 0.5]))
-    assert (found.low, found.estimate, found.high, found.width) == (1.0, 2.0, 4.0, 3.0)
-    assert found.quantile(1.0) == 4.0
+    found = Posterior(np.array([1.0, 4.0, 16.0]), np.array([0.025, 0.475, 0.5]))
+    assert (found.low, found.estimate, found.high, found.width) == (0.5, 4.0, 32.0, 63.0)
+    assert found.quantile(1.0) == 16.0
 
 
 def test_a_wide_domain_has_a_point_for_each_percent() -> None:
