@@ -131,9 +131,7 @@ def test_a_load_that_never_fails_ends_the_search_at_its_limit() -> None:
 
 
 @pytest.mark.parametrize(("kind", "most", "top"), [("rate", 1234.5, 1234.5), ("concurrency", 48.5, 48.0)])
-def test_a_limit_of_many_digits_or_between_two_numbers_of_users_ends_the_search_as_well(
-    kind: str, most: float, top: float
-) -> None:
+def test_a_limit_between_two_numbers_of_users_ends_the_search_as_well(kind: str, most: float, top: float) -> None:
     search = Search(settings(load_kind=kind, least=1.0, most=most))
     assert play(search, {P99: lambda load: 0.0}) is Ending.NEVER_FAILS
     assert [r.load for r in search.results if r.phase == "visit"] == [top] * 2
