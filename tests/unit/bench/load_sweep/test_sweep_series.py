@@ -12,6 +12,7 @@ import pytest
 
 from bench.clock import NS_PER_S
 from bench.config import RunConfig, resolve
+from bench.config.values import MOST_SEED
 from bench.errors import Exit, TargetError, UsageError
 from bench.evaluate import Result
 from bench.load_sweep.measure import SweepResult, sweep
@@ -275,6 +276,9 @@ def test_repeats_have_a_seed_of_their_own_each(tmp_path: Path) -> None:
     found = repeat(CONFIG, 3, series)
     assert (found.exit, found.content.ended) == (Exit.GOOD, None)
     assert [config.seed for config in series.made] == [5, 6, 7]
+    series = MadeSeries(tmp_path / "last")
+    repeat(resolve({**GIVEN, "concurrency": 2, "seed": MOST_SEED}), 2, series)
+    assert [config.seed for config in series.made] == [MOST_SEED, 0]
     assert names(tmp_path, REPEATS) == (["run-1", "run-2", "run-3"], None)
     assert lines(noting) == ["run 1 of 3", "(numbers)", "run 2 of 3", "(numbers)", "run 3 of 3", "(numbers)"]
 
