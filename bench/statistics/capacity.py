@@ -222,8 +222,10 @@ def mean_of(load: float, values: Values, limit: float) -> Mean | None:
     """The evidence of a visit's values, in send order, on an objective on their mean. Returns None if there are too
     few."""
     x = np.asarray(values, dtype=np.float64)
-    if len(x) < 20 or float(x.mean()) <= 0:
+    if len(x) < 20:
         return None
+    if float(x.mean()) <= 0:  # Such as pauses that no request had: within the limit, by an unknown factor.
+        return Mean(load, math.log(0.01), 1.0)
     certain = certain_values(len(x) / min(len(x), MEAN_SAFETY * act(x)))
     mean, error = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(certain)
     # 1%: two visits to one load differ by more than a visit can show.
