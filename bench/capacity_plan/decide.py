@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from bench.capacity_plan.stretches import Answer, Question, Stretches
-from bench.capacity_plan.traffic import Hour
+from bench.capacity_plan.traffic import Hour, Trace
 
 SURE = 0.9
 """The share of the draws in which the planned replicas hold."""
@@ -113,9 +113,16 @@ def _bad(answer: Answer) -> bool:
     return not answer.good
 
 
-def _busy(stretches: Stretches) -> list[Hour]:
-    """The hours with traffic, by rising rate."""
-    return sorted((hour for hour in stretches.traffic.hours if hour.rate > 0), key=lambda hour: hour.rate)
+def busiest_last(stretches: Stretches) -> list[Hour]:
+    """The hours with traffic: by rate, or those of a trace, which may have bursts, by how close their
+    stretches come to breaking an objective."""
+    hours = sorted((hour for hour in stretches.traffic.hours if hour.rate > 0), key=lambda hour: hour.rate)
+    if not isinstance(stretches.traffic, Trace):
+        return hours
+    replicas = guessed(stretches, hours[-1], 1)
+    asked = {hour: Question(hour, replicas, 0) for hour in hours}
+    stretches.answers(asked.values())
+    return sorted(hours, key=lambda hour: stretches.strain(stretches.asked[asked[hour]]))
 
 
 def guessed(stretches: Stretches, hour: Hour, least: int) -> int:
@@ -151,7 +158,7 @@ def representative_draws(stretches: Stretches, hour: Hour, replicas: int, draws:
 
 def broken_hours(stretches: Stretches, replicas: int, draws: Sequence[int]) -> list[set[Hour]]:
     """The hours that this many replicas do not hold, for each draw. They are the hours above some rate."""
-    busy = _busy(stretches)
+    busy = busiest_last(stretches)
     if replicas < 1:
         return [set(busy) for _ in draws]
     guess = sum(hour.rate <= _AIM * stretches.saturated * replicas for hour in busy)
@@ -222,7 +229,7 @@ def scaled(stretches: Stretches, most: int, cold_start_s: float, draws: Sequence
 
 def _by_hour(stretches: Stretches, most: int, draws: Sequence[int]) -> list[list[int]]:
     """For each draw, the replicas that each hour needs, at most this many."""
-    busy = _busy(stretches)
+    busy = busiest_last(stretches)
     pairs = [(replicas, draw) for replicas in range(1, most) for draw in draws]
 
     def ask(place: int, hour: int) -> Question:

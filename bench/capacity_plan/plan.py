@@ -39,8 +39,8 @@ class Asked:
 def planned(stretches: Stretches, asked: Asked) -> PlanContent:
     """The complete plan."""
     hours, draws = stretches.traffic.hours, asked.draws
-    peak = max(hours, key=lambda hour: hour.rate)
     stretches.prepare()
+    peak = decide.busiest_last(stretches)[-1]
     need = decide.needed(stretches, peak, asked.least, asked.most, draws)
     replicas = need.replicas
     shown = asked.most if replicas is None else replicas

@@ -1,9 +1,10 @@
 """The traffic of a plan's day: hours with their rates, and the requests of a stretch of each.
 
 A schedule of rates is a CSV file with a row for each part of the day, `time,rate`: its start (06:00, or hours as a
-number), and requests per second. A part lasts until the next part; the last is as long as the one before. Its requests
-are drawn: Poisson or bursty arrivals, and lengths from distributions. A trace has its own requests: a part is an hour
-of it, and the stretch of a part is its busiest one.
+number), and requests per second. A part lasts until the next part, and the last until the day is over, 24 hours
+after the first began (of a longer schedule, as long as the one before). Its requests are drawn: Poisson or bursty arrivals,
+and lengths from distributions. A trace has its own requests: a part is an hour of it, and the stretch of a part is its
+busiest one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from promptset.loaders import DataSet, parse_columns
 from promptset.samples import Sample
 from promptset.whole_file import read_text
 
-HOUR_S = 3600.0
+HOUR_S, DAY_S = 3600.0, 86_400.0
 _CLOCK = re.compile(r"(\d{1,2}):([0-5]\d)")
 _MOST_PARTS = 24
 _PREFIX_PARTS = 1 << 30
@@ -183,7 +184,8 @@ def read_rates(path: Path) -> tuple[Hour, ...]:
     if problems:
         raise UsageError(problems)
     lasts = [later - earlier for (earlier, _), (later, _) in pairwise(points)]
-    lasts.append(lasts[-1] if lasts else HOUR_S)
+    left_s = points[0][0] + DAY_S - points[-1][0]
+    lasts.append(left_s if left_s > 0 else lasts[-1])
     return tuple(Hour(start_s, last, rate) for (start_s, rate), last in zip(points, lasts, strict=True))
 
 

@@ -67,6 +67,8 @@ def main(argv: Sequence[str]) -> int:
     runs = [Path(run) for run in args.runs]
     for run in args.held_out:
         tried(problems, partial(RunDirectory.open, Path(run)))
+        if Path(run).resolve() in [fitted_run.resolve() for fitted_run in runs]:
+            problems.append(f"--held-out {run}: it is fitted too, and would show nothing: name it once")
     if problems:
         for run in runs:  # Otherwise the fit itself reports their problems.
             tried(problems, partial(RunDirectory.open, run))

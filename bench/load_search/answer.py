@@ -56,7 +56,7 @@ def known_text(search: Search, outcome: Conclusion, at: float | None = None) -> 
     """What is known so far, as text: between 34.1 and 41.2/s, 71% sure of >= 36/s."""
     kind = search.settings.load_kind
     certainty = ""
-    if at is not None and search.visits:
+    if at is not None and search.judged:
         certainty = f", {percent(search.sure_of(at))} sure of >= {load_text(at, kind)}"
     if outcome.known is not None:
         return f"{_between(outcome.known, kind)}{certainty}"
@@ -303,7 +303,7 @@ def _lines(search: Search, outcome: Conclusion, numbers: Numbers) -> list[str]:
             "slow in turn may look like an edge, and hold less"
         )
     if known is None:
-        return [*_beyond_reach(search), *short]
+        return [*_beyond_reach(search), *_unmeasured(search), *short]
     keeps_up = "the server keeps up, and beyond it requests pile up"
     lines = [f"what binds: {keeps_up if known.binding == KEEPS_UP else known.binding}"]
     goal = next((goal for goal in search.settings.goals if goal.text == known.binding), None)
@@ -339,6 +339,17 @@ def _too_few(search: Search) -> list[str]:
                 f"the least that show that at most {share(goal.allowed)} break it: how sure the answer is rests on how "
                 "servers usually break"
             )
+    return lines
+
+
+def _unmeasured(search: Search) -> list[str]:
+    """Names the objectives about which no full visit says anything."""
+    lines = []
+    for goal in search.settings.goals:
+        if search.visits and all(evidence.unmeasured((goal,), result) for result in search.visits):
+            few = "under 20 values in each visit: use a quantile, or a longer --budget" * (goal.allowed is None)
+            none = f"none of the {_judged(search, goal.text)} could be judged"
+            lines.append(f"{goal.text} is not shown: {few or none}")
     return lines
 
 
@@ -404,7 +415,7 @@ def _broken(search: Search, result: Result, numbers: Numbers) -> str:
     rows = numbers.get(result.n, VisitNumbers()).objectives
     for goal in search.settings.goals:
         row = rows.get(goal.text)
-        if row is not None and not row.held:
+        if row is not None and row.value is not None and not row.held:
             return _value(row)
     for goal in search.settings.goals:
         mean, broken = result.means.get(goal.text), result.share(goal.text)
@@ -449,7 +460,7 @@ def _value(row: ObjectiveResult) -> str:
     """The measured value of an objective, as text."""
     name = row.metric if row.stat is None else f"{row.metric}:{row.stat}"
     if row.value is None:
-        return f"{name} has no value, since every request failed"
+        return f"{name} has no value"
     return f"{name} is {measured(row.value, row.unit)}"
 
 

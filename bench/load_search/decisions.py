@@ -336,9 +336,9 @@ class Search:
 
     def _rounded(self, load: float, down: bool = True) -> float:
         """The load within the limits, with whole users."""
-        load = min(max(load, self.settings.least), self.settings.most)
         if not KINDS[self.settings.load_kind].whole:
-            return float(f"{load:.4g}")
+            return min(max(float(f"{load:.4g}"), self.settings.least), self.settings.most)
+        load = min(max(load, self.settings.least), self.settings.most)
         whole = math.floor(load) if down else math.ceil(load)
         return float(min(max(1, whole, math.ceil(self.settings.least)), math.floor(self.settings.most)))
 

@@ -51,16 +51,26 @@ def kept_objectives(goals: Sequence[Goal], result: Result) -> bool:
     return True
 
 
+def unmeasured(goals: Sequence[Goal], result: Result) -> list[Goal]:
+    """The objectives about which a visit says nothing: too few values for a mean, or no value at all."""
+    return [
+        goal
+        for goal in goals
+        if (goal.text not in result.means if goal.allowed is None else not result.judged(goal.text))
+    ]
+
+
 def judge(goals: Sequence[Goal], results: Sequence[Result]) -> list[tuple[Result, bool]]:
     """Each visit that is evidence, and whether it kept every objective and the server kept up.
 
-    Requests can pile up by chance. So a visit that kept its objectives while requests piled up is judged by its
-    repetition alone.
+    A visit that broke nothing does not count if it says nothing about an objective. Requests can pile up by chance. So a
+    visit that kept its objectives while requests piled up is judged by its repetition alone.
     """
     judged = []
     for result in visits(results):
         kept = kept_objectives(goals, result)
-        if kept and result.kept_up is False and result.phase == "visit":
+        piled_up = result.kept_up is False
+        if kept and ((piled_up and result.phase == "visit") or (not piled_up and unmeasured(goals, result))):
             continue
         judged.append((result, kept and result.kept_up is not False))
     return judged

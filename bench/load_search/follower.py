@@ -13,7 +13,7 @@ from bench.load_search.answer import hinted, known_text, load_text
 from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Search
 from bench.load_search.driver import Follower
-from bench.load_search.evidence import counts, kept_objectives
+from bench.load_search.evidence import counts, kept_objectives, unmeasured
 from bench.load_search.visit_table import broke
 from bench.load_search.visits import Result, Visit
 from bench.observer import Cadence, Control
@@ -96,6 +96,8 @@ def outcome(search: Search, result: Result) -> str:
         return "is to be repeated"
     if search.broke(result):
         return "broke" if result.phase == "scout" else "did not hold"
+    if result.phase != "scout" and (silent := unmeasured(search.settings.goals, result)):
+        return f"does not show {silent[0].text}"
     return "did not clearly break" if result.phase == "scout" else "held"
 
 

@@ -49,6 +49,10 @@ def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goa
     if metric in ("goodput", *ANSWER_SHARES):
         return Goal(text, _share(text, 1 - limit))
     if stat == "mean":
+        if not limit > 0:
+            raise UsageError(
+                f'--slo "{text}": a search compares a mean with its limit by their ratio: give a limit above 0'
+            )
         return Goal(text, None)
     if stat not in QUANTILES:
         raise UsageError(

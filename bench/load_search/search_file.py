@@ -147,7 +147,7 @@ def _impossible(content: Mapping[str, Any]) -> Iterator[str]:
 
 def required(search: Search, conclusion: Conclusion, load: float) -> RequiredLoad:
     """Whether the required load is held. `held`: a visit showed it. `probability`: how sure the load itself is."""
-    probability = search.sure_of(load) if search.visits else None
+    probability = search.sure_of(load) if search.judged else None
     return RequiredLoad(load=load, probability=probability, held=holds(search, conclusion, load))
 
 

@@ -1,9 +1,9 @@
 """Turns the records of a visit into the values on which the search decides: how many requests broke each objective, and
 so on.
 
-A request that failed or was dropped breaks every objective. A metric that a request does not have (the TPOT of a
-one-token reply) does not break any. For a token metric, the share of gaps beyond the limit counts as that share of the
-requests.
+A request that failed or was dropped breaks every objective. A request without a metric (the TPOT of a one-token reply) is
+not judged by it. For a token metric, the share of gaps beyond the limit counts as that share of the requests that have
+gaps.
 
 A job is judged if it was due so long before the end of the visit that its result is known: if the visit cut it off, it
 has already exceeded the limit. Judging every completed job would mean judging the short ones.
@@ -156,6 +156,8 @@ class _Judged:
             return
         series = _series(objective, spoken_of, marks)
         self.violations[text] = round(series.broken)
+        if len(series.values) < len(spoken_of):
+            self.about[text] = len(series.values)
         if len(series.values) >= LEAST_VALUES:
             self.act[text] = act(series.values) if series.of_violations else tail_act(series.values)
 
@@ -231,7 +233,8 @@ def _first_s(load: Load) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """How many requests broke an objective, and a badness value per request in the order of sending."""
+    """How many requests broke an objective, and a badness value for each request that it judges, in the order of
+    sending."""
 
     broken: float
     values: Floats
@@ -257,7 +260,7 @@ def _series(objective: Objective, run: RecordTable, marks: Mapping[str, bool] | 
         by_request = np.split(pauses.ns, pauses.starts(len(run))[1:-1])
         values = np.array([np.quantile(each, q) if len(each) else np.nan for each in by_request], dtype=np.float64)
         beyond = int((~_holds(objective, pauses.ns / NS_PER_MS)).sum())
-        broken = beyond / len(pauses.ns) * int(run.ok.sum()) if len(pauses.ns) else 0.0
+        broken = beyond / len(pauses.ns) * int((~np.isnan(values)).sum()) if len(pauses.ns) else 0.0
     sign = 1.0 if objective.op.startswith("<") else -1.0
     has_value = ~np.isnan(values) & ~failed
     worst = max(sign * values[has_value], default=0.0) + 1.0

@@ -66,7 +66,8 @@ class Result:
     """For each objective on jobs, the number of judged jobs. Its violations count jobs; those of other objectives count
     requests."""
     about: Mapping[str, int] = field(default_factory=dict)
-    """For each objective on a part of the requests (a class, a model), the number of these requests."""
+    """For each objective that judges only some of the requests (those of a class or a model, or with a value), their
+    number."""
     act: Mapping[str, float] = field(default_factory=dict)
     """For each objective: `statistics.autocorrelation.tail_act` of the limited values."""
     means: Mapping[str, Mean] = field(default_factory=dict)

@@ -182,11 +182,14 @@ class _Plan:
             raise UsageError(f"{self._folder} already holds a sweep: go on with --resume, or name another --out")
         if resume and not path.exists():
             raise UsageError(f"--resume {self._folder}: there is no sweep (no {SWEEP})")
-        if resume and read(path).config_sha256 != sha256:
-            raise UsageError(
-                f"--resume {self._folder}: that sweep has another configuration: give the same flags (more loads and "
-                "repeats may be asked for)"
-            )
+        if resume:
+            # The runs that are done were judged by their own objectives.
+            stored, slo = read(path), [*self.first.slo]
+            if (stored.config_sha256, stored.kind, stored.config.get("slo")) != (sha256, self._loads.kind, slo):
+                raise UsageError(
+                    f"--resume {self._folder}: that sweep has another configuration: give the same flags (more loads and "
+                    "repeats may be asked for)"
+                )
         return sha256
 
     def next(self, measured: Sequence[_Measured]) -> _Step | End:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config import RunConfig
+from bench.config.values import MOST_SEED
 from bench.documents import sweep_words
 from bench.errors import PRECEDENCE, Exit
 from bench.load_sweep.points import repeated_run, together
@@ -61,7 +62,7 @@ def repeat(config: RunConfig, repeats: int, series: RunSeries) -> RepeatsResult:
 
 def _again(config: RunConfig, number: int) -> RunConfig:
     """The same load with another seed: runs of one seed would share their arrivals and hide that part of the spread."""
-    again = config.model_copy(update={"seed": config.seed + number - 1})
+    again = config.model_copy(update={"seed": (config.seed + number - 1) % (MOST_SEED + 1)})
     return again.model_copy(update={"load": type(config.load).of(again)})
 
 

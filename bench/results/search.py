@@ -62,7 +62,7 @@ class SearchVisit(Result, frozen=True, kw_only=True):
     jobs: Mapping[str, Count]
     """For each objective on jobs: how many jobs were judged; its violations are among these."""
     about: Mapping[str, Count]
-    """For each objective on one class or model: how many of the requests belong to it."""
+    """For each objective that judges only some of the requests (those of a class or model, or with a value): how many."""
     act: Mapping[str, FromOne]
     """For each objective: how many requests an excursion of its tail lasts."""
     means: Mapping[str, VisitMean]

@@ -99,13 +99,17 @@ class Posterior:
 
     @property
     def low(self) -> float:
-        """The lower end of the interval."""
-        return self.quantile(0.025)
+        """The lower end of the interval. Each capacity of the grid stands for those within half a step of it."""
+        return self.quantile(0.025) / self._half_step
 
     @property
     def high(self) -> float:
         """The upper end of the interval."""
-        return self.quantile(0.975)
+        return self.quantile(0.975) * self._half_step
+
+    @property
+    def _half_step(self) -> float:
+        return math.sqrt(float(self.grid[1] / self.grid[0]))
 
     @property
     def width(self) -> float:
@@ -218,8 +222,10 @@ def mean_of(load: float, values: Values, limit: float) -> Mean | None:
     """The evidence of a visit's values, in send order, on an objective on their mean. Returns None if there are too
     few."""
     x = np.asarray(values, dtype=np.float64)
-    if len(x) < 20 or float(x.mean()) <= 0:
+    if len(x) < 20:
         return None
+    if float(x.mean()) <= 0:  # Such as pauses that no request had: within the limit, by an unknown factor.
+        return Mean(load, math.log(0.01), 1.0)
     certain = certain_values(len(x) / min(len(x), MEAN_SAFETY * act(x)))
     mean, error = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(certain)
     # 1%: two visits to one load differ by more than a visit can show.

@@ -111,6 +111,8 @@ def test_all_problems_are_said_at_once(runs: list[str], tmp_path: Path, capsys: 
     assert "named twice" in said
     assert f"{tmp_path} is not a run directory" in said
     assert main(["fit", *runs, "--no-replay", "--held-out", runs[0]]) == Exit.USAGE
-    assert "use only one of them" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "use only one of them" in said
+    assert f"--held-out {runs[0]}: it is fitted too, and would show nothing" in said
     assert main(["fit", *runs, "--out", str(tmp_path / "no" / "p.json")]) == Exit.USAGE
     assert "there is no directory" in capsys.readouterr().err

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,9 +34,11 @@ NIGHT, NOON, EVENING, LATE = (
 @dataclass
 class Known(Stretches):
     """`holds`: the capacity of a replica in requests per second, for each draw. At this rate TTFT is 100 ms, its limit.
-    On a server that pads batches TTFT is 1.2 times as long."""
+    On a server that pads batches TTFT is 1.2 times as long. `bursts`: how many times its mean rate the busiest stretch of
+    an hour has."""
 
     holds: tuple[float, ...] = ()
+    bursts: Mapping[Hour, float] = field(default_factory=dict)
 
     def prepare(self) -> None:
         self.settle_s, self.saturated = 100.0, 8.0
@@ -44,6 +46,7 @@ class Known(Stretches):
     def answers(self, questions: Iterable[Question]) -> None:
         for one in questions:
             used = (1.2 if one.padded else 1.0) * one.hour.rate * one.times / (self.holds[one.draw] * one.replicas)
+            used *= self.bursts.get(one.hour, 1.0)
             broken, good = max(0.0, 1 - self.holds[one.draw] * one.replicas / (one.hour.rate * one.times)), used < 1
             self.asked[one] = Answer((100 * used,), (good,), broken, 50 * used, 0, 10 * used, overloaded=False)
 
@@ -101,6 +104,15 @@ def test_a_plan_of_a_trace_knows_only_its_own_requests(tmp_path: Path) -> None:
     found.traffic = Trace(found.traffic.hours, ())
     (said,) = planned(found, Asked(1, 9, 1, price=None, cold_start_s=None, command=[], date="", settings={})).not_shown
     assert said.startswith("other days: every draw has the same requests")
+
+
+def test_the_hour_of_a_trace_with_the_hardest_burst_decides(tmp_path: Path) -> None:
+    # Of 20 requests per second at noon, and of 7 at night that come four times as densely.
+    found = known(tmp_path, 8)
+    found.traffic, found.bursts = Trace(found.traffic.hours, ()), {NIGHT: 4.0}
+    content = planned(found, Asked(1, 9, 1, price=None, cold_start_s=1.0, command=[], date="", settings={}))
+    assert (content.replicas, content.breaks_first_s) == (4, NIGHT.start_s)
+    assert [(hour.replicas, hour.breaks) for hour in content.hours] == [(4, "yes"), (3, "no"), (2, "no"), (1, "no")]
 
 
 @pytest.mark.parametrize(("holds", "headroom", "interval"), [(76, 3.733, [3.733, 3.733]), (80, 3.92, None)])

@@ -24,7 +24,14 @@ def written(folder: Path, content: str) -> Path:
 
 def test_a_row_lasts_until_the_next_one(tmp_path: Path) -> None:
     found = read_rates(written(tmp_path, "time,rate\n# night\n00:00,1.5\n6.5,20\n08:00,0\n"))
-    assert found == (Hour(0, 23_400, 1.5), Hour(23_400, 5_400, 20), Hour(28_800, 5_400, 0))
+    assert found == (Hour(0, 23_400, 1.5), Hour(23_400, 5_400, 20), Hour(28_800, 57_600, 0))
+
+
+def test_the_last_row_lasts_until_the_day_is_over(tmp_path: Path) -> None:
+    assert [hour.duration_s for hour in read_rates(written(tmp_path, "00:00,5\n22:00,100\n"))] == [79_200, 7_200]
+    # A schedule of more than a day ends with a part as long as the one before.
+    longer = read_rates(written(tmp_path, "0,5\n20,6\n24,7\n"))
+    assert [hour.duration_s for hour in longer] == [72_000, 14_400, 14_400]
 
 
 @pytest.mark.parametrize(
@@ -85,11 +92,11 @@ def test_an_hour_of_hardly_a_request_has_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "hours"),
     [
-        ("7,5\n", [Hour(25_200, 3_600, 5)]),
-        ("\n 06:30 , 5 \n  # noon\n12:00,0\n", [Hour(23_400, 19_800, 5), Hour(43_200, 19_800, 0)]),
+        ("7,5\n", [Hour(25_200, 86_400, 5)]),
+        ("\n 06:30 , 5 \n  # noon\n12:00,0\n", [Hour(23_400, 19_800, 5), Hour(43_200, 66_600, 0)]),
         ("hour 1,requests\n", None),
         ("time,5\n", None),
-        ("0,999999999\n", [Hour(0, 3_600, 999_999_999)]),
+        ("0,999999999\n", [Hour(0, 86_400, 999_999_999)]),
         ("0,1e9\n", None),
         ("6:60,1\n", None),
         ("0,5,6\n", None),

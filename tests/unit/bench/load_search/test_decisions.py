@@ -130,8 +130,8 @@ def test_a_load_that_never_fails_ends_the_search_at_its_limit() -> None:
     assert max(r.load for r in search.results) == 50.0
 
 
-@pytest.mark.parametrize(("kind", "most", "top"), [("rate", 1234.5, 1234.0), ("concurrency", 48.5, 48.0)])
-def test_a_limit_that_no_visit_can_have_exactly_ends_the_search_as_well(kind: str, most: float, top: float) -> None:
+@pytest.mark.parametrize(("kind", "most", "top"), [("rate", 1234.5, 1234.5), ("concurrency", 48.5, 48.0)])
+def test_a_limit_between_two_numbers_of_users_ends_the_search_as_well(kind: str, most: float, top: float) -> None:
     search = Search(settings(load_kind=kind, least=1.0, most=most))
     assert play(search, {P99: lambda load: 0.0}) is Ending.NEVER_FAILS
     assert [r.load for r in search.results if r.phase == "visit"] == [top] * 2

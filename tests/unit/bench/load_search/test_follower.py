@@ -117,6 +117,8 @@ def test_what_stays_of_a_visit() -> None:
     assert alone[0].endswith("; 1 request)")
     calm = ended_lines(searched(3), searched(3).results[-1], None)
     assert calm[0].startswith("visit 3: 32/s did not clearly break (")
+    silent = ended_lines(search, replace(search.results[-1], about={P99.text: 0}, violations={}), None)
+    assert " does not show ttft:p99<500ms (" in silent[0]
     piling = ended_lines(search, replace(search.results[-1], kept_up=False), None)
     assert "requests pile up" in piling[0]
 

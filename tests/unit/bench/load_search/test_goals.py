@@ -47,6 +47,8 @@ def test_an_objective_allows_a_share_of_violations(
         ("goodput", None, ">", 0.0, "allows all of the requests"),
         ("ttft", "max", "<", 500.0, "one request decides max"),
         ("ttft", "min", "<", 500.0, "one request decides min"),
+        ("ttft", "mean", "<", 0.0, "give a limit above 0"),
+        ("tps", "mean", ">", 0.0, "give a limit above 0"),
     ],
 )
 def test_what_cannot_be_searched_for_is_refused(

@@ -112,3 +112,11 @@ def test_whole_users_stay_within_limits_that_are_not_whole() -> None:
     assert [search._rounded(load) for load in (0.3, 2.6, 3.9, 6.4, 90.0)] == [3.0, 3.0, 3.0, 6.0, 6.0]
     assert [search._rounded(load, down=False) for load in (0.3, 3.1, 6.4)] == [3.0, 4.0, 6.0]
     assert made_search(least=2.5, most=6.5)._rounded(3.14159) == 3.142
+    # A rate keeps within its limits: else --max 12,345 would never try what --require 12,345 asks for.
+    limited = made_search(least=1.2345, most=12_345.0)
+    assert [limited._rounded(load) for load in (1.0, 1.23451, 12_344.9, 20_000.0)] == [
+        1.2345,
+        1.235,
+        12_340.0,
+        12_345.0,
+    ]

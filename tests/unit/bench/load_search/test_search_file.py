@@ -131,7 +131,7 @@ def test_a_file_of_before_there_were_conclusions_is_rendered(tmp_path: Path) -> 
     (place.path / SEARCH).write_bytes(orjson.dumps(kept))
     old = render_again(place.path)
     assert (old.text, old.brief, old.exit) == (new.text, new.brief, Exit.GOOD)
-    assert old.text.startswith("It holds up to 38.4/s: between 36.9 and 39.6/s (about 90% sure).")
+    assert old.text.startswith("It holds up to 38.4/s: between 36.7 and 39.8/s (about 90% sure).")
     assert "Holds up to" in (place.path / "search.html").read_text()
 
 

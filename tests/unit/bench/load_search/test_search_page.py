@@ -92,7 +92,7 @@ def test_a_bracket_has_its_interval_and_the_loads_that_are_sure_in_tiles() -> No
     lost = [made_visit(12, 36.0, verdict="FAILED"), made_visit(13, 36.0, verdict="INVALID")]
     # 13 visits of 72 s are 15.6 min.
     assert tiles(made_search(*BRACKET.results, *lost, budget_s=1_800.0)) == [
-        "Holds up to|38.4|/s|36.9 to 39.6", "Held|35|/s|99% sure", "Not held|40|/s|99% sure",
+        "Holds up to|38.4|/s|36.7 to 39.8", "Held|35|/s|99% sure", "Not held|40|/s|99% sure",
         f"Width of the interval|{width}|%|asked for 10%",
         "Visits|13|2 INVALID or FAILED", "Time|15.6|min|of 30 min",
     ]  # fmt: skip

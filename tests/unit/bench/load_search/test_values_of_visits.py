@@ -61,7 +61,7 @@ def test_the_objective_that_a_visit_broke_is_shown_with_its_value() -> None:
         return told(search, numbers={2: VisitNumbers(objectives=by_text)}).headline.partition(" and there ")[2]
 
     assert broken(ttft=row(640.0, held=False), tpot=row(20.0, held=True)) == "ttft:p99 is 640 ms."
-    assert broken(ttft=row(None, held=False)) == "ttft:p99 has no value, since every request failed."
+    assert broken(ttft=row(None, held=False)) == "50% of the requests break ttft:p99<500ms."
     assert broken(ttft=row(640.0, held=False, stat=None)) == "ttft is 640 ms."
     assert broken(tpot=row(20.0, held=True)) == "50% of the requests break ttft:p99<500ms."
 
@@ -101,10 +101,28 @@ def test_what_a_visit_kept_is_shown_for_each_objective() -> None:
     assert re.fullmatch(f"{begin}ttft:p99 is 412 ms there.", told(search, numbers=numbers).headline)
 
 
-def test_a_visit_that_judged_no_request_has_no_value() -> None:
-    visits = [made_visit(n, 32.0, requests=0) for n in (7, 8, 9)]
-    headline = told(made_search(*in_turn(*CALM), *visits, goals=(P99, MEAN), most=32.0)).headline
-    assert headline.endswith("the highest load that was measured, and nothing broke; no value there.")
+JOBS = Goal("job:p90<60s", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("goal", "visit", "why"),
+    [
+        (P99, {"requests": 0}, "none of the requests could be judged"),
+        (TPOT, {"about": {TPOT.text: 0}}, "none of the requests could be judged"),
+        (MEAN, {}, "under 20 values in each visit: use a quantile, or a longer --budget"),
+        (JOBS, {"jobs": {JOBS.text: 0}}, "none of the jobs could be judged"),
+    ],
+)
+def test_visits_without_a_value_of_an_objective_do_not_show_that_it_holds(
+    goal: Goal, visit: dict[str, Any], why: str
+) -> None:
+    visits = [made_visit(n, 32.0, **{"violations": {}} | visit) for n in (7, 8, 9)]
+    answer = told(made_search(*in_turn(*CALM), *visits, goals=(goal,), most=32.0), Ending.BUDGET)
+    assert answer.headline.startswith("No answer yet.")
+    assert (answer.exit, f"{goal.text} is not shown: {why}" in answer.lines) == (1, True)
+    # They may still show that another objective is broken.
+    broken = [made_visit(n, 0.1, 0.5, about={TPOT.text: 0}) for n in (7, 8, 9)]
+    assert told(made_search(*broken, goals=(TPOT, P99))).headline.startswith("No load held: at 0.1/s")
 
 
 def test_visits_that_held_and_were_not_steady_are_named() -> None:

@@ -90,6 +90,18 @@ def test_a_reply_of_one_token_breaks_no_limit_on_tpot() -> None:
     assert result(records, "tpot:p90<5ms").violations == {"tpot:p90<5ms": 0}
 
 
+def test_requests_that_have_no_value_are_no_part_of_a_share() -> None:
+    # Every second reply has one token. Of the others, a tenth has a TPOT of 30 ms.
+    of = [(10.0,), (10.0, 15.0)] * 10
+    records = [
+        made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 40.0) if i % 20 == 19 else of[i % 20]) for i in range(80)
+    ]
+    records[0] = made_record(0, outcome=Outcome.RESET)
+    for text in ("tpot:p90<20ms", "itl:p90<20ms"):
+        found = result(records, text, "ttft:p90<50ms")
+        assert (found.violations[text], found.judged(text), found.judged("ttft:p90<50ms")) == (5, 41, 80)
+
+
 def test_a_limit_from_below_is_broken_by_what_is_slower() -> None:
     records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 10.0 + gap)) for i in range(40) for gap in [10 + i]]
     found = result(records, "tps:p50>50")  # A gap of 20 ms is exactly 50 tokens/s: 30 of the 40 gaps are that long.

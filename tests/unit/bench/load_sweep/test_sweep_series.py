@@ -12,6 +12,7 @@ import pytest
 
 from bench.clock import NS_PER_S
 from bench.config import RunConfig, resolve
+from bench.config.values import MOST_SEED
 from bench.errors import Exit, TargetError, UsageError
 from bench.evaluate import Result
 from bench.load_sweep.measure import SweepResult, sweep
@@ -192,6 +193,7 @@ def test_runs_that_are_read_again_do_not_shorten_the_time_that_is_left(tmp_path:
         ({"seed": 6}, True, "that sweep has another configuration: give the same flags"),
         ({"requests": 11}, True, "that sweep has another configuration: give the same flags"),
         ({"input_tokens": "9"}, True, "that sweep has another configuration: give the same flags"),
+        ({"slo": ("ttft:p90<9ms",)}, True, "that sweep has another configuration: give the same flags"),
     ],
 )
 def test_a_sweep_goes_on_only_as_it_was_begun(
@@ -203,6 +205,12 @@ def test_a_sweep_goes_on_only_as_it_was_begun(
         sweep(lambda flags: resolve({**given, **flags}), parse("concurrency=1,2", 2), series,
               given=given, gpus=None, resume=resume)  # fmt: skip
     assert series.made == []
+
+
+def test_a_sweep_goes_on_with_loads_of_its_kind(tmp_path: Path) -> None:
+    swept(MadeSeries(tmp_path))
+    with pytest.raises(UsageError, match="that sweep has another configuration"):
+        swept(MadeSeries(tmp_path), "rate=1,2", resume=True)
 
 
 def test_a_sweep_does_not_go_on_with_changed_data(tmp_path: Path) -> None:
@@ -268,6 +276,9 @@ def test_repeats_have_a_seed_of_their_own_each(tmp_path: Path) -> None:
     found = repeat(CONFIG, 3, series)
     assert (found.exit, found.content.ended) == (Exit.GOOD, None)
     assert [config.seed for config in series.made] == [5, 6, 7]
+    series = MadeSeries(tmp_path / "last")
+    repeat(resolve({**GIVEN, "concurrency": 2, "seed": MOST_SEED}), 2, series)
+    assert [config.seed for config in series.made] == [MOST_SEED, 0]
     assert names(tmp_path, REPEATS) == (["run-1", "run-2", "run-3"], None)
     assert lines(noting) == ["run 1 of 3", "(numbers)", "run 2 of 3", "(numbers)", "run 3 of 3", "(numbers)"]
 

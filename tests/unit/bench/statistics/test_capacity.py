@@ -24,6 +24,7 @@ from bench.statistics.capacity import (
     of_shares,
 )
 from tests.support import statistics_oracle as oracle
+from tests.support.searched_server import logistic
 
 VISITS = [Share(20.0, 1_200, 2), Share(40.0, 2_400, 300), Share(30.0, 1_800, 20), Share(33.0, 500, 0)]
 
@@ -59,10 +60,19 @@ def test_far_from_the_capacity_only_the_side_counts() -> None:
 
 
 def test_the_quantiles_of_a_posterior_are_those_of_its_mass() -> None:
-    found = Posterior(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0.02, 0.48, 0.3, 0.2]))
-    assert (found.low, found.estimate, found.high) == (2.0, 2.0, 4.0)
-    assert found.width == 1.0
-    assert [found.holds(load) for load in (0.5, 2.0, 2.5, 4.0, 9.0)] == pytest.approx([1, 0.98, 0.5, 0.2, 0])
+    found = Posterior(np.array([1.0, 4.0, 16.0, 64.0]), np.array([0.02, 0.48, 0.3, 0.2]))
+    assert (found.low, found.estimate, found.high) == (2.0, 4.0, 128.0)  # Half a step beyond 4 and 64.
+    assert found.width == 63.0
+    assert [found.holds(load) for load in (0.5, 4.0, 5.0, 64.0, 90.0)] == pytest.approx([1, 0.98, 0.5, 0.2, 0])
+
+
+@pytest.mark.parametrize("capacity", [20_030.0, 20_060.0, 20_100.0, 20_140.0, 20_170.0])
+def test_the_interval_of_a_fast_server_is_not_narrower_than_a_step_of_the_grid(capacity: float) -> None:
+    # Visits of a minute at 20,000 requests per second know the edge better than the grid, whose step is 1%.
+    loads = [capacity * math.exp(0.03 * side) for side in (-1, 1, -1, 1)]
+    visits = [Share(load, 60 * load, 60 * load * logistic(capacity)(load)) for load in loads]
+    found = of_shares(visits, 0.01, 15.0, grid(10_000, 40_000, 140))
+    assert found.low <= capacity <= found.high
 
 
 def test_a_capacity_far_outside_the_domain_of_the_scouts_is_found() -> None:
@@ -127,7 +137,7 @@ def test_the_error_of_a_mean_counts_its_dependence() -> None:
     assert alone.error == pytest.approx(math.hypot(0.4 * math.sqrt(2 / 4_000), 0.01), rel=0.1)
     assert waves.error > 1.7 * alone.error
     assert mean_of(5.0, values[:19], 110.0) is None
-    assert mean_of(5.0, np.zeros(50), 110.0) is None
+    assert mean_of(5.0, np.zeros(50), 110.0) == Mean(5.0, math.log(0.01), 1.0)  # The objective holds.
 
 
 def test_dispersion_comes_from_visits_that_saw_the_edge() -> None:

@@ -19,10 +19,9 @@ def test_a_visit_without_requests_says_nothing_wherever_it_stands() -> None:
         assert of_shares(visits, 0.01, 20, grid(10, 80)).mass == pytest.approx(found)
 
 
-def test_a_mean_needs_twenty_values_and_to_be_above_zero() -> None:
+def test_a_mean_needs_twenty_values_and_one_of_zero_is_far_within_its_limit() -> None:
     assert mean_of(5.0, [2.0] * 19, 1.0) is None
-    assert mean_of(5.0, [0.0] * 20, 1.0) is None
-    assert mean_of(5.0, [-1.0] * 20, 1.0) is None
+    assert mean_of(5.0, [0.0] * 20, 1.0) == Mean(5.0, math.log(0.01), 1.0)
     found = mean_of(5.0, [2.0] * 20, 1.0)
     # With equal values, the error is the hundredth that a visit cannot see in itself.
     assert found is not None
@@ -78,9 +77,9 @@ def test_a_grid_is_even_in_its_logarithm_and_has_both_ends() -> None:
 
 
 def test_quantiles_are_the_first_capacities_that_have_so_much_mass_below_them() -> None:
-    found = Posterior(np.array([1.0, 2.0, 4.0]), np.array([0.025, 0.475, 0.5]))
-    assert (found.low, found.estimate, found.high, found.width) == (1.0, 2.0, 4.0, 3.0)
-    assert found.quantile(1.0) == 4.0
+    found = Posterior(np.array([1.0, 4.0, 16.0]), np.array([0.025, 0.475, 0.5]))
+    assert (found.low, found.estimate, found.high, found.width) == (0.5, 4.0, 32.0, 63.0)
+    assert found.quantile(1.0) == 16.0
 
 
 def test_a_wide_domain_has_a_point_for_each_percent() -> None:
