@@ -105,7 +105,11 @@ def _aggregate(summary: RunSummary) -> dict[str, Any]:
     counts = summary.counts
     rates = {name: summary.throughput.of(key) for name, (key, _) in _RATES.items()}
     return {
-        "requests": {"total": counts.sent, "failures": counts.failed, "incomplete": counts.interrupted},
+        "requests": {
+            "total": counts.sent,
+            "failures": counts.failed,
+            "incomplete": counts.interrupted + (counts.cancelled or 0),
+        },
         "latency": {
             name: _statistics(row, unit)
             for name, (key, unit) in _LATENCIES.items()

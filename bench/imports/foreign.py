@@ -143,8 +143,9 @@ def without_requests(file: ResultFile, tool: str, needs: str) -> UsageError:
 
 
 def spread(requests: Sequence[ForeignRequest], duration_s: float) -> list[ForeignRequest]:
-    """The requests with evenly spaced start times, so that the first starts at 0 and the last ends at the end. The sum
-    of the latencies over the duration, which is the mean in flight by Little's law, equals that of the real starts."""
-    room_s = max(0.0, duration_s - (requests[-1].latency_s or 0.0)) if requests else 0.0
-    step_s = room_s / max(1, len(requests) - 1)
+    """The requests with evenly spaced start times, so that the first starts at 0 and the last to end ends at the end.
+    The sum of the latencies over the duration, which is the mean in flight by Little's law, equals that of the real
+    starts."""
+    steps_s = ((duration_s - (request.latency_s or 0.0)) / number for number, request in enumerate(requests) if number)
+    step_s = max(0.0, min(steps_s, default=0.0))
     return [replace(request, sent_s=number * step_s) for number, request in enumerate(requests)]

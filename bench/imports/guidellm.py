@@ -9,6 +9,9 @@ import msgspec
 from bench.imports.foreign import ONE_GAP, ForeignRequest, ForeignRun, ResultFile, Tool, iso_time
 from bench.records import Outcome
 
+_NO_LIMIT = 10_240
+"""guidellm's default of the most requests in flight, which it writes as if it were asked for."""
+
 
 class _Timings(msgspec.Struct):
     """Unix times in seconds."""
@@ -16,6 +19,7 @@ class _Timings(msgspec.Struct):
     targeted_start: float | None = None
     request_start: float | None = None
     first_token_iteration: float | None = None
+    last_token_iteration: float | None = None
     request_end: float | None = None
 
 
@@ -37,6 +41,8 @@ class _Requests(msgspec.Struct):
 
 
 class _Strategy(msgspec.Struct):
+    """`max_concurrency`: 1 if requests were sent one after another."""
+
     rate: float | None = None
     streams: int | None = None
     max_concurrency: int | None = None
@@ -78,6 +84,7 @@ def _read(file: ResultFile) -> Iterator[ForeignRun]:
     for benchmark in report.benchmarks:
         strategy, backend = benchmark.config.strategy, benchmark.config.backend
         requests = benchmark.requests
+        most = None if strategy.max_concurrency == _NO_LIMIT else strategy.max_concurrency
         by_outcome = (
             (Outcome.OK, requests.successful),
             (Outcome.STREAM_ERROR, requests.errored),
@@ -96,7 +103,7 @@ def _read(file: ResultFile) -> Iterator[ForeignRun]:
             model=backend.model,
             url=backend.target,
             endpoint="completions" if backend.request_format == "/v1/completions" else "chat",
-            concurrency=strategy.streams if strategy.rate is None else strategy.max_concurrency,
+            concurrency=strategy.streams if strategy.rate is None and strategy.streams is not None else most,
             rate=strategy.rate,
             lacks=(ONE_GAP,),
         )
@@ -109,6 +116,8 @@ def _request(row: _Request, outcome: Outcome, *, scheduled: bool) -> ForeignRequ
     if sent is None:
         sent = times.targeted_start
     is_good = outcome is Outcome.OK
+    if is_good and times.last_token_iteration is not None:
+        end = times.last_token_iteration  # The stream ends later, after its usage.
     return ForeignRequest(
         sent_s=sent,
         due_s=times.targeted_start if scheduled else None,

@@ -39,7 +39,8 @@ class _Result(Detailed):
 
 
 def requests_of(file: ResultFile, arrays: Detailed, latencies: Sequence[float] | None = None) -> list[ForeignRequest]:
-    """The requests of such arrays. A failed request has an error."""
+    """The requests of such arrays. A failed request has an error, which is empty if the reply's status line had no
+    reason."""
     lengths = {len(arrays.ttfts), len(arrays.itls), len(arrays.input_lens), len(arrays.output_lens), len(arrays.errors)}
     if len(lengths) > 1 or (latencies is not None and len(latencies) not in lengths):
         raise UsageError(f"{file.path} is damaged: its arrays have different lengths")
@@ -47,7 +48,7 @@ def requests_of(file: ResultFile, arrays: Detailed, latencies: Sequence[float] |
     for at, error in enumerate(arrays.errors):
         gaps, ttft = arrays.itls[at], arrays.ttfts[at]
         latency = ttft + sum(gaps) if latencies is None else latencies[at]
-        failed = bool(error)
+        failed = bool(error) or not (ttft or arrays.output_lens[at])
         requests.append(
             ForeignRequest(
                 latency_s=latency,
@@ -56,7 +57,7 @@ def requests_of(file: ResultFile, arrays: Detailed, latencies: Sequence[float] |
                 input_tokens=arrays.input_lens[at],
                 output_tokens=None if failed else arrays.output_lens[at],
                 outcome=Outcome.STREAM_ERROR if failed else Outcome.OK,
-                error=error or None,
+                error=(error or "an error without words") if failed else None,
             )
         )
     return requests

@@ -75,7 +75,10 @@ class Trace(OpenLoopMode):
                 f"--mode trace needs the time of every row, and {untimed}: give each an at_s, in seconds (if yours has "
                 "another name: --columns at_s=timestamp), or use --rate"
             )
-        arrivals = draw(trace.offsets(source.times_s(), self.speed), length)
+        try:
+            arrivals = draw(trace.offsets(source.times_s(), self.speed), length)
+        except OverflowError as e:
+            raise UsageError("--dataset: its times span over 292 years: at_s is in seconds, not in ms or ns") from e
         if not arrivals.requests:
             raise UsageError(
                 f"--warmup {self.warmup} takes all {arrivals.warmup} rows of the recording: leave some for the run"

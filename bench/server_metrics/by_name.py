@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.clock import NS_PER_S
 from bench.metrics.page_data import NamedSeries
@@ -11,7 +11,7 @@ from bench.server_metrics.role_series import Counter, Points, split_key
 from bench.server_metrics.scrapes import Scrape
 
 _RISING = ("_total", "_sum", "_count", "_bucket")
-"""Suffixes of sample names that only rise."""
+"""Suffixes of sample names that only rise, if the page does not declare them as a counter or a gauge."""
 
 
 class UnknownName(Exception):
@@ -37,7 +37,7 @@ def named_series(
             if name in names:
                 samples.setdefault(name, {})[key] = value
         for name, values in samples.items():
-            kind = Counter if name.endswith(_RISING) else Points
+            kind = Counter if _rises(name, scrape.types) else Points
             series = points.setdefault((name, scrape.page), kind())
             if isinstance(series, Counter):
                 series.add_samples(scrape.at_ns, values)
@@ -51,11 +51,16 @@ def named_series(
     results = []
     for name in names:
         pages = [series for (of, _), series in points.items() if of == name]
-        rising = name.endswith(_RISING)
+        rising = any(isinstance(series, Counter) for series in pages)
         results.append(
             NamedSeries(name=name, rising=rising, values=[_value(pages, rising, at, step_ns) for at in begins])
         )
     return results
+
+
+def _rises(name: str, types: Mapping[str, str]) -> bool:
+    declared = types.get(name)
+    return declared == "counter" if declared in ("counter", "gauge") else name.endswith(_RISING)
 
 
 def _value(pages: Sequence[Points], rising: bool, begin_ns: int, step_ns: int) -> float | None:

@@ -12,7 +12,7 @@ and `gone` are left out if empty. Times are ns of CLOCK_MONOTONIC on the client:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -29,6 +29,8 @@ class Scrape:
     page: int
     values: Mapping[str, float]
     error: str | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
+    """The types of its page, by the name of the family."""
 
     @property
     def at_ns(self) -> int:
@@ -76,6 +78,7 @@ def read_scrapes(lines: Iterable[bytes]) -> Iterator[Scrape]:
     """
     pages: dict[int, dict[str, float]] = {}
     names: dict[int, dict[int, str]] = {}
+    types: dict[int, dict[str, str]] = {}
     for line in lines:
         try:
             row = orjson.loads(line)
@@ -85,6 +88,8 @@ def read_scrapes(lines: Iterable[bytes]) -> Iterator[Scrape]:
                 continue
             values = pages.setdefault(page, {})
             known = names.setdefault(page, {})
+            if "types" in row:
+                types[page] = dict(row["types"])
             for number, value in row.get("changed", {}).items():
                 values[known[int(number)]] = _counted(value)
             for number in row.get("gone", ()):
@@ -94,7 +99,7 @@ def read_scrapes(lines: Iterable[bytes]) -> Iterator[Scrape]:
                 values[key] = _counted(value)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             continue
-        yield Scrape(t_ns=t_ns, asked_ns=asked_ns, page=page, values=values)
+        yield Scrape(t_ns=t_ns, asked_ns=asked_ns, page=page, values=values, types=types.get(page, {}))
 
 
 def _counted(value: object) -> float:

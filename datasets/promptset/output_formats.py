@@ -34,14 +34,16 @@ class OutputFormat:
 
 
 def _rows(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
+    row: dict[str, Any]
     if sample.body is not None:
-        return sample.body
-    row: dict[str, Any] = {"prompt": sample.prompt} if sample.messages is None else {"messages": sample.messages}
-    if sample.tools is not None:
-        row["tools"] = sample.tools
-    for key in ("input_tokens", "output_tokens", "session", "at_s", "endpoint", "model", "priority"):
-        if getattr(sample, key) is not None or key == "input_tokens":
-            row[key] = getattr(sample, key)
+        row = {**sample.body, **({} if sample.endpoint is None else {"endpoint": sample.endpoint})}
+    else:
+        row = {"prompt": sample.prompt} if sample.messages is None else {"messages": sample.messages}
+        if sample.tools is not None:
+            row["tools"] = sample.tools
+        for key in ("input_tokens", "output_tokens", "session", "at_s", "endpoint", "model", "priority"):
+            if getattr(sample, key) is not None or key == "input_tokens":
+                row[key] = getattr(sample, key)
     return row | ({"headers": dict(sample.headers)} if sample.headers else {})
 
 
@@ -63,14 +65,13 @@ def _vllm(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
 
 
 def _openai_batch(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
-    body: dict[str, Any]
+    body: dict[str, Any] = {"model": sample.model or model, "priority": sample.priority}
     if sample.body is not None:
         body = {**sample.body, "model": model}
     elif sample.messages is not None:
-        body = {"model": model, "messages": sample.messages, "tools": sample.tools}
-        body["max_completion_tokens"] = sample.output_tokens
+        body |= {"messages": sample.messages, "tools": sample.tools, "max_completion_tokens": sample.output_tokens}
     else:
-        body = {"model": model, "prompt": sample.prompt, "max_tokens": sample.output_tokens}
+        body |= {"prompt": sample.prompt, "max_tokens": sample.output_tokens}
     url = "/v1/chat/completions" if "messages" in body else "/v1/completions"
     body = {key: value for key, value in body.items() if value is not None}
     return {"custom_id": f"request-{number}", "method": "POST", "url": url, "body": body}

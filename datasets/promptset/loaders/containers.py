@@ -226,7 +226,7 @@ class Csv(_OfBytes):
 
         first, start = 1, 0
         try:
-            for record in csv.reader(lines(), delimiter=self._delimiter):
+            for record in csv.reader(lines(), delimiter=self._delimiter, strict=True):
                 if not self._names:
                     self._names = [name.strip() for name in record]
                     self._refuse_duplicates()
@@ -234,7 +234,10 @@ class Csv(_OfBytes):
                     yield Entry(first, start, end, self._row(record))
                 first, start = line_end + 1, end
         except csv.Error as e:
-            raise SpecError(f"{self._path}, line {first}: not CSV: {e}") from e
+            hint = (
+                ": close each quote, and write a quote within a quoted value twice" if "new-line" not in str(e) else ""
+            )
+            raise SpecError(f"{self._path}, line {first}: not CSV: {e}{hint}") from e
 
     def _refuse_duplicates(self) -> None:
         twice = {name: None for name in self._names if name and self._names.count(name) > 1}
@@ -277,6 +280,7 @@ class Parquet:
             self._file = parquet.ParquetFile(path)
         except (OSError, ValueError) as e:  # pyarrow's own errors are ValueErrors.
             raise SpecError(f"{path} is not a Parquet file: {e}") from e
+        self._path = path
         self._held = -1
         self._group: list[dict[str, Any]] = []
 
@@ -290,7 +294,10 @@ class Parquet:
     def value(self, start: int, end: int) -> object:
         """Row `end` of group `start`. The group is cached until another one is requested."""
         if start != self._held:
-            self._group, self._held = self._file.read_row_group(start).to_pylist(), start
+            try:
+                self._group, self._held = self._file.read_row_group(start).to_pylist(), start
+            except (OSError, ValueError) as e:
+                raise SpecError(f"{self._path}: its row group {start + 1} cannot be read: {e}") from e
         return self._group[end]
 
 

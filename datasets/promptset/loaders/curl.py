@@ -78,6 +78,7 @@ def _option(word: str) -> tuple[str | None, str | None]:
 def _words(command: str) -> list[str]:
     """The words after `curl`, by the rules of a shell."""
     text = re.sub(r"\\\n", " ", command.strip().removeprefix("$ "))
+    text = re.sub(r"(?<=\S)#", "\0", text)  # Inside a word # begins no comment, but shlex takes it for one.
     plain = _QUOTED.sub(lambda match: match[0] if match[1] is None else shlex.quote(_unescaped(match[1])), text)
     lexer = shlex.shlex(plain, posix=True)
     lexer.whitespace_split = True
@@ -86,7 +87,7 @@ def _words(command: str) -> list[str]:
         words = list(lexer)
     except ValueError as e:
         raise ValueError(f"its quotes do not close ({e})") from e
-    return words[1:]
+    return [word.replace("\0", "#") for word in words[1:]]
 
 
 def _unescaped(text: str) -> str:
@@ -217,8 +218,9 @@ def _content_of(path: str) -> bytes:
 def _data(kind: str, value: str) -> bytes:
     """The bytes that a data option adds to the body."""
     if kind == "urlencode":
-        name, equals, content = value.partition("=")
-        return (f"{name}=" if equals and name else "").encode() + quote_plus(content if equals else value).encode()
+        name, sign, text = value.partition("=" if "=" in value else "@")
+        content = _content_of(text) if sign == "@" else (text if sign else value).encode()
+        return (f"{name}=" if sign and name else "").encode() + quote_plus(content).encode()
     if value.startswith("@") and kind != "raw":
         content_bytes = _content_of(value[1:])
         return content_bytes.replace(b"\r", b"").replace(b"\n", b"") if kind == "data" else content_bytes

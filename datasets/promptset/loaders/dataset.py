@@ -376,6 +376,8 @@ def parse_columns(text: str) -> dict[str, str]:
             problems.append(f"{part!r} is not ours=theirs")
         elif ours not in ROW_KEYS:
             problems.append(f"{ours!r} is not one of {', '.join(ROW_KEYS)}")
+        elif ours in columns:
+            problems.append(f"{ours!r} is given twice")
         else:
             columns[ours] = theirs
     if problems:

@@ -12,10 +12,10 @@ import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 
@@ -176,17 +176,32 @@ def _har_entry(entry: object) -> Recorded:
     request = entry.get("request") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(request, dict) or not isinstance(request.get("url"), str):
         raise ValueError("it has no request with a url")
+    listed = request.get("headers")
     headers = [
         (header["name"], header["value"])
-        for header in request.get("headers") or ()
+        for header in (listed if isinstance(listed, list) else ())
         if isinstance(header, dict) and isinstance(header.get("name"), str) and isinstance(header.get("value"), str)
     ]
     posted = request.get("postData")
     text = posted.get("text") if isinstance(posted, dict) else None
+    if isinstance(posted, dict) and not isinstance(text, str) and posted.get("params"):
+        text = _form(posted)
     begun = entry.get("startedDateTime")
     at = datetime.fromisoformat(begun) if isinstance(begun, str) else None
+    if at is not None and at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
     body = text.encode() if isinstance(text, str) else b""
     return Recorded(str(request.get("method", "GET")), request["url"], tuple(headers), body, at)
+
+
+def _form(posted: Mapping[str, Any]) -> str:
+    """The body of a form that has its fields alone."""
+    fields = posted["params"]
+    if not str(posted.get("mimeType")).startswith("application/x-www-form-urlencoded") or not isinstance(fields, list):
+        raise ValueError("the text of its form is missing: record it with the text of bodies")
+    return urlencode(
+        [(str(field.get("name", "")), str(field.get("value", ""))) for field in fields if isinstance(field, dict)]
+    )
 
 
 def _curl(content: bytes, path: str) -> HttpRows:
@@ -255,9 +270,9 @@ def _joined(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 def _sample(recorded: Recorded) -> Sample:
     parts = urlsplit(recorded.url)
-    path = re.sub(r"[^!-~]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), parts.path or "/")
-    query = f"?{parts.query}" if parts.query else ""
-    request = HttpRequest(recorded.body, recorded.method, path + query, recorded.think_time_s)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    path = re.sub(r"[^!-~]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), target)
+    request = HttpRequest(recorded.body, recorded.method, path, recorded.think_time_s)
     return Sample(http=request, headers=recorded.headers, session=recorded.session)
 
 

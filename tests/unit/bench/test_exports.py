@@ -229,7 +229,7 @@ def test_the_report_of_llm_d_has_its_times_rates_and_lengths() -> None:
     summary = made(
         run={"id": "u", "started": "2026-11-24T10:00:00+00:00", "versions": {"trueload": "9"},
              "config": {"rate": 2.5, "concurrency": 0, "input_tokens": "100", "output_tokens": "lognormal:mean=9"}},
-        counts={"sent": 12, "succeeded": 8, "failed": 3, "interrupted": 1},
+        counts={"sent": 14, "succeeded": 8, "failed": 3, "interrupted": 1, "cancelled": 2},
     )  # fmt: skip
     report = report_of(summary)
     seconds = summary.throughput.duration_s
@@ -246,7 +246,7 @@ def test_the_report_of_llm_d_has_its_times_rates_and_lengths() -> None:
         "input_seq_len": {"distribution": "fixed", "value": 100}, "rate_qps": 2.5, "concurrency": 0,
     }  # fmt: skip
     found = report["results"]["request_performance"]["aggregate"]
-    assert found["requests"] == {"total": 12, "failures": 3, "incomplete": 1}
+    assert found["requests"] == {"total": 14, "failures": 3, "incomplete": 3}
     rates = summary.throughput
     assert found["throughput"] == {
         "input_token_rate": {"units": "tokens/s", "mean": rates.input_tokens_per_s},

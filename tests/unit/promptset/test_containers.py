@@ -83,6 +83,21 @@ def test_a_record_is_numbered_by_the_line_on_which_it_begins(folder: Path) -> No
     assert str(entries[2].value) == "1 values, and the first line names 2 columns"
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('"a" b,1', "line 2: not CSV: ',' expected after '\"': close each quote"),
+        ('"a,1\nb,2', "line 2: not CSV: unexpected end of data: close each quote"),
+        ("a,1\rb,2", r"line 2: not CSV: new-line character .*\?$"),
+    ],
+)
+def test_a_quote_that_is_not_csv_swallows_nothing(folder: Path, text: str, problem: str) -> None:
+    path = folder / "quotes.csv"
+    path.write_text(f"prompt,n\n{text}\n", newline="")
+    with pytest.raises(SpecError, match=problem):
+        rows_of(path)
+
+
 @pytest.mark.parametrize(("names", "twice"), [("a,prompt, prompt,a", "'a', 'prompt'"), ("prompt,,", None)])
 def test_columns_of_one_name_are_refused_and_those_without_a_name_are_not(
     folder: Path, names: str, twice: str | None
@@ -167,6 +182,10 @@ def test_parquet_is_read_group_by_group(folder: Path) -> None:
     rows = [{"prompt": f"row {i}", "output_tokens": i} for i in range(25)]
     parquet.write_table(pyarrow.Table.from_pylist(rows), path, row_group_size=10)
     assert rows_of(path) == rows
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + b"\xff" * 200 + whole[204:])
+    with pytest.raises(SpecError, match=f"{path}: its row group 1 cannot be read: "):
+        rows_of(path)
     path.write_bytes(b"no parquet")
     with pytest.raises(SpecError, match="is not a Parquet file"):
         open_container(path)

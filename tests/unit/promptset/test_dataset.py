@@ -137,6 +137,11 @@ def test_columns_are_taken_by_the_names_that_are_given(file: Write) -> None:
         load(lines, columns={"prompt": "answer"})
 
 
+def test_one_column_is_not_taken_from_two() -> None:
+    with pytest.raises(SpecError, match="'prompt' is given twice"):
+        parse_columns("prompt=question,prompt=answer")
+
+
 def test_wrong_columns_are_refused_all_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         parse_columns("promt=a,output_tokens,prompt=")

@@ -77,6 +77,25 @@ def archive(*entries: dict[str, Any]) -> bytes:
             1,
         ),
         (
+            archive(
+                {**har_entry(0, url="https://h/?q=日 x"), "startedDateTime": "2026-01-02T03:04:05"},  # UTC.
+                har_entry(
+                    6,
+                    headers=5,
+                    postData={
+                        "mimeType": "application/x-www-form-urlencoded; charset=UTF-8",
+                        "params": [{"name": "a", "value": "b c"}, {"name": "d"}],
+                    },
+                ),
+            ),
+            "har",
+            [
+                Sample(http=HttpRequest(b"", "GET", "/?q=%E6%97%A5%20x"), at_s=0.0),
+                Sample(http=HttpRequest(b"a=b+c&d=", "GET", "/x"), at_s=1.0),
+            ],
+            0,
+        ),
+        (
             b"# first\ncurl http://h/a\n$ curl -X PUT h/b \\\n  -d x=1 -d y=2\n",
             "curl",
             [
@@ -122,6 +141,13 @@ def test_a_file_is_read_as_what_it_looks_like(
         ),
         (b"{}", "har", "is not a HAR file"),
         (archive({"request": {}}), "har", "entry 1: it has no request with a url"),
+        (
+            archive(
+                har_entry(1, postData={"mimeType": "multipart/form-data", "params": [{"name": "a", "value": "b"}]})
+            ),
+            "har",
+            "entry 1: the text of its form is missing",
+        ),
         (b"\n\ncurl http://h/ --frobnicate", "curl", "line 3: the option --frobnicate of curl is not known"),
         (b"nothing", "curl", "holds no request"),
     ],
@@ -190,6 +216,8 @@ def test_a_form_of_a_command_is_read_by_another_parser_as_it_was_given(tmp_path:
         ("curl h -d a=1 -H 'Content-Type: text/plain'", ("POST", "http://h", (("Content-Type", "text/plain"),), b"a=1")),
         ("curl -G h?x=1 -d a=1 --data-urlencode 'b=c d'", ("GET", "http://h?x=1&a=1&b=c+d", (), b"")),
         ("curl h --data-urlencode 'c d'", ("POST", "http://h", FORM, b"c+d")),
+        ("curl h --data-urlencode =a@b", ("POST", "http://h", FORM, b"a%40b")),
+        ("curl h/a#b -d '#c' # d", ("POST", "http://h/a#b", FORM, b"#c")),
         ("curl h -u me:pw -A agent -e from -b a=b",
          ("GET", "http://h",
           (("authorization", "Basic bWU6cHc="), ("user-agent", "agent"), ("referer", "from"), ("cookie", "a=b")), b"")),
@@ -207,6 +235,10 @@ def test_data_from_a_file_loses_its_line_breaks_and_binary_data_keeps_them(tmp_p
     assert request_of_command(f"curl h -d @{path}")[3] == b"ab"
     assert request_of_command(f"curl h --data-binary @{path}")[3] == b"a\r\nb\n"
     assert request_of_command(f"curl h --data-raw @{path}")[3] == f"@{path}".encode()
+    assert (
+        request_of_command(f"curl h --data-urlencode @{path} --data-urlencode n@{path}")[3]
+        == b"a%0D%0Ab%0A&n=a%0D%0Ab%0A"
+    )
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,17 @@ def test_bodies_keep_their_form_and_take_the_model_in_a_batch(tmp_path: Path) ->
     assert written(tmp_path, "--from", str(source), "--format", "vllm")[0] == [{"prompt": "Hi", "output_tokens": 4}]
 
 
+def test_rows_keep_their_own_target(tmp_path: Path) -> None:
+    source = tmp_path / "own.jsonl"
+    body = {"messages": [{"role": "user", "content": "Hi"}], "top_p": 1, "endpoint": "chat", "headers": {"A": "b"}}
+    prompt = {"prompt": "Hi", "output_tokens": 4, "model": "mine", "priority": 5}
+    source.write_text(f"{json.dumps(body)}\n{json.dumps(prompt)}\n")
+    first, second = written(tmp_path, "--from", str(source))[0]
+    assert (first, second) == (body, {**prompt, "input_tokens": second["input_tokens"]})
+    batch, _ = written(tmp_path, "--from", str(source), "--format", "openai-batch", "--model", "new")
+    assert [(row["body"]["model"], row["body"].get("priority")) for row in batch] == [("new", None), ("mine", 5)]
+
+
 def test_bad_rows_are_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "data.csv"
     source.write_text("question,n\nWhy?,5\nHow?,x\n")

@@ -352,6 +352,12 @@ def test_vllm_has_arrays_and_a_failed_request_no_tokens(tmp_path: Path) -> None:
     assert run.lacks == (SPREAD,)
 
 
+def test_a_failed_request_of_vllm_may_have_no_words(tmp_path: Path) -> None:
+    run = read("vllm", tmp_path, vllm(ttfts=[0.5, 0.0], errors=["", ""]))  # A status line without a reason.
+    assert [row.outcome for row in run.requests] == [Outcome.OK, Outcome.STREAM_ERROR]
+    assert [row.error for row in run.requests] == [None, "an error without words"]
+
+
 def test_vllm_says_when_requests_began_and_how_long_they_took(tmp_path: Path) -> None:
     run = read(
         "vllm", tmp_path,
@@ -437,6 +443,17 @@ def test_guidellm_says_how_requests_ended(tmp_path: Path) -> None:
     # With users, a request is due when its user is free. The default endpoint is chat.
     run = read("guidellm", tmp_path, guidellm(rows, {"strategy": {"streams": 7, "max_concurrency": 5}}))
     assert (run.endpoint, run.rate, run.concurrency, run.requests[0].due_s) == ("chat", None, 7, None)
+    # A sweep begins with one request after the other, and with as many at once as guidellm ever has.
+    for most, concurrency in ((1, 1), (10_240, None)):
+        run = read("guidellm", tmp_path, guidellm(rows, {"strategy": {"max_concurrency": most}}))
+        assert (run.rate, run.concurrency) == (None, concurrency)
+
+
+def test_guidellm_ends_a_reply_at_its_last_token(tmp_path: Path) -> None:
+    row = timings(1.0, 2.0, 2.5, 4.0)
+    row["info"]["timings"]["last_token_iteration"] = 3.75
+    (good, bad) = read("guidellm", tmp_path, guidellm({"successful": [row], "errored": [row]}, {})).requests
+    assert (good.latency_s, bad.latency_s) == (1.75, 2.0)
 
 
 def test_what_is_no_time_is_no_date() -> None:

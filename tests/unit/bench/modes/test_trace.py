@@ -72,6 +72,12 @@ def test_times_that_decrease_or_are_none_are_refused(times: list[float]) -> None
         list(trace.offsets(times))
 
 
+@pytest.mark.parametrize(("last", "speed"), [(1e308, 0.5), (1.7e18, 1.0)])
+def test_times_that_are_no_seconds_are_refused(data: Any, last: float, speed: float) -> None:
+    with pytest.raises(UsageError, match="at_s is in seconds, not in ms or ns"):
+        recording(data(0.0, last), trace_speed=speed)
+
+
 def test_rows_are_sent_in_the_order_of_their_times_each_with_its_own_text(data: Any) -> None:
     path = data(12.0, 10.0, 11.5, 10.0)
     assert list(recording(path).offsets_ns) == [0, 0, 1_500_000_000, 2 * S]

@@ -6,7 +6,8 @@ import pytest
 
 from bench.metrics.page_data import NamedSeries
 from bench.server_metrics.by_name import UnknownName, named_series
-from bench.server_metrics.scrapes import Scrape
+from bench.server_metrics.exposition import Page
+from bench.server_metrics.scrapes import Scrape, ScrapeLines, read_scrapes
 
 S = 1_000_000_000
 SCRAPES = [
@@ -48,6 +49,23 @@ def test_what_rises_is_per_second_also_of_longer_steps_and_over_a_restart(name: 
     scrapes = [scrape(at, 0, **{name: value}) for at, value in ((0, 100.0), (2, 110.0), (4, 4.0), (6, 4.0))]
     (found,) = named_series(scrapes, [name], [0.0, 2.0, 4.0], 2.0, 0)
     assert (found.rising, found.values) == (True, [5.0, 2.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "rising"),
+    [
+        ("x_count", "gauge", False),
+        ("x_success", "counter", True),
+        ("x_count", "unknown", True),
+        ("x", "unknown", False),
+    ],
+)
+def test_the_type_that_a_page_declares_decides_what_rises(name: str, kind: str, rising: bool) -> None:
+    """Triton's nv_inference_pending_request_count is a gauge, its nv_inference_request_success a counter."""
+    lines = ScrapeLines(0, "http://h")
+    rows = [lines.line(at * S, at * S, Page({name: value}, {name: kind})) for at, value in ((0, 9.0), (2, 3.0))]
+    (found,) = named_series(read_scrapes(rows), [name], [0.0], 2.0, 0)
+    assert (found.rising, found.values) == (rising, [1.5] if rising else [6.0])
 
 
 def test_what_rises_is_counted_for_each_set_of_labels() -> None:
