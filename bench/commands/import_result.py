@@ -51,6 +51,9 @@ def main(argv: Sequence[str]) -> int:
         RunDirectory.refuse_used(path)
     statuses = []
     for place, (run, path) in enumerate(zip(runs, paths, strict=True)):
+        if not run.requests and any(other.requests for other in runs):
+            print(f"{path} is left out: it has no requests", file=sys.stderr)
+            continue
         command = ("python", "-m", "bench", "import", *argv)
         result = evaluate(make_run(run, path, source, tool.title, command, place))
         if len(runs) > 1:

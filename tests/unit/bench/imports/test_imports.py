@@ -159,6 +159,17 @@ def test_a_file_of_several_runs_makes_a_directory_for_each(tmp_path: Path, capsy
     assert "already holds a run" in capsys.readouterr().err
 
 
+def test_a_run_without_requests_does_not_keep_back_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = printed(RESULTS / "guidellm-closed.json")["benchmarks"]
+    several = tmp_path / "several.json"
+    several.write_text(changed("guidellm-closed.json", benchmarks=[run, {**run, "requests": {}}, run]))
+    assert main(["import", str(several), "--out", str(tmp_path / "runs"), "--quiet"]) == Exit.GOOD
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["1", "3"]
+    assert f"{tmp_path / 'runs' / '2'} is left out: it has no requests" in capsys.readouterr().err
+
+
 def changed(name: str, **values: object) -> str:
     content = printed(RESULTS / name) | values
     return json.dumps({key: value for key, value in content.items() if value != "gone"})
