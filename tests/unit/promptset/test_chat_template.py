@@ -66,10 +66,11 @@ def test_a_picture_is_refused_where_only_text_is_known() -> None:
     [
         ({"id": "1", "function": {"arguments": '{"a": 1}'}}, {"id": "1", "function": {"arguments": {"a": 1}}}),
         ({"function": {"name": "f", "arguments": ""}}, {"function": {"name": "f", "arguments": {}}}),
-        *[
-            (call, call)
-            for call in ({"function": {"arguments": "{"}}, {"function": {"arguments": {}}}, {"function": "f"}, {}, "f")
-        ],
+        ({"function": {"arguments": "{"}}, {"function": {"arguments": "{"}}),
+        ({"function": {"arguments": {}}}, {"function": {"arguments": {}}}),
+        ({"function": "f"}, {"function": "f"}),
+        ({}, {}),
+        ("f", "f"),
     ],
 )
 def test_a_template_gets_the_arguments_of_a_call_as_an_object(call: object, expected: object) -> None:
