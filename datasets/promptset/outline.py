@@ -24,7 +24,6 @@ from promptset.tokenizer import Tokenizer
 _KEPT_SEGMENTS = 4096
 """Shared segments whose text is cached. An evicted one is generated again, with the same text."""
 _NUMBERS = 2**40
-_KEPT_NUMBERS = 4096
 _TRIED_PIECES = 200
 """Pieces tried to find the end of the head."""
 
@@ -62,7 +61,6 @@ class PromptMaker:
         self._salt = salt
         self._style = style
         self._segments: OrderedDict[str | int, list[str]] = OrderedDict()
-        self._first_numbers: dict[int, int] = {}
         self._system: str | None = None
         self._lead: Path = ()
         if system_tokens and chat:
@@ -123,7 +121,7 @@ class PromptMaker:
         right after their shared text, as long as there are enough texts of that length. Raises ImpossibleLength."""
         # Also keyed by the length: a longer prompt with the same index must not start with the text of a shorter one.
         rng = text_stream(self._seed, self._salt, "text", index, tokens)
-        number = self._first_number(tokens) + index
+        number = _first_number(self._seed, self._salt, tokens) + index
         pieces = [piece for name, length in self.path(path) for piece in self._text(name, length)]
         if self.chat:
             return tuple(
@@ -140,15 +138,6 @@ class PromptMaker:
             )
         return exact_prompt(self.tokenizer, tokens, rng, prefix=pieces, style=self._style, number=number)
 
-    def _first_number(self, tokens: int) -> int:
-        """The first number of prompts of this length."""
-        cache = self._first_numbers
-        if tokens not in cache:
-            if len(cache) >= _KEPT_NUMBERS:
-                cache.clear()
-            cache[tokens] = int(text_stream(self._seed, self._salt, "first number", tokens).random() * _NUMBERS)
-        return cache[tokens]
-
     def _text(self, name: str | int, length: int) -> list[str]:
         """The first pieces of a segment."""
         cache = self._segments
@@ -158,3 +147,9 @@ class PromptMaker:
                 cache.popitem(last=False)
         cache.move_to_end(name)
         return cache[name][:length]
+
+
+@functools.lru_cache(maxsize=4096)
+def _first_number(seed: int, salt: str | None, tokens: int) -> int:
+    """The first number of prompts of this length."""
+    return int(text_stream(seed, salt, "first number", tokens).random() * _NUMBERS)

@@ -58,7 +58,7 @@ def _vllm(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
         raise SpecError(f"row {number + 1} has tools, and vLLM's custom rows hold only a prompt: use another --format")
     if prompt is None:
         raise SpecError(
-            f"row {number + 1} is a chat of several messages, and vLLM's custom rows hold one prompt: "
+            f"row {number + 1} is a chat of several messages or parts, and vLLM's custom rows hold one prompt: "
             "use another --format"
         )
     return {"prompt": prompt, **({} if sample.output_tokens is None else {"output_tokens": sample.output_tokens})}

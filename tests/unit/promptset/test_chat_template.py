@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -58,6 +59,23 @@ def test_a_picture_is_refused_where_only_text_is_known() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:,"}}
     with pytest.raises(SpecError, match="refuses these messages"):
         ChatTemplate(PLAIN, {}, "here").render([{"role": "user", "content": [picture]}])
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ({"id": "1", "function": {"arguments": '{"a": 1}'}}, {"id": "1", "function": {"arguments": {"a": 1}}}),
+        ({"function": {"name": "f", "arguments": ""}}, {"function": {"name": "f", "arguments": {}}}),
+        ({"function": {"arguments": "{"}}, {"function": {"arguments": "{"}}),
+        ({"function": {"arguments": {}}}, {"function": {"arguments": {}}}),
+        ({"function": "f"}, {"function": "f"}),
+        ({}, {}),
+        ("f", "f"),
+    ],
+)
+def test_a_template_gets_the_arguments_of_a_call_as_an_object(call: object, expected: object) -> None:
+    template = ChatTemplate("{{ messages[0].tool_calls | tojson }}", {}, "here")
+    assert json.loads(template.render([{"role": "assistant", "content": "", "tool_calls": [call]}])) == [expected]
 
 
 def test_the_embedded_tokenizer_counts_one_part_as_the_text_it_is() -> None:

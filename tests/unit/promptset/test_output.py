@@ -216,6 +216,14 @@ def test_rows_keep_their_own_target(tmp_path: Path) -> None:
     assert [(row["body"]["model"], row["body"].get("priority")) for row in batch] == [("new", None), ("mine", 5)]
 
 
+def test_a_message_of_parts_is_no_prompt_for_vllm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "bodies.jsonl"
+    content = [{"type": "text", "text": "Hi"}]
+    source.write_text(json.dumps({"messages": [{"role": "user", "content": content}], "max_tokens": 4}) + "\n")
+    assert main(["--from", str(source), "--format", "vllm", "--out", str(tmp_path / "out.jsonl")]) == 2
+    assert "row 1 is a chat of several messages or parts" in capsys.readouterr().err
+
+
 def test_bad_rows_are_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "data.csv"
     source.write_text("question,n\nWhy?,5\nHow?,x\n")

@@ -94,6 +94,7 @@ def test_own_rows(tmp_path: Path) -> None:
         ({"prompt": "a", "answer": 1, "letters": "A1"}, "letters must be a text of letters, such as ABCDE"),
         ({"prompt": "a", "answer": 1, "tools": []}, "tools must be a list"),
         ({"messages": [{"role": "user"}], "answer": 1}, "message 1 must have a role and a content"),
+        ({"question": " ", "choices": ["x", "y"], "answer": 0}, "question must be a text that is not empty"),
         ({"question": "a", "choices": ["x"], "answer": 0}, "choices must be a list of 2 to 10 texts"),
         ({"question": "a", "choices": ["x", "y"], "answer": 2}, "answer must be the number (from 0) or the letter"),
         ({"prompt": "a", "instruction_id_list": ["x:y"], "kwargs": [{}]}, "no instruction is called 'x:y'"),

@@ -219,6 +219,7 @@ def test_a_description_is_read() -> None:
         ("0", "'0' probes: write a whole number from 1 to 1440000"),
         ("", "no kind of probe and no file is called ''"),
         ("canry=5", "no kind of probe and no file is called 'canry': did you mean canary?"),
+        ("sort,canry=5", "no kind of probe and no file is called 'canry'"),
         ("canary=x", "canary: 'x' probes: write a whole number"),
         ("canary=2000000", "canary: '2000000' probes"),
         ("canary=5,canary=6", "canary is given twice"),
@@ -247,5 +248,6 @@ def test_every_code_has_five_digits_and_is_that_of_one_number() -> None:
     assert [word[-5:] for word in (first, last, second, very_last)] == ["10000", "99999", "10000", "99999"]
     assert first[:-5] == last[:-5] != second[:-5]
     assert again == first  # The codes start over.
+    assert {len(word) for word in codes.words()} == {5, 6, 7}
     assert all(codes.CODE.fullmatch(word) for word in (first, last, second, very_last))
     assert math.gcd(codes._STEP, codes.SPACE) == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -248,6 +249,21 @@ def test_prompts_fill_a_terminal_only_when_they_are_asked_for(arguments: list[st
     assert status == 2
     assert b"say how many prompts to print (--count 3), name a file (--out prompts.jsonl), or pipe the output" in shown
     assert b'{"' not in shown
+
+
+class Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("arguments", "status", "rows_shown"), [([], 2, 0), (["--count", "2"], 0, 2)])
+def test_only_a_terminal_without_a_count_is_refused(
+    arguments: list[str], status: int, rows_shown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", Terminal(shown))
+    assert main(["--input-tokens", "9", *arguments]) == status
+    assert shown.getvalue().count(b'"input_tokens":9') == rows_shown
 
 
 @pytest.mark.processes

@@ -99,6 +99,12 @@ def test_a_template_gets_the_tokens_that_a_tokenizer_json_puts_around_a_text(tmp
     assert chat_ids(folder)[0] == 0
 
 
+def test_a_tokenizer_json_that_adds_nothing_after_a_text_names_no_last_token(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(bpe_folder(tmp_path, "{{ messages[0].content }}{{ eos_token }}")))
+    with pytest.raises(SpecError, match="uses eos_token, which no file names"):
+        tokenizer.count_chat([{"role": "user", "content": "hello"}])
+
+
 @pytest.mark.parametrize(("named", "first"), [("</s>", [1]), (None, [])])
 def test_the_configuration_knows_better_than_the_file_which_token_begins_a_chat(
     tmp_path: Path, named: str | None, first: list[int]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import subprocess
@@ -97,6 +98,11 @@ def test_a_special_token_that_only_the_configuration_names_is_one_token(tmp_path
     assert load_tokenizer(str(folder)).count_chat(HELLO) == 1
 
 
+def test_the_text_of_ids_has_their_special_tokens(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(save(tiny_tokenizers.byte_level_bpe(), tmp_path)))
+    assert tokenizer.decode(tokenizer.encode("the", add_special_tokens=True)) == "<s>the"
+
+
 def test_a_limit_of_the_file_does_not_cut_the_count(tmp_path: Path) -> None:
     backend = tiny_tokenizers.byte_level_bpe()
     backend.enable_truncation(8)
@@ -116,6 +122,9 @@ def test_a_directory_a_file_and_a_template_file_are_all_read(tmp_path: Path) -> 
     renewed = load_tokenizer(str(folder))
     assert renewed.render_chat(HELLO) == "Hello there"
     assert renewed.fingerprint != as_directory.fingerprint
+    names = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+    content = b"".join((folder / name).read_bytes() for name in names)
+    assert renewed.fingerprint == hashlib.sha256(content).hexdigest()[:12]  # Manifests of older versions have it.
 
 
 def test_special_tokens_may_be_objects_and_templates_may_have_names(tmp_path: Path) -> None:
