@@ -26,6 +26,8 @@ from bench.statistics.student import t_quantile
 LEAST_POINTS = 4
 LEAST_LOADS = 3
 NOTABLE_RESIDUAL = 0.05
+_UNBOUNDED = math.log(1e6)
+"""From this reach on, an interval shows nothing."""
 EXTRAPOLATED = 2.0
 """How wide (high over low) the interval of an N1/2 beyond the loads may be for it to be reported."""
 
@@ -94,7 +96,7 @@ def fit(loads: Sequence[float], throughputs: Sequence[float]) -> Knee | None:
     # On the log scale: var ln(a / b) = var a / a^2 + var b / b^2 - 2 cov / (a b).
     of_half = covariance[0, 0] / a**2 + covariance[1, 1] / b**2 - 2 * covariance[0, 1] / (a * b)
     half_interval = _around(half_at, t * math.sqrt(max(0.0, of_half)))
-    if half_at > n.max() and half_interval.high > EXTRAPOLATED * half_interval.low:
+    if half_at > n.max() and (half_interval is None or half_interval.high > EXTRAPOLATED * half_interval.low):
         return None
     return Knee(
         ceiling, half_at, _around(ceiling, t * math.sqrt(covariance[1, 1]) / b), half_interval, residuals, reaches
@@ -114,7 +116,9 @@ def _by_load(loads: Floats, residuals: Floats) -> tuple[tuple[float, ...], tuple
     return means, tuple(t * math.sqrt(variance / len(of)) for of in each)
 
 
-def _around(value: float, log_reach: float) -> Interval:
+def _around(value: float, log_reach: float) -> Interval | None:
+    if log_reach > _UNBOUNDED:
+        return None
     return Interval(value * math.exp(-log_reach), value * math.exp(log_reach))
 
 

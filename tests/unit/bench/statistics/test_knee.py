@@ -73,6 +73,13 @@ def test_runs_that_vary_by_more_than_they_lie_off_the_curve_show_no_other_limit(
     assert narrow.warning is not None
 
 
+def test_a_load_at_which_the_server_nearly_stood_still_leaves_the_curve_without_an_interval() -> None:
+    found = fit([1, 2, 4, 8], [589, 579, 3.3, 593])
+    assert found is not None
+    assert (found.half_at_interval, found.warning is None) == (None, False)
+    assert fit([8, 16, 32, 64], [800, 1_600, 3_200, 5]) is None
+
+
 def test_a_throughput_that_grows_with_the_load_has_no_knee() -> None:
     proportional = fit(LOADS, [2.0 * n for n in LOADS])
     assert proportional is None or proportional.half_at > 1e6
