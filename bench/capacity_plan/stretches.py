@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -104,7 +106,9 @@ class Stretches:
         many = _SATURATED * users
         load = self.traffic.requests(peak, max(_LEAST_S, many / peak.rate), 0)
         job = self._job(load, 0)
-        alone, full = self.simulators.answers([_closed(job, 1, _ALONE), _closed(job, users, many)])
+        alone, full = self.simulators.answers(
+            [_closed(job, 1, min(_ALONE, len(load.at_us))), _closed(job, users, many)]
+        )
         ttft, tpot, e2el = _latencies(alone, load)
         middle = {"ttft": np.median(ttft), "tpot": np.median(tpot), "e2el": np.median(e2el)}
         # If the median request breaks an objective, every quantile from the median up breaks it.
@@ -196,8 +200,9 @@ class Stretches:
 
 
 def _closed(job: dict[str, object], users: int, most: int) -> dict[str, object]:
-    """The same requests from this many users, limited to `most` requests."""
-    lengths = {name: job[name][:most] for name in ("input_tokens", "output_tokens", "prefix")}  # type: ignore[index]
+    """The same requests, again and again if they are few, from this many users, limited to `most` requests."""
+    names = ("input_tokens", "output_tokens", "prefix")
+    lengths = {name: [*islice(cycle(cast("Sequence[object]", job[name])), most)] for name in names}
     return job | lengths | {"users": users, "at_us": []}
 
 

@@ -80,6 +80,15 @@ def test_a_server_is_measured_with_one_user_and_with_more_than_it_serves_at_once
     assert found.settle_s == pytest.approx(2.5 * 0.9)  # 2.5 times the 10/11 quantile of the times alone.
 
 
+def test_a_trace_of_few_requests_keeps_a_full_server_full_by_sending_them_again(tmp_path: Path) -> None:
+    load = Requests([0.0, 1.0, 2.0], [7, 8, 9], [2, 3, 4])
+    alone, hours = ended(1e5, 2e5, 3e5), [Hour(0, 60, 1.0)]
+    found, simulators, _ = made(tmp_path, "ttft:p99<1s", alone, ended(1, 2), load=load, hours=hours, seqs=1)
+    found.prepare()
+    assert [job["output_tokens"] for job in simulators.jobs] == [[2, 3, 4], [2, 3, 4, 2, 3, 4]]
+    assert [job["input_tokens"] for job in simulators.jobs] == [[7, 8, 9], [7, 8, 9, 7, 8, 9]]
+
+
 def test_a_profile_without_limits_is_taken_to_have_none(tmp_path: Path) -> None:
     found, simulators, _ = made(tmp_path, "ttft:p99<1s", ended(1), ended(1), hours=[Hour(0, 60, 1.0)])
     found.server = FittedServer(replace(found.server.profile, limits=None), found.server.files)
