@@ -20,7 +20,8 @@ LEAST = {"rate": 0.1, "concurrency": 1.0, "sessions": 1.0}
 MOST = {"rate": 100_000.0, "concurrency": 100_000.0, "sessions": 100_000.0}
 
 SHORTEST_BUDGET_S, LONGEST_BUDGET_S = 10.0, 30 * 86_400.0
-LEAST_PRECISION, MOST_PRECISION = 0.005, 2.0
+LEAST_PRECISION, MOST_PRECISION = 0.02, 2.0
+"""An interval is at least a step of the capacities wide, about 1%."""
 
 
 OPTIONS = (
@@ -155,7 +156,7 @@ def _precision(text: str) -> float:
     if not match[2] and value >= 1:
         raise ValueError(f"{text} without a unit is {value * 100:g}%: write {value:g}%")
     if not LEAST_PRECISION <= value <= MOST_PRECISION:
-        raise ValueError(f"give between {LEAST_PRECISION:.1%} and {MOST_PRECISION:.0%}")
+        raise ValueError(f"give between {LEAST_PRECISION:.0%} and {MOST_PRECISION:.0%}")
     return value
 
 
