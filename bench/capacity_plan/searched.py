@@ -67,11 +67,12 @@ def planned_of_search(search: SearchContent, rate: SearchedRate, hours: Sequence
     broken = [hour.start_s for hour in rows if hour.breaks == "yes"]
     cost = None if asked.price is None or replicas is None else asked.price * HOURS_A_DAY
     many = asked.most if replicas is None else replicas
+    known = rate.high is not None or (search.held is not None and search.held.load >= rate.low)
     unsure = []
-    if rate.high is None:
+    if rate.high is None and need > asked.least:
         unsure.append("whether fewer would do: no load of the search broke")
-        if search.held is None or search.held.load < rate.low:
-            unsure.append("that a replica keeps this rate: the search is less than 95% sure of it")
+    if not known:
+        unsure.append("that a replica keeps this rate: the search is less than 95% sure of it")
     return PlanContent(
         schema=SCHEMA,
         date=asked.date,
@@ -82,7 +83,7 @@ def planned_of_search(search: SearchContent, rate: SearchedRate, hours: Sequence
         least=asked.least,
         most=asked.most,
         draws=None,
-        known=True,
+        known=known,
         unknown=(),
         search=rate,
         not_shown=[*unsure, *NOT_SHOWN],

@@ -72,11 +72,12 @@ def _banner(content: PlanContent) -> Banner:
     replicas = f"{content.replicas:,} replica{'' if content.replicas == 1 else 's'}"
     cost = "" if content.cost_a_day is None else f", {_money(content.cost_a_day)} a day"
     if not content.known:
-        return Banner(
-            "Not known",
-            f": {replicas} in the simulation{cost}, but the fit does not know this server well enough",
-            "warn",
+        why = (
+            f"{replicas} in the simulation{cost}, but the fit does not know this server well enough"
+            if content.search is None
+            else f"{replicas} if each keeps {number(content.search.low)}/s{cost}, of which the search is less than 95% sure"
         )
+        return Banner("Not known", f": {why}", "warn")
     return Banner(
         f"{replicas} hold the objectives" if content.replicas > 1 else f"{replicas} holds the objectives", cost, "good"
     )

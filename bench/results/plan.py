@@ -89,9 +89,9 @@ class PlanContent(Result, frozen=True, kw_only=True):
     draws: Positive | None
     """Each draw has other coefficients within the fit's uncertainty, and other arrivals. null: the plan is from a search."""
     known: bool
-    """Whether the fit knows enough about the server for this answer."""
+    """Whether the fit, or the search, knows enough about the server for this answer."""
     unknown: Sequence[str]
-    """Why not, and the run that would show it."""
+    """Why the fit does not, and the run that would show it."""
     search: SearchedRate | None = None
     """The search from which the plan was made, instead of a fit."""
     not_shown: Sequence[str] = ()

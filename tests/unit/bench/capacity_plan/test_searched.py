@@ -81,11 +81,21 @@ def test_of_a_search_that_nothing_broke_only_a_lower_bound_is_known(
 ) -> None:
     known = None if held is None else {"load": held, "probability": 0.96}
     status, content = plan(searched(tmp_path, capacity=None, conclusion="at least", at_least=30.0, held=known))
-    assert (status, content["replicas"], content["interval"]) == (Exit.GOOD, 3, [1, 3])
+    assert (status, content["replicas"], content["interval"]) == (Exit.GOOD if sure else Exit.INVALID, 3, [1, 3])
+    said = " ".join(text.render(plan_document(msgspec.convert(content, PlanContent))).split())
+    unknown = "Not known: 3 replicas if each keeps 30/s, of which the search is less than 95% sure"
+    assert ("3 replicas hold the objectives" if sure else unknown) in said
     assert content["not_shown"][0] == "whether fewer would do: no load of the search broke"
     unsure = "that a replica keeps this rate: the search is less than 95% sure of it"
     assert (unsure in content["not_shown"]) is not sure
     assert content["headroom_interval"] is None
+
+
+def test_of_one_replica_nobody_asks_whether_fewer_would_do(tmp_path: Path) -> None:
+    held = {"load": 90.0, "probability": 0.96}
+    _, content = plan(searched(tmp_path, capacity=None, conclusion="at least", at_least=90.0, held=held))
+    assert content["replicas"] == 1
+    assert not any("fewer" in line for line in content["not_shown"])
 
 
 def test_a_range_that_is_too_small_has_no_answer(tmp_path: Path) -> None:
@@ -152,4 +162,5 @@ def test_the_low_end_of_a_search_says_how_many_and_its_high_end_how_few(
     assert [hour.breaks for hour in found.hours] == breaks
     broken = [hour.start_s for hour, how in zip(hours, breaks, strict=True) if how == "yes"]
     assert found.breaks_first_s == next(iter(broken), None)
-    assert (found.known, [hour.duration_s for hour in found.hours]) == (True, [3_600, 7_200])
+    # The search of the file is not 95% sure of such rates.
+    assert (found.known, [hour.duration_s for hour in found.hours]) == (estimate is not None, [3_600, 7_200])
