@@ -114,8 +114,8 @@ def _bad(answer: Answer) -> bool:
 
 
 def busiest_last(stretches: Stretches) -> list[Hour]:
-    """The hours with traffic: by rate, or those of a trace, which may have bursts, by how close their
-    stretches come to breaking an objective."""
+    """The hours with traffic, the busiest last: by rate. A trace may have bursts, so its hours are ordered by how close
+    they come to breaking an objective."""
     hours = sorted((hour for hour in stretches.traffic.hours if hour.rate > 0), key=lambda hour: hour.rate)
     if not isinstance(stretches.traffic, Trace):
         return hours
@@ -157,7 +157,7 @@ def representative_draws(stretches: Stretches, hour: Hour, replicas: int, draws:
 
 
 def broken_hours(stretches: Stretches, replicas: int, draws: Sequence[int]) -> list[set[Hour]]:
-    """The hours that this many replicas do not hold, for each draw. They are the hours above some rate."""
+    """The hours that this many replicas do not hold, for each draw. They are the last ones of `busiest_last`."""
     busy = busiest_last(stretches)
     if replicas < 1:
         return [set(busy) for _ in draws]

@@ -75,7 +75,7 @@ def _banner(content: PlanContent) -> Banner:
         why = (
             f"{replicas} in the simulation{cost}, but the fit does not know this server well enough"
             if content.search is None
-            else f"{replicas} if each keeps {number(content.search.low)}/s{cost}, of which the search is less than 95% sure"
+            else f"{replicas}{cost}, if each keeps {number(content.search.low)}/s, of which the search is less than 95% sure"
         )
         return Banner("Not known", f": {why}", "warn")
     return Banner(

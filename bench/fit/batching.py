@@ -74,8 +74,7 @@ def fit_batching(
     several = budget.value is None and unexplained_a_token(steps, front_end, everything)
     if several and budget.at_least < surely:
         # Prompts of `surely` tokens were taken for one step, and no step was seen to compute as many.
-        b1 = replace(steps.coefficients["b1"], low=0.0, told=False)
-        steps = replace(steps, coefficients={**steps.coefficients, "b1": b1})
+        steps = replace(steps, coefficients={**steps.coefficients, "b1": steps.coefficients["b1"].untold()})
     if not steps.coefficients["b0"].told:
         front_end = front_end.beside_unknown_base(steps.coefficients["b0"])
     if several or not steps.coefficients["b1"].told:

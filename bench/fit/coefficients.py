@@ -46,9 +46,9 @@ class Coefficient:
     high: float
     told: bool
 
-    def widened(self, by: float) -> Coefficient:
-        """The same, if up to `by` more of it is counted as something else, or any part of it is something else."""
-        return replace(self, low=0.0, high=self.high + by, told=False)
+    def untold(self, more: float = 0.0) -> Coefficient:
+        """The same, not told: it may be anything from 0 to `more` beyond its interval."""
+        return replace(self, low=0.0, high=self.high + more, told=False)
 
 
 @dataclass(frozen=True, slots=True)

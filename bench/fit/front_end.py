@@ -44,14 +44,14 @@ class FrontEnd:
         """The same, if the time that every step takes is unknown: an idle server may wait for any part of it."""
         if self.how not in ("idle", "both"):
             return self
-        a0 = self.a0 if self.how == "both" else self.a0.widened(b0.high)
-        return replace(self, a0=a0, w0=self.w0.widened(b0.high))
+        a0 = self.a0 if self.how == "both" else self.a0.untold(b0.high)
+        return replace(self, a0=a0, w0=self.w0.untold(b0.high))
 
     def beside_unknown_steps(self) -> FrontEnd:
         """The same, if the time that a prompt's steps take is unknown: a1 may be any part of it, and so may a0 if
         prompts are too alike to determine a1."""
-        a0 = self.a0 if self.a1.told or self.how != "idle" else replace(self.a0, low=0.0, told=False)
-        return replace(self, a0=a0, a1=replace(self.a1, low=0.0, told=False))
+        a0 = self.a0 if self.a1.told or self.how != "idle" else self.a0.untold()
+        return replace(self, a0=a0, a1=self.a1.untold())
 
 
 def fit_front_end(

@@ -347,9 +347,12 @@ def _unmeasured(search: Search) -> list[str]:
     lines = []
     for goal in search.settings.goals:
         if search.visits and all(evidence.unmeasured((goal,), result) for result in search.visits):
-            few = "under 20 values in each visit: use a quantile, or a longer --budget" * (goal.allowed is None)
-            none = f"none of the {_judged(search, goal.text)} could be judged"
-            lines.append(f"{goal.text} is not shown: {few or none}")
+            why = (
+                "under 20 values in each visit: use a quantile, or a longer --budget"
+                if goal.allowed is None
+                else f"none of the {_judged(search, goal.text)} could be judged"
+            )
+            lines.append(f"{goal.text} is not shown: {why}")
     return lines
 
 

@@ -234,9 +234,8 @@ class Csv(_OfBytes):
                     yield Entry(first, start, end, self._row(record))
                 first, start = line_end + 1, end
         except csv.Error as e:
-            hint = (
-                ": close each quote, and write a quote within a quoted value twice" if "new-line" not in str(e) else ""
-            )
+            quotes = ": close each quote, and write a quote within a quoted value twice"
+            hint = "" if "new-line" in str(e) else quotes
             raise SpecError(f"{self._path}, line {first}: not CSV: {e}{hint}") from e
 
     def _refuse_duplicates(self) -> None:

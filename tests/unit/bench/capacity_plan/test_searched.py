@@ -83,7 +83,7 @@ def test_of_a_search_that_nothing_broke_only_a_lower_bound_is_known(
     status, content = plan(searched(tmp_path, capacity=None, conclusion="at least", at_least=30.0, held=known))
     assert (status, content["replicas"], content["interval"]) == (Exit.GOOD if sure else Exit.INVALID, 3, [1, 3])
     said = " ".join(text.render(plan_document(msgspec.convert(content, PlanContent))).split())
-    unknown = "Not known: 3 replicas if each keeps 30/s, of which the search is less than 95% sure"
+    unknown = "Not known: 3 replicas, if each keeps 30/s, of which the search is less than 95% sure"
     assert ("3 replicas hold the objectives" if sure else unknown) in said
     assert content["not_shown"][0] == "whether fewer would do: no load of the search broke"
     unsure = "that a replica keeps this rate: the search is less than 95% sure of it"
