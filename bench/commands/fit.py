@@ -20,7 +20,7 @@ from bench.documents.fit_document import fit_document
 from bench.errors import Exit, UsageError
 from bench.fit.batching import Given, fit_batching
 from bench.fit.profile import batching_profile, sampled_profile
-from bench.fit.read import read_runs
+from bench.fit.read import read_runs, refuse_other_models
 from bench.fit.replayed import warnings_of
 from bench.fit.sampled import fit_sampled
 from bench.machine.identity import versions
@@ -75,6 +75,7 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(problems)
 
     profile = sampled(runs, args.server) if args.engine == "sampled" else fitted(runs, limits, args.server)
+    refuse_other_models(profile.model, [Path(run) for run in args.held_out])
     _write(profile, out)
     end = End()
     if not args.no_replay:

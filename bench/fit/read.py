@@ -83,6 +83,18 @@ def read_runs(paths: Sequence[Path]) -> list[FittedRun]:
     return runs
 
 
+def refuse_other_models(model: str | None, held_out: Sequence[Path]) -> None:
+    """Raises UsageError with a sentence for each held-out run that is not of the model of the fitted runs."""
+    models = {path: manifest.read(RunDirectory.open(path)).manifest.model for path in held_out}
+    problems = [
+        f"--held-out {path}: a check is of the model that is fitted ({model}), and this run has {other}"
+        for path, other in models.items()
+        if other != model
+    ]
+    if problems:
+        raise UsageError(problems)
+
+
 @explained
 def _read(directory: RunDirectory) -> FittedRun:
     path = directory.path

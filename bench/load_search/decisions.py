@@ -115,6 +115,11 @@ class Search:
         return self.estimates.judged
 
     @property
+    def begun(self) -> bool:
+        """Whether a visit has told something, so that the start is behind."""
+        return any(evidence.hints(self.results))
+
+    @property
     def seconds(self) -> float:
         """The part of the budget that is spent."""
         return math.fsum(result.seconds for result in self.results)
@@ -249,7 +254,7 @@ class Search:
     def _next_scout(self) -> float | None:
         """The load to scout next; None if the domain is known."""
         settings, hints = self.settings, self.estimates.hints
-        if not any(evidence.hints(self.results)):
+        if not self.begun:
             return self._rounded(settings.start)
         if not all(held for _, held in self.judged):
             return None  # From here on, visits choose the loads themselves.

@@ -84,6 +84,8 @@ def plan(
         if stored is not None and base is not None and goals:
             search = search_file.from_json(stored, config_sha256(base, str(stored.get("load_kind"))))
         settings, require = settings_of(own, goals, None if search is None else search.settings, judged_after_s(wanted))
+        if search is not None and "start" in own and settings.start != search.settings.start and search.begun:
+            wrong.append("--start has no effect: the search to resume has begun; --min and --max limit its next loads")
     except UsageError as e:
         wrong += e.problems
     if wrong or base is None:

@@ -190,6 +190,13 @@ class _Plan:
                     f"--resume {self._folder}: that sweep has another configuration: give the same flags (more loads and "
                     "repeats may be asked for)"
                 )
+            asked = {visit.name for visit in self.visits}
+            if dropped := [run for run in stored.runs if run.name not in asked]:
+                named = ", ".join(dict.fromkeys(self._loads.named(run.load) for run in dropped))
+                raise UsageError(
+                    f"--resume {self._folder}: that sweep has runs of {named} that are not asked for: name its loads and "
+                    "repeats too"
+                )
         return sha256
 
     def next(self, measured: Sequence[_Measured]) -> _Step | End:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UsageError
-from bench.fit.read import read_runs
+from bench.fit.read import read_runs, refuse_other_models
 from bench.records import Outcome
 from bench.run_files.run_directory import SERVER
 from bench.server_metrics.exposition import Page
@@ -102,6 +102,16 @@ def test_every_problem_is_said_at_once(tmp_path: Path) -> None:
     assert found[2].startswith(f"{whole}: ")
     assert "no reply came as a stream of tokens that are known" in found[2]
     assert found[3] == "a fit is of one model: whole has made, other has another; fit each by itself"
+
+
+def test_runs_that_are_held_out_are_of_the_model_that_is_fitted(tmp_path: Path) -> None:
+    same, other = (made_run(tmp_path / name, requests=2, model=name) for name in ("made", "other"))
+    refuse_other_models("made", [same])
+    with pytest.raises(UsageError) as caught:
+        refuse_other_models("made", [other, same])
+    assert caught.value.problems == [
+        f"--held-out {other}: a check is of the model that is fitted (made), and this run has other"
+    ]
 
 
 @pytest.mark.parametrize(

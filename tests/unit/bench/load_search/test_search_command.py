@@ -16,7 +16,9 @@ from bench.load_search.decisions import Settings as Limits
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.goals import Goal
 from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
+from bench.load_search.visits import Result
 from bench.load_search.whole import plan
+from tests.support.made_visits import made_visit
 
 URL = ("--url", "http://127.0.0.1:1")
 SLO = ("--slo", "ttft:p99<500ms")
@@ -75,11 +77,11 @@ def test_a_wrong_objective_is_said_once(capsys: pytest.CaptureFixture[str]) -> N
     assert line.count("needs a unit") == 1
 
 
-def kept_search(folder: Path) -> Path:
-    """The directory of a search without a finished visit."""
+def kept_search(folder: Path, *results: Result) -> Path:
+    """The directory of a search with the results of these visits."""
     config = resolve({"url": URL[1], "rate": 1.0, "slo": ["ttft:p99<500ms"], "name": "search"})
     place = SearchDirectory.create(folder / "kept", config, {"started": "now"})
-    search = Search(Limits("rate", (Goal("ttft:p99<500ms", 0.01),)))
+    search = Search(Limits("rate", (Goal("ttft:p99<500ms", 0.01),)), results)
     place.write(search, config_sha256(config, "rate"), None, None)
     return place.path
 
@@ -97,6 +99,12 @@ def test_a_search_is_resumed_with_the_settings_that_it_had(tmp_path: Path, capsy
     assert "the search to resume varies the rate" in line
     lines = refused(capsys, "--resume", str(path), "--out", "elsewhere", "--config", "other.yaml")
     assert len(lines) == 3
+
+
+def test_a_search_that_has_begun_has_its_start_behind_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begun = kept_search(tmp_path, made_visit(1, 8.0, verdict="FAILED", phase="scout"))
+    (line,) = refused(capsys, "--resume", str(begun), "--start", "50")
+    assert line == "--start has no effect: the search to resume has begun; --min and --max limit its next loads"
 
 
 @pytest.mark.processes

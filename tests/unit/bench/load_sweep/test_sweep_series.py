@@ -213,6 +213,17 @@ def test_a_sweep_goes_on_with_loads_of_its_kind(tmp_path: Path) -> None:
         swept(MadeSeries(tmp_path), "rate=1,2", resume=True)
 
 
+@pytest.mark.parametrize(
+    ("loads", "repeats", "dropped"), [("concurrency=1", 2, "2 users"), ("concurrency=1,2,4", 1, "2 users, 1 user")]
+)
+def test_a_sweep_goes_on_with_all_that_it_has_measured(loads: str, repeats: int, dropped: str, tmp_path: Path) -> None:
+    swept(MadeSeries(tmp_path))
+    series = MadeSeries(tmp_path)
+    with pytest.raises(UsageError, match=f"has runs of {dropped} that are not asked for"):
+        sweep(config_at, parse(loads, repeats), series, given=GIVEN, gpus=None, resume=True)
+    assert (series.made, names(tmp_path)) == ([], ([*ALL], None))
+
+
 def test_a_sweep_does_not_go_on_with_changed_data(tmp_path: Path) -> None:
     swept(MadeSeries(tmp_path))
     (tmp_path / "rows.jsonl").write_text("{}")
