@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.metrics.bounds import shown
 from bench.results.summary import RunSummary
 from bench.run_files.run_directory import REPORT, SUMMARY
 
@@ -35,9 +36,9 @@ class Format:
 
 
 def numbers_of(summary: RunSummary) -> dict[str, float]:
-    """The numbers of a run that have a value, each under one name: `ttft_ms.p99`, `output_tokens_per_s`."""
+    """The numbers of a run that may be shown, each under one name: `ttft_ms.p99`, `output_tokens_per_s`."""
     numbers: dict[str, float | None] = {
-        f"{metric}.{stat}": row.of(stat)
+        f"{metric}.{stat}": shown(row, stat)
         for metric in LATENCIES
         if (row := summary.latency.get(metric)) is not None
         for stat in STATISTICS

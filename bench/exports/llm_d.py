@@ -10,6 +10,7 @@ import orjson
 import yaml
 
 from bench.exports.interface import Export, Format
+from bench.metrics.bounds import shown
 from bench.results.numbers import Statistics
 from bench.results.summary import RunSummary
 from bench.run_files.writable import write_file
@@ -32,7 +33,8 @@ _RATES = {
 
 
 def report_of(summary: RunSummary) -> dict[str, Any]:
-    """The report of a run. It leaves out what has no key: intervals, bounds, and the verdict except as a keyword."""
+    """The report of a run. It leaves out what has no key: intervals, bounds (and numbers of which only bounds are
+    known), and the verdict except as a keyword."""
     run = summary.run
     began = datetime.fromisoformat(run.started)
     seconds = summary.throughput.duration_s or 0.0
@@ -113,7 +115,7 @@ def _aggregate(summary: RunSummary) -> dict[str, Any]:
         "latency": {
             name: _statistics(row, unit)
             for name, (key, unit) in _LATENCIES.items()
-            if (row := summary.latency.get(key)) is not None and row.mean is not None
+            if (row := summary.latency.get(key)) is not None and shown(row, "mean") is not None
         },
         "throughput": {
             name: {"units": _RATES[name][1], "mean": rate} for name, rate in rates.items() if rate is not None
@@ -122,7 +124,7 @@ def _aggregate(summary: RunSummary) -> dict[str, Any]:
 
 
 def _statistics(row: Statistics, unit: str) -> dict[str, Any]:
-    values = {name: row.of(stat) for name, stat in _STATISTICS.items()}
+    values = {name: shown(row, stat) for name, stat in _STATISTICS.items()}
     return {"units": unit, "mean": row.mean, **{name: value for name, value in values.items() if value is not None}}
 
 

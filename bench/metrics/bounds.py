@@ -58,3 +58,8 @@ def meaningless(row: Metric, stat: str) -> bool:
         return False
     least, greatest = bounds
     return least is None or greatest is None or greatest - least > value
+
+
+def shown(row: Statistics, stat: str) -> float | None:
+    """The value of a statistic as it may be shown or handed on; None if it is meaningless."""
+    return None if isinstance(row, Metric) and meaningless(row, stat) else row.of(stat)

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.documents import parts_table
 from bench.documents.details import latencies, rate_names
+from bench.metrics.bounds import shown
 from bench.results.numbers import Latency, Metric, Statistics, Throughput
 from bench.results.summary import RunSummary
 
@@ -54,10 +55,10 @@ def _numbers(summary: RunSummary, latency: Latency, rates: Throughput, of_it: st
 
 def _statistics(name: str, unit: str, row: Statistics) -> TableRow:
     """A row of statistics, with the available intervals."""
-    cells: TableRow = {"metric": name, "unit": unit, "values": row.n, **{stat: row.of(stat) for stat in STATS}}
+    cells: TableRow = {"metric": name, "unit": unit, "values": row.n, **{stat: shown(row, stat) for stat in STATS}}
     if isinstance(row, Metric):
         for stat in WITH_INTERVAL:
-            cells |= _ends(stat, row.ci95.get(stat))
+            cells |= _ends(stat, None if cells[stat] is None else row.ci95.get(stat))
     return cells
 
 

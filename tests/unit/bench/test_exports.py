@@ -67,6 +67,21 @@ def test_numbers_and_settings_have_flat_names(tmp_path: Path) -> None:
     assert (settings["verdict"], settings["concurrency"], settings["model"]) == ("SUSPECT", "2", "mock-model")
 
 
+def test_a_latency_of_which_only_bounds_are_known_is_left_out() -> None:
+    content = golden_summary()
+    content["latency"]["ttft_ms"]["bounds"] = {"p50": [0.0, 9_000.0], "p90": [58.0, 58.2]}
+    content["latency"]["e2el_ms"]["bounds"] = {"mean": [0.0, 9_000.0]}
+    summary = filled(RunSummary, content)
+    numbers = numbers_of(summary)
+    assert [name for name in ("ttft_ms.p50", "ttft_ms.p90", "e2el_ms.mean", "e2el_ms.p50") if name in numbers] == [
+        "ttft_ms.p90", "e2el_ms.p50"
+    ]  # fmt: skip
+    found = report_of(summary)["results"]["request_performance"]["aggregate"]["latency"]
+    assert "request_latency" not in found
+    assert found["time_to_first_token"].keys() >= {"mean", "p90"}
+    assert "p50" not in found["time_to_first_token"]
+
+
 @pytest.mark.parametrize(("name", "package"), [("mlflow", "mlflow-skinny"), ("wandb", "wandb")])
 def test_a_package_that_is_missing_is_named(
     name: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench.documents import other_tools
 from bench.documents.formatting import statistic
-from bench.metrics.bounds import WORTH_SAYING_MS, meaningless, worth_saying
+from bench.metrics.bounds import WORTH_SAYING_MS, meaningless, shown, worth_saying
 from bench.metrics.facts import RunFacts
 from bench.metrics.loose_gaps import LooseGaps, loose_gaps
 from bench.metrics.quantile import describe
@@ -195,7 +195,9 @@ def test_a_number_whose_bounds_are_further_apart_than_it_is_large_is_none(
     found: list[float | None] | None, value: float | None, is_meaningless: bool
 ) -> None:
     bounds = {} if found is None else {"p50": found}
-    assert meaningless(filled(Metric, p50=value, bounds=bounds), "p50") is is_meaningless
+    row = filled(Metric, p50=value, bounds=bounds)
+    assert meaningless(row, "p50") is is_meaningless
+    assert shown(row, "p50") == (None if is_meaningless else value)
 
 
 def test_a_few_open_values_open_the_tail_and_not_the_median() -> None:

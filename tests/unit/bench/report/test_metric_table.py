@@ -31,6 +31,15 @@ def test_csv_has_every_metric_in_full_precision() -> None:
     assert float(rows["error_rate"]["mean"]) == counts["failed"] / (counts["failed"] + counts["succeeded"])
 
 
+def test_csv_has_no_number_of_which_only_bounds_are_known() -> None:
+    summary = golden_summary()
+    summary["latency"]["ttft_ms"]["bounds"] = {"p50": [0.0, 9_000.0], "p90": [58.0, 58.2]}
+    summary["latency"]["ttft_ms"]["ci95"] |= {"p50": [49.05, 52.792]}
+    (row,) = [row for row in csv.DictReader(io.StringIO(run_csv(summary))) if row["metric"] == "ttft"]
+    assert (row["p50"], row["p50_low"], row["p50_high"]) == ("", "", "")
+    assert float(row["p90"]) == summary["latency"]["ttft_ms"]["p90"]
+
+
 def test_markdown_has_verdict_numbers_objectives_and_errors() -> None:
     summary = golden_summary()
     summary["latency"]["ttft_ms"]["ci95"]["mean"] = [48.56, 52.11]
