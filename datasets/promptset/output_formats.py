@@ -65,11 +65,19 @@ def _vllm(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
 
 
 def _openai_batch(sample: Sample, number: int, model: str | None) -> dict[str, Any]:
+    if sample.endpoint not in (None, "chat", "completions"):
+        raise SpecError(
+            f"row {number + 1} is for the endpoint {sample.endpoint}, and openai-batch rows are for chat and completions: "
+            "use another --format"
+        )
     body: dict[str, Any] = {"model": sample.model or model, "priority": sample.priority}
+    messages = sample.messages
+    if messages is None and sample.endpoint == "chat":
+        messages = ({"role": "user", "content": sample.prompt},)
     if sample.body is not None:
         body = {**sample.body, "model": model}
-    elif sample.messages is not None:
-        body |= {"messages": sample.messages, "tools": sample.tools, "max_completion_tokens": sample.output_tokens}
+    elif messages is not None:
+        body |= {"messages": messages, "tools": sample.tools, "max_completion_tokens": sample.output_tokens}
     else:
         body |= {"prompt": sample.prompt, "max_tokens": sample.output_tokens}
     url = "/v1/chat/completions" if "messages" in body else "/v1/completions"

@@ -216,6 +216,22 @@ def test_rows_keep_their_own_target(tmp_path: Path) -> None:
     assert [(row["body"]["model"], row["body"].get("priority")) for row in batch] == [("new", None), ("mine", 5)]
 
 
+def test_a_row_of_the_batch_api_goes_to_the_endpoint_of_its_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "own.jsonl"
+    source.write_text(json.dumps({"prompt": "Hi", "output_tokens": 4, "endpoint": "chat"}) + "\n")
+    (row,), _ = written(tmp_path, "--from", str(source), "--format", "openai-batch", "--model", "m")
+    assert row["url"] == "/v1/chat/completions"
+    assert row["body"] == {
+        "model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 4
+    }  # fmt: skip
+    source.write_text(json.dumps({"prompt": "Hi", "output_tokens": 4, "endpoint": "responses"}) + "\n")
+    arguments = ["--from", str(source), "--format", "openai-batch", "--model", "m"]
+    assert main([*arguments, "--out", str(tmp_path / "out.jsonl")]) == 2
+    assert "row 1 is for the endpoint responses, and openai-batch rows are for chat and" in capsys.readouterr().err
+
+
 def test_a_message_of_parts_is_no_prompt_for_vllm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "bodies.jsonl"
     content = [{"type": "text", "text": "Hi"}]
