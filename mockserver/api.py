@@ -146,11 +146,11 @@ class MockServer:
 
         Raises UsageError with every problem. Then nothing changes.
         """
-        self._ask("PATCH", "/admin/config", {name: _plain(value) for name, value in settings.items()})
+        self._ask_all("PATCH", "/admin/config", {name: _plain(value) for name, value in settings.items()})
 
     def reset(self) -> None:
         """Start afresh: initial settings, empty ledger, counters at 0."""
-        self._from_line = json.loads(self._ask("POST", "/admin/reset"))["ledger_lines"]
+        self._from_line = json.loads(self._ask_all("POST", "/admin/reset"))["ledger_lines"]
 
     def expect(self, requests: int | None = None, *, within_s: float = 2.0, **fields: object) -> list[Line]:
         """The ledger lines with these fields. Raises AssertionError, with a table of all lines, if they are missing.
@@ -171,14 +171,19 @@ class MockServer:
                 raise AssertionError(report(lines, matches, requests, fields))
             threading.Event().wait(_LOOK_AGAIN_S)
 
-    def _ask(self, method: str, path: str, body: object = None) -> bytes:
+    def _ask_all(self, method: str, path: str, body: object = None) -> bytes:
+        """Ask each replica. Returns the last answer."""
+        return [self._ask(method, path, body, url) for url in self.urls or (self.url,)][-1]
+
+    def _ask(self, method: str, path: str, body: object = None, url: str | None = None) -> bytes:
+        """Ask the first replica, or the one at `url`."""
         if self._process is None:
             raise MockError("this MockServer is not running: use it in a `with` block, or call start()")
         headers = {"content-type": "application/json"}
         if self._key is not None:
             headers["authorization"] = f"Bearer {self._key}"
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        request = urllib.request.Request((url or self.url) + path, data, headers, method=method)
         # Connect directly, whatever proxy the environment sets.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:

@@ -32,6 +32,7 @@ _ONLY_WITH: dict[str, tuple[str, ...]] = {
 }
 """The engines that use a field."""
 
+_LAST_PORT = 65_535
 _SAID_BY_TIMES = ("ttft", "tpot", "itl", "ttft_per_input_token", "load_slowdown", "num_speculative_tokens")
 
 
@@ -72,6 +73,24 @@ def replica_problems(config: MockConfig) -> list[str]:
     return problems
 
 
+def _number_problems(config: MockConfig) -> list[str]:
+    """Problems of numbers that are each in their range."""
+    problems = []
+    if config.port and config.port + config.replicas - 1 > _LAST_PORT:
+        problems.append(f"--port {config.port}: --replicas {config.replicas} needs ports beyond {_LAST_PORT}")
+    if (
+        config.num_speculative_tokens == 0
+        and config.acceptance_rate != type(config).model_fields["acceptance_rate"].default
+    ):
+        problems.append("--acceptance-rate has no effect without --num-speculative-tokens: remove it, or add that")
+    problems += [
+        f"--{name.replace('_', '-')} {value}: is beyond 64 bits"
+        for name, value in config
+        if isinstance(value, int) and not -(2**63) <= value < 2**63
+    ]
+    return problems
+
+
 def combination_problems(config: MockConfig) -> list[str]:
     """One sentence for each combination that is not allowed."""
     problems = []
@@ -95,6 +114,7 @@ def combination_problems(config: MockConfig) -> list[str]:
     if config.workers > 1 and any(together.values()):
         which = next(name for name, used in together.items() if used)
         problems.append(f"{which} needs all requests in one process: remove --workers")
+    problems += _number_problems(config)
     if config.replicas > 1 and config.workers > 1:
         problems.append("--replicas and --workers cannot be combined: each replica is one process")
     problems += replica_problems(config)

@@ -44,7 +44,7 @@ from mockserver.errors import UsageError
 from mockserver.presets import settings_of
 from mockserver.profiles import settings_of_profile
 from mockserver.sampled_times import SampledTimes
-from mockserver.step_cost import StepCostSpec
+from mockserver.step_cost import MOST_BLOCKS, StepCostSpec
 from mockserver.steps.scaling import ScaleSpec
 from promptset import header_values
 from promptset.whole_file import load_yaml
@@ -62,7 +62,9 @@ class Flag(NamedTuple):
 class MockConfig(BaseModel):
     """All settings of the mock."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
 
     preset: Annotated[str | None, Flag("server", "NAME")] = Field(
         None, description="start from the settings of a GPU and model, or of a service; `list` shows them all"
@@ -113,21 +115,26 @@ class MockConfig(BaseModel):
         le=65_536,
         description="memory for these responses, of all workers together; the oldest are dropped first",
     )
-    max_body_mb: Annotated[float, Flag("server", "MB")] = Field(64.0, gt=0, description="size limit for request bodies")
+    max_body_mb: Annotated[float, Flag("server", "MB")] = Field(
+        64.0, gt=0, le=1e6, description="size limit for request bodies"
+    )
     body_timeout_s: Annotated[float, Flag("server", "S")] = Field(
         30.0,
         gt=0,
+        le=1e9,
         description="close a connection whose request body takes longer than this, and a second more for each MB received",
     )
-    max_head_kb: Annotated[float, Flag("server", "KB")] = Field(64.0, gt=0, description="size limit for request heads")
+    max_head_kb: Annotated[float, Flag("server", "KB")] = Field(
+        64.0, gt=0, le=1e6, description="size limit for request heads"
+    )
     head_timeout_s: Annotated[float, Flag("server", "S")] = Field(
-        30.0, gt=0, description="close a connection whose request head takes longer than this"
+        30.0, gt=0, le=1e9, description="close a connection whose request head takes longer than this"
     )
     keep_alive_s: Annotated[float, Flag("server", "S")] = Field(
-        75.0, gt=0, description="close idle connections after this time"
+        75.0, gt=0, le=1e9, description="close idle connections after this time"
     )
     drain_s: Annotated[float, Flag("server", "S")] = Field(
-        5.0, ge=0, description="on SIGTERM, let requests in flight run for this long; new requests get a 503"
+        5.0, ge=0, le=1e9, description="on SIGTERM, let requests in flight run for this long; new requests get a 503"
     )
     workers: Annotated[int, Flag("server", "N")] = Field(
         1, ge=1, le=64, description="number of worker processes, on one port with one ledger; more than 1 needs Linux"
@@ -168,7 +175,6 @@ class MockConfig(BaseModel):
     load_slowdown: Annotated[float, Flag("latency", "F")] = Field(
         0.0,
         ge=0,
-        allow_inf_nan=False,
         description="slow down with load: multiply each wait by 1 + F x (other requests in flight)",
     )
     sampled_times: Annotated[SampledTimes | None, SAMPLED_TIMES, PlainSerializer(name_of), Flag("latency", "FILE")] = (
@@ -219,7 +225,10 @@ class MockConfig(BaseModel):
         None, ge=1, description="maximum tokens in a step (default: set by the step cost)"
     )
     kv_blocks: Annotated[int | None, Flag("batching", "N")] = Field(
-        None, ge=1, description="size of the KV cache, in blocks of 16 tokens (default: set by the step cost)"
+        None,
+        ge=1,
+        le=MOST_BLOCKS,
+        description="size of the KV cache, in blocks of 16 tokens (default: set by the step cost)",
     )
     scheduling_policy: Annotated[Literal["fcfs", "priority"], Flag("batching", "NAME")] = Field(
         "fcfs",
@@ -309,6 +318,12 @@ class MockConfig(BaseModel):
         return self
 
 
+def overridden(settings: Mapping[str, object], by: Mapping[str, object]) -> dict[str, Any]:
+    """Settings overridden by others. A `tpot` also replaces an earlier `itl`, which would otherwise hide it."""
+    hides = {"itl": None} if by.get("tpot") is not None else {}
+    return {**settings, **hides, **by}
+
+
 def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     """The configuration from a YAML file and flags (by field name, only those given).
 
@@ -316,7 +331,7 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     """
     problems: list[str] = []
     from_file = {} if path is None else _read_file(path, problems)
-    values: dict[str, Any] = {**_start(path, from_file, flags, problems), **from_file, **flags}
+    values = overridden(overridden(_start(path, from_file, flags, problems), from_file), flags)
     try:
         config = MockConfig(**values)
     except ValidationError as e:

@@ -234,6 +234,7 @@ class Intake:
         """The overrides in the request's headers, and the faults that hit it. Raises Refusal."""
         config = version.config
         overrides = read_overrides(request.headers)
+        overrides.refuse_hidden(version.latencies)
         facts = self._arrival_facts(context, version)
         faults = overrides.faults
         if config.engine == "batching" and any(fault.name in SCALING_FAULTS for fault in faults or ()):

@@ -89,6 +89,8 @@ def parse_sampled_times(path: str) -> SampledTimes:
         raise ValueError(f"{path!r}: cannot be read: it is nested too deeply") from None
     except (OSError, ValueError) as e:
         raise ValueError(f"{path!r}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
+    if isinstance(row, dict) and isinstance(row.get("sampled_times"), dict):  # A whole profile.
+        row = row["sampled_times"]
     return sampled_times_of(row, path)
 
 

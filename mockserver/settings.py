@@ -18,13 +18,13 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from mockserver.config import Flag, MockConfig
+from mockserver.config import Flag, MockConfig, overridden
 from mockserver.config_parts.sentences import sentences_of
 from mockserver.errors import UsageError
 from mockserver.plans.latencies import latencies_of
 from mockserver.plans.plan import Latencies
 from mockserver.replies.choice import ReplyStyle
-from mockserver.workers.shared_state import SharedState
+from mockserver.workers.shared_state import MAX_TEXT_BYTES, SharedState
 
 _REMEMBERED = 100
 
@@ -51,7 +51,7 @@ def changed(config: MockConfig, values: Mapping[str, object], of: str = "") -> M
             problems.append(f"{name}: no such key; {hint}")
     known = {name: value for name, value in values.items() if name in LIVE}
     try:
-        new = MockConfig(**{**{name: getattr(config, name) for name in MockConfig.model_fields}, **known})
+        new = MockConfig(**overridden({name: getattr(config, name) for name in MockConfig.model_fields}, known))
     except ValidationError as e:
         problems += [sentence for error in e.errors() for sentence in sentences_of(error, None, {})]
         raise UsageError([of + problem for problem in problems]) from e
@@ -126,8 +126,12 @@ class Settings:
     def _publish(self, config: MockConfig, since_ns: int, from_line: int, restarts: int) -> None:
         version = _version(self.current.number + 1, config, since_ns, from_line).to_json()
         history = [*self._history, version][-_REMEMBERED:]
-        self._shared.publish(orjson.dumps({"history": history, "restarts": restarts}))
+        while len(text := orjson.dumps({"history": history, "restarts": restarts})) > MAX_TEXT_BYTES:
+            if len(history) == 1:
+                raise UsageError(f"the settings take {len(text)} bytes: write fewer faults (at most {MAX_TEXT_BYTES})")
+            history = history[-(len(history) // 2) :]
+        self._shared.publish(text)
 
     def history(self) -> list[dict[str, Any]]:
-        """The latest 100 versions as JSON, oldest first."""
+        """The latest 100 versions as JSON, oldest first; fewer if they are long."""
         return self._history

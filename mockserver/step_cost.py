@@ -28,6 +28,9 @@ from promptset.whole_file import read_text
 
 BLOCK_TOKENS = 16
 """Tokens per KV block: vLLM's default on GPUs."""
+MOST_BLOCKS = 10_000_000
+"""The most KV blocks. Each takes about 100 bytes of the mock's memory."""
+_MOST_US = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +180,10 @@ def step_cost_of_values(values: dict[str, object], text: str, source: str | None
                 number = math.nan if isinstance(values[key], bool) else float(str(values[key]))
             except ValueError:
                 number = math.nan
-            if key in _LIMITS and not (number >= 1 and number.is_integer()):
-                problems.append(f"{key}={values[key]}: write a whole number of at least 1")
-            elif key in _COEFFICIENTS and not (0 <= number < math.inf):
-                problems.append(f"{key}={values[key]}: write a number of us, 0 or more")
+            if key in _LIMITS and not (1 <= number <= MOST_BLOCKS and number.is_integer()):
+                problems.append(f"{key}={values[key]}: write a whole number from 1 to {MOST_BLOCKS:,}")
+            elif key in _COEFFICIENTS and not (0 <= number <= _MOST_US):
+                problems.append(f"{key}={values[key]}: write a number of us from 0 to {_MOST_US:g}")
             numbers[key] = number
     if not problems and not table and numbers["b0"] + numbers["b1"] + numbers["b2"] == 0:
         problems.append("b0, b1 and b2 are all 0, but a step must take time")

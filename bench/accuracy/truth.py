@@ -258,6 +258,7 @@ def _stamped_of_reply(
     greatest = stamped | gap_values(earliest, latest, reply)
     if "tps" in greatest:  # A greater time per token is a lower speed.
         greatest["tps"], least["tps"] = least.get("tps", [math.inf]), greatest["tps"]
+        stamped.setdefault("tps", least["tps"])  # All came in one read: the stamps only give a lower limit.
     return stamped, least, greatest
 
 

@@ -44,6 +44,18 @@ class Overrides:
     output_tokens: Distribution | None = None
     tool_calls: int | None = None
 
+    def refuse_hidden(self, configured: Latencies) -> None:
+        """Raises Refusal (400) for a header that these latencies would ignore, because they are not drawn."""
+        hidden: tuple[str, ...] = ()
+        if configured.seen is not None:
+            hidden = ("ttft", "tpot", "itl")
+        if configured.recording is not None:
+            hidden = ("ttft", "tpot", "itl", "output_tokens")
+        for name in hidden:
+            if getattr(self, name) is not None:
+                header = f"{_PREFIX.decode()}{name.replace('_', '-')}"
+                refusals.refuse(f"{header} has no effect: --replay or --sampled-times sets it.", header)
+
     def over(self, configured: Latencies) -> Latencies:
         """The distributions for this request. Its own `tpot` overrides a configured `itl`."""
         latencies = configured

@@ -9,6 +9,7 @@ from promptset.distributions import parse as parse_distribution
 from promptset.errors import SpecError
 
 Value = int | float | None
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,9 @@ def whole(text: str) -> int:
 
 
 def positive(text: str) -> int:
-    """1, 2, 3 ..."""
-    if (value := whole(text)) < 1:
-        raise ValueError("write a whole number of at least 1")
+    """1, 2, 3 ... Most count chunks or tokens to make, so there is a limit."""
+    if not 1 <= (value := whole(text)) <= _MOST:
+        raise ValueError(f"write a whole number from 1 to {_MOST:,}")
     return value
 
 

@@ -121,6 +121,18 @@ def test_a_script_whose_mock_does_not_start_ends(tmp_path: Path) -> None:
         assert ran.returncode != 0, script
 
 
+def test_the_numbers_of_an_invalid_run_are_not_for_a_slide(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$2 $3" != "bench run" ] || exit 3\necho 1ms 1ms\n')
+    python.chmod(0o755)
+    env = environment(tmp_path) | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "URL": "http://127.0.0.1:1"}
+    (tmp_path / "runs").mkdir()
+    ran = subprocess.run(
+        [str(EXAMPLES / "before-a-talk/check.sh")], cwd=tmp_path, env=env, capture_output=True, timeout=60, check=False
+    )
+    assert ran.returncode == 3, ran
+
+
 def test_the_notebook_measures_and_plots(tmp_path: Path) -> None:
     notebook = EXAMPLES / "plot-a-sweep" / "sweep.ipynb"
     content = json.loads(notebook.read_text(encoding="utf-8"))

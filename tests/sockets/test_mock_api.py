@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import urllib.error
 import urllib.request
 
@@ -59,3 +60,19 @@ def test_wrong_settings_are_told_like_wrong_flags() -> None:
         pass
     assert len(caught.value.problems) == 2
     assert caught.value.problems[0] == "--modell: no such flag; did you mean --model?"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="replicas need Linux")
+def test_each_replica_is_configured_and_reset() -> None:
+    def ttfts(server: MockServer) -> list[str]:
+        answers = []
+        for url in server.urls:
+            with urllib.request.urlopen(f"{url}/admin/config", timeout=PATIENCE_S) as response:
+                answers.append(json.loads(response.read())["config"]["ttft"])
+        return answers
+
+    with MockServer(replicas=2, ttft="9ms") as server:
+        server.configure(ttft="1ms")
+        assert ttfts(server) == ["1ms", "1ms"]
+        server.reset()
+        assert ttfts(server) == ["9ms", "9ms"]

@@ -140,6 +140,16 @@ def test_what_is_unwritten_at_the_end_goes_into_another_file(
     assert f"2 lines of the ledger are in {other}" in caplog.text
 
 
+def test_a_line_that_a_killed_mock_left_unfinished_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes(line(0) + line(1)[:-3])
+    file = LedgerFile(open_file(path))
+    file.append([line(2)])
+    assert file.read() == line(2)
+    file.close()
+    assert path.read_bytes() == line(0) + line(1)[:-3] + b"\n" + line(2)
+
+
 def test_a_good_end_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         file = LedgerFile(open_file(tmp_path / "ledger"))

@@ -188,3 +188,16 @@ def test_a_mock_that_is_changed_for_ever_does_not_grow(shared: SharedState) -> N
         settings.sync()
     assert settings.current.number == 300
     assert len(settings.history()) == 100
+
+
+def test_long_changes_leave_a_shorter_history_and_one_too_long_is_refused(shared: SharedState) -> None:
+    settings = Settings(MockConfig(), shared, since_ns=0)
+    long = f"429:{',' * 300_000}"
+    for i in range(4):
+        settings.change({"fault": long}, i, i)
+        settings.sync()
+    assert [row["version"] for row in settings.history()] == [3, 4]
+    with pytest.raises(UsageError, match="write fewer faults"):
+        settings.change({"fault": [long] * 4}, 4, 4)
+    settings.restart(5, 5)
+    assert settings.sync()

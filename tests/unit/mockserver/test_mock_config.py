@@ -107,6 +107,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
 BESIDE = {
     "replay_draw": ("--replay=seen.jsonl",),
     "replica": ("--replicas=2",),
+    "acceptance_rate": ("--num-speculative-tokens=4",),
     **dict.fromkeys(
         ("step_cost", "max_num_seqs", "max_num_batched_tokens", "kv_blocks", "prefix_caching", "scheduling_policy"),
         ("--engine=batching",),
@@ -138,6 +139,17 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     path.write_text("ttft: 1ms\ntpot: 2ms\n")
     config = read("--config", str(path), "--ttft", "9ms")
     assert (str(config.ttft), str(config.tpot)) == ("9ms", "2ms")
+
+
+def test_a_tpot_also_overrides_an_earlier_itl(tmp_path: Path) -> None:
+    file = tmp_path / "mock.yaml"
+    file.write_text("itl: 9ms\n")
+    config = read("--config", str(file), "--tpot", "1ms")
+    assert (config.itl, str(config.tpot)) == (None, "1ms")
+    itl = read("--itl", "9ms")
+    assert changed(itl, {"tpot": "1ms"}).itl is None
+    assert str(changed(itl, {"ttft": "1ms"}).itl) == "9ms"
+    assert str(read("--itl", "9ms", "--tpot", "1ms").itl) == "9ms"
 
 
 def test_faults_can_be_given_several_times_and_as_a_list(tmp_path: Path) -> None:
@@ -253,6 +265,12 @@ def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> 
         (("--config", "/nowhere/mock.yaml"), "/nowhere/mock.yaml: cannot be read"),
         (("--drain-s", "-1"), "--drain-s: '-1'"),
         (("--seed", "x"), "--seed: 'x'"),
+        (("--seed", str(2**63)), f"--seed {2**63}: is beyond 64 bits"),
+        (("--max-body-mb", "inf"), "--max-body-mb: 'inf': write a finite number"),
+        (("--drain-s", "1e300"), "--drain-s: '1e300': write a number of at most 1e+09"),
+        (("--ttft", "1e10s"), "--ttft: '1e10s': its values grow beyond all bounds"),
+        (("--acceptance-rate", "0.5"), "--acceptance-rate has no effect without --num-speculative-tokens"),
+        (("--port", "65535", "--replicas", "2"), "--port 65535: --replicas 2 needs ports beyond 65535"),
         (("--cors", "localhost:3000/app"), "--cors: 'localhost:3000/app': write an origin like"),
         (("--admin", "root"), "--admin: 'root'"),
         (("--allowed-host", "http://x"), "--allowed-host: 'http://x': write a host name like mock.example"),
@@ -379,27 +397,25 @@ def test_python_values_become_flags_and_json() -> None:
     ("field", "least", "below", "most"),
     [
         ("port", 0, -1, 65_535), ("max_model_len", 2, 1, None), ("stored_responses", 0, -1, 1_000_000),
-        ("stored_mb", 0.001, 0, 65_536), ("max_body_mb", 0.001, 0, None), ("body_timeout_s", 0.001, 0, None),
-        ("max_head_kb", 0.001, 0, None), ("head_timeout_s", 0.001, 0, None), ("keep_alive_s", 0.001, 0, None),
-        ("drain_s", 0, -0.001, None), ("workers", 1, 0, 64), ("replicas", 1, 0, 64), ("num_speculative_tokens", 0, -1, 1_000),
+        ("stored_mb", 0.001, 0, 65_536), ("max_body_mb", 0.001, 0, 1e6), ("body_timeout_s", 0.001, 0, 1e9),
+        ("max_head_kb", 0.001, 0, 1e6), ("head_timeout_s", 0.001, 0, 1e9), ("keep_alive_s", 0.001, 0, 1e9),
+        ("drain_s", 0, -0.001, 1e9), ("workers", 1, 0, 64), ("replicas", 1, 0, 64), ("num_speculative_tokens", 0, -1, 1_000),
         ("acceptance_rate", 0, -0.001, 1), ("stream_interval", 1, 0, None), ("max_num_seqs", 1, 0, None),
-        ("max_num_batched_tokens", 1, 0, None), ("kv_blocks", 1, 0, None), ("embedding_size", 1, 0, 65_536),
+        ("max_num_batched_tokens", 1, 0, None), ("kv_blocks", 1, 0, 10_000_000), ("embedding_size", 1, 0, 65_536),
         ("image_tokens", 0, -1, None), ("audio_tokens", 0, -1, None), ("video_tokens", 0, -1, None),
         ("tool_share", 0, -0.001, 1), ("load_slowdown", 0, -0.001, None), ("tool_calls", 1, 0, 128),
     ],
 )  # fmt: skip
 def test_a_number_has_its_limits(field: str, least: float, below: float, most: float | None) -> None:
-    batching = (
-        {"engine": "batching", "max_model_len": 16}
-        if field in ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")
-        else {}
-    )
-    assert getattr(MockConfig(**{**batching, field: least}), field) == least
+    beside: dict[str, Any] = {"num_speculative_tokens": 1} if field == "acceptance_rate" else {}
+    if field in ("max_num_seqs", "max_num_batched_tokens", "kv_blocks"):
+        beside = {"engine": "batching", "max_model_len": 16}
+    assert getattr(MockConfig(**{**beside, field: least}), field) == least
     beyond = [below]
     if most is not None:
-        assert getattr(MockConfig(**{field: most}), field) == most
+        assert getattr(MockConfig(**{**beside, field: most}), field) == most
         beyond.append(most + (1 if isinstance(most, int) and most > 1 else 0.001))
     for value in beyond:
         with pytest.raises(ValidationError) as refused:
-            MockConfig(**{**batching, field: value})
+            MockConfig(**{**beside, field: value})
         assert [error["loc"] for error in refused.value.errors()] == [(field,)]

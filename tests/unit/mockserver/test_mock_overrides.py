@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.datastructures import Headers
@@ -11,10 +14,13 @@ from mockserver.dialect.overrides import NO_OVERRIDES, read_overrides
 from mockserver.dialect.refusals import Refusal
 from mockserver.faults import fault
 from mockserver.plans.plan import Latencies, ReplyLength, draw_plan
+from mockserver.plans.replay import RecordedReplies, RecordedReply
+from mockserver.sampled_times import sampled_times_of
 from promptset.distributions import parse
 
 MS = 1_000_000
 CONFIGURED = Latencies(parse("50ms", "time"), parse("20ms", "time"), parse("7ms", "time"), parse("128", "tokens"))
+TIMES = json.loads((Path(__file__).parents[2] / "support" / "made_times.json").read_text())
 
 
 def headers(*pairs: tuple[str, str]) -> Headers:
@@ -46,6 +52,29 @@ def test_a_header_takes_the_place_of_what_is_configured(
     plan = draw_plan(overrides.over(CONFIGURED), 0, 1, ReplyLength(100, asked=9, ends_itself=own))
     assert (plan.ttft_ns, set(plan.gaps_ns), plan.output_tokens) == (ttft * MS, {gap * MS}, tokens)
     assert plan.finish == finish
+
+
+@pytest.mark.parametrize(
+    ("configured", "ignored"),
+    [
+        ({}, ()),
+        ({"seen": sampled_times_of(TIMES, "times.json")}, ("ttft", "tpot", "itl")),
+        (
+            {"recording": RecordedReplies((RecordedReply(1, (), (1,)),), {}, "order")},
+            ("ttft", "tpot", "itl", "output-tokens"),
+        ),
+    ],
+)
+def test_a_header_that_would_be_ignored_is_refused(configured: dict[str, Any], ignored: tuple[str, ...]) -> None:
+    latencies = replace(CONFIGURED, **configured)
+    for name, value in (("ttft", "1ms"), ("tpot", "1ms"), ("itl", "1ms"), ("output-tokens", "5")):
+        overrides = read_overrides(headers((f"x-mock-{name}", value)))
+        if name in ignored:
+            with pytest.raises(Refusal) as refused:
+                overrides.refuse_hidden(latencies)
+            assert f"x-mock-{name} has no effect" in str(refused.value.message)
+        else:
+            overrides.refuse_hidden(latencies)
 
 
 def test_a_distribution_is_drawn_from_as_a_configured_one_is() -> None:

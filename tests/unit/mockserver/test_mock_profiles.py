@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 import bench.fit
 from mockserver import cli
 from mockserver.combinations import step_cost_of
+from mockserver.config import MockConfig
 from mockserver.errors import UsageError
 from mockserver.presets import settings_of
 from mockserver.profiles import settings_of_profile
@@ -72,6 +73,9 @@ def test_a_profile_of_sampled_times_sets_that_engine(tmp_path: Path) -> None:
     assert (config.engine, config.model) == ("sampled", "made-model")
     assert config.sampled_times is not None
     assert config.sampled_times.ttft(0.5, 100) == 60_000_000
+    # `--sampled-times` takes a profile too: GET /truth makes the configuration again from its JSON.
+    again = MockConfig(**config.model_dump(mode="json"))
+    assert again.sampled_times == config.sampled_times
     wrong = written(tmp_path, engine="sampled", sampled_times={**times, "between": 2, "gap_ms": [3]})
     with pytest.raises(UsageError, match=r"gap_ms: write two or more times.*between=2: write a number from 0 to 1"):
         cli.read_arguments(["--profile", wrong])

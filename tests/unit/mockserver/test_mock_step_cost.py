@@ -25,7 +25,7 @@ def test_a_step_takes_what_its_coefficients_say_in_ns() -> None:
 def test_an_idle_server_may_wait_before_a_step() -> None:
     cost = parse_step_cost("b0=1000,b1=10,b2=3,a0=7,w0=12.5").cost
     assert (cost.before_queue_ns(100), cost.wake_ns) == (7_000, 12_500)
-    with pytest.raises(ValueError, match="w0=-1: write a number of us, 0 or more"):
+    with pytest.raises(ValueError, match="w0=-1: write a number of us from 0 to"):
         parse_step_cost("b0=1000,b1=10,b2=3,w0=-1")
 
 
@@ -104,8 +104,10 @@ def test_a_wrong_decode_table_says_which_point(points: object, says: str, tmp_pa
         ("b0=0,b1=0,b2=0", "a step must take time"),
         ("b0=1,b1=2,b2=3,decode=4", "in a .json file"),
         ("b0=1,b1=2,b2=3,kv_blocks=1.5", "kv_blocks=1.5: write a whole number"),
-        ("b0=1,b1=2,b2=3,max_num_seqs=0", "max_num_seqs=0: write a whole number of at least 1"),
-        ("b0=1,b1=2,b2=inf", "b2=inf: write a number of us, 0 or more"),
+        ("b0=1,b1=2,b2=3,max_num_seqs=0", "max_num_seqs=0: write a whole number from 1 to 10,000,000"),
+        ("b0=1,b1=2,b2=3,kv_blocks=10000001", "kv_blocks=10000001: write a whole number from 1 to 10,000,000"),
+        ("b0=1,b1=2,b2=inf", "b2=inf: write a number of us from 0 to 1e+09"),
+        ("b0=2e9,b1=2,b2=1", "b0=2e9: write a number of us from 0 to 1e+09"),
         ("/nowhere/cost.json", "cannot be read"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -86,11 +87,13 @@ def test_three_chunks_in_one_read_came_at_once_or_as_far_apart_as_the_bounds_all
     stamped, least, greatest = stamped_values(bounded((70, 70, 70), (50, 50, None)), [1, 1, 1], 3)
     assert stamped == near(
         {"ttft_ms": [70], "e2el_ms": [70], "ttft_from_intended_ms": [70], "e2el_from_intended_ms": [70],
-         "ttfo_ms": [70], "chunk_gap_ms": [0, 0], "itl_ms": [0, 0], "tpot_ms": [0]}
+         "ttfo_ms": [70], "chunk_gap_ms": [0, 0], "itl_ms": [0, 0], "tpot_ms": [0],
+         "tps": [100]}  # The least that they allow, as the report counts it.
     )  # fmt: skip
     assert (least["ttft_ms"], greatest["ttft_ms"]) == ([50], [70])
     assert (least["chunk_gap_ms"], greatest["chunk_gap_ms"]) == ([0, 0], [20, 20])
     assert (least["tpot_ms"], greatest["tpot_ms"]) == ([0], [10])
+    assert (least["tps"], greatest["tps"]) == ([100], [math.inf])
 
 
 def test_the_speed_is_least_where_the_time_per_token_is_greatest() -> None:
