@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import orjson
 
@@ -37,8 +37,14 @@ def public_url(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     netloc = f"{MASK}@{host}" if "@" in parts.netloc else host
-    query = urlencode([(name, MASK) for name, _ in parse_qsl(parts.query, keep_blank_values=True)], safe="*")
+    pairs = [pair.partition("=") for pair in parts.query.split("&") if pair]
+    query = "&".join(f"{name}={MASK}" if equals else MASK for name, equals, _ in pairs)
     return urlunsplit(parts._replace(netloc=netloc, query=query))
+
+
+def public_address(text: str) -> str:
+    """A URL without its secrets, or any other word as it is: a flag may also take a file or a name."""
+    return public_url(text) if text.startswith(("http://", "https://")) else text
 
 
 def shown_url(text: str) -> str:
@@ -65,7 +71,7 @@ def secrets_of(url: str, headers: Iterable[tuple[str, str]], api_key: str | None
     """Every value to mask, in each form in which a server may quote it. `body`: the fields of --extra-body."""
     parts = urlsplit(url)
     secrets = [api_key, parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
-    secrets += [pair.partition("=")[2] for pair in parts.query.split("&")]
+    secrets += [value if equals else name for name, equals, value in (p.partition("=") for p in parts.query.split("&"))]
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         secrets += [unquote(parts.username), unquote(parts.password or ""), base64.b64encode(pair.encode()).decode()]
@@ -120,6 +126,37 @@ def _masked_all(value: object) -> object:
     return value if value is None or isinstance(value, bool) else MASK
 
 
+_FIELD = re.compile(r""""([^"\\]+)"\s*:\s*"((?:[^"\\]|\\.)*)"|(?<![^&])([^=&\s"]+)=([^&\s]*)""")
+"""A field with a text in what is not JSON: in a template of it, or in a form."""
+
+
+def public_text(text: str) -> str:
+    """A request body, or a template of one, with its secrets masked."""
+    try:
+        fields = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _FIELD.sub(_masked_field, text)
+    shown = public_body(fields)
+    return text if shown == fields else orjson.dumps(shown).decode()
+
+
+def _masked_field(match: re.Match[str]) -> str:
+    group = 2 if match[1] is not None else 4
+    if not is_secret_name(match[group - 1]):
+        return match[0]
+    return match[0][: match.start(group) - match.start()] + MASK + match[0][match.end(group) - match.start() :]
+
+
+def text_holds_mask(text: str) -> bool:
+    """Whether `public_text` masked a part of a body or a template."""
+    try:
+        return holds_mask(orjson.loads(text))
+    except orjson.JSONDecodeError:
+        return any(
+            is_secret_name(match[1] or match[3]) and MASK in (match[2], match[4]) for match in _FIELD.finditer(text)
+        )
+
+
 def holds_mask(value: object) -> bool:
     """Whether `public_body` masked part of a JSON value: the original secrets are gone."""
     return MASK in _secret_values(value)
@@ -152,7 +189,8 @@ def without_secrets_of(body: bytes, text: str) -> str:
 # The command line.
 
 _URL_FLAGS = ("--url", "--proxy", "--server-metrics", "--gpu-metrics")
-_MASKED_FLAGS = ("--api-key", "--header", "--extra-body", *_URL_FLAGS)
+_BODY_FLAGS = ("--body", "--body-template")
+_MASKED_FLAGS = ("--api-key", "--header", "--extra-body", "--tokenizer", *_BODY_FLAGS, *_URL_FLAGS)
 
 
 def public_command(argv: Sequence[str]) -> list[str]:
@@ -181,4 +219,8 @@ def _masked(flag: str, value: str) -> str:
         except orjson.JSONDecodeError:
             return MASK
         return value if public_body(fields) == fields else orjson.dumps(public_body(fields)).decode()
+    if flag in _BODY_FLAGS:
+        return public_text(value)
+    if flag == "--tokenizer":
+        return public_address(value)
     return public_url(value) if flag in _URL_FLAGS else MASK

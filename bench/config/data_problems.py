@@ -9,8 +9,10 @@ from bench import transport as transports
 from bench.config.settings import Settings
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.choice import endpoint_of, name_of
+from bench.endpoints.custom import CustomEndpoint
 from bench.endpoints.interface import TOOL_CHOICES
 from bench.modes.interface import flag
+from bench.traffic import models
 from promptset import recipes
 from promptset.errors import SpecError
 from promptset.kinds import parse_style
@@ -53,6 +55,23 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
         problems.append("--tool-choice needs tools: give a list of them with --tools")
     if "text" in given:
         problems += _text_problems(settings.text)
+    return problems + _unsent_problems(settings, given)
+
+
+def _unsent_problems(settings: Settings, given: Collection[str]) -> list[str]:
+    """Settings that no request of the endpoint has a place for."""
+    endpoint, name = endpoint_of(settings), name_of(settings)
+    if endpoint.only_socket and settings.ignore_eos:
+        return [f"--ignore-eos is not a field of --endpoint {name}: leave it out"]
+    if not isinstance(endpoint, CustomEndpoint):
+        return []
+    problems = [
+        f"{flag(key)} has no effect: the body of {name} has no {{{{ {place} }}}}"
+        for key, place in (("output_tokens", "max_tokens"), ("ignore_eos", "ignore_eos"))
+        if key in given and getattr(settings, key) and place not in endpoint.fills
+    ]
+    if settings.model is not None and len(models.parse(settings.model).names) > 1 and not endpoint.names_model:
+        problems.append(f"--model: requests of {name} name no model, so there is nothing to divide: leave it out")
     return problems
 
 
@@ -62,7 +81,10 @@ def _media_problems(settings: Settings) -> list[str]:
     for kind in ("images", "audio", "video"):
         if getattr(settings, kind) is None or (kind == "audio" and endpoint.takes_audio):
             continue
-        if kind == "images" and not endpoint.takes_messages:
+        shaped = isinstance(endpoint, CustomEndpoint) and not endpoint.takes_images
+        if kind == "images" and endpoint.takes_messages and shaped:
+            problems.append(f"--images: messages of {name_of(settings)} have only texts (its key `message`)")
+        elif kind == "images" and not endpoint.takes_messages:
             problems.append(f"--images need a chat, but the endpoint is {name_of(settings)}")
         if kind != "images" and not endpoint.takes_media:
             other = ", transcriptions or realtime" if kind == "audio" else ""
@@ -99,7 +121,7 @@ def _probe_problems(settings: Settings) -> list[str]:
     if settings.mode == "sessions" and settings.check_answers == 1:
         problems.append("--check-answers 100% leaves no session to hold: give a smaller share, or use another mode")
     asked = () if settings.probes is None else parse_probes(settings.probes)
-    if not endpoint_of(settings).takes_messages and any(part.source == "tool" for part in asked):
+    if not endpoint_of(settings).takes_tools and any(part.source == "tool" for part in asked):
         problems.append(
             f"--probes: the kind tool needs an endpoint with tools, and {name_of(settings)} has none: name other kinds"
         )
@@ -122,7 +144,7 @@ def _ids_problems(settings: Settings) -> list[str]:
 def _tools_problems(settings: Settings, file: str) -> list[str]:
     problems = []
     endpoint = name_of(settings)
-    if not endpoint_of(settings).takes_messages and endpoint_of(settings).generates:
+    if not endpoint_of(settings).takes_tools and endpoint_of(settings).generates:
         chats = ", ".join(name for name, candidate in ENDPOINTS.items() if candidate.takes_messages)
         problems.append(f"--tools need a chat, but the endpoint is {endpoint}: use one of {chats}")
     if settings.dataset is not None and settings.recipe is None:

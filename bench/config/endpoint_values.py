@@ -10,6 +10,7 @@ from pydantic import ValidationInfo
 
 from bench.endpoints import ENDPOINTS, choice, expectations
 from bench.endpoints.definition import definition_of, is_file, read_definition, shipped
+from bench.secrets import MASK, text_holds_mask
 from bench.sources.http import ROW_FORMATS, content_of
 from bench.sources.http_template import parse_template
 from promptset.loaders.http_requests import METHODS
@@ -43,12 +44,18 @@ def method(value: str) -> str:
 def body(value: str) -> str:
     """A text, or @ and the name of a file."""
     content_of(value)
-    return value
+    return _whole(value)
 
 
 def template(value: str) -> str:
     """The same for a template."""
     parse_template(content_of(value).decode())
+    return _whole(value)
+
+
+def _whole(value: str) -> str:
+    if text_holds_mask(value):
+        raise ValueError(f"it was stored without its secrets ({MASK}): give it again")
     return value
 
 

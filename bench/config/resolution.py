@@ -226,7 +226,9 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
             problems.append("--workers and --workers-per-node cannot be combined: use only one of them")
     if settings.runtime_env is not None and settings.cluster is None:
         problems.append("--runtime-env needs a cluster: add --cluster")
-    problems += _telemetry_problems(settings)
+    problems += _telemetry_problems(settings, given)
+    if settings.session_header is not None and mode.name != "sessions" and settings.dataset is None:
+        problems.append(f"--session-header names sessions, and simulated requests of mode {mode.name} have none")
     if settings.rate is not None and settings.duration is not None and settings.requests is None:
         planned = settings.rate * settings.duration
         if planned > values.MOST_REQUESTS:
@@ -250,11 +252,16 @@ def _target_problems(settings: Settings) -> list[str]:
     return problems
 
 
-def _telemetry_problems(settings: Settings) -> list[str]:
-    """Spans without a collector."""
-    if settings.trace_share is None or settings.otlp is not None:
-        return []
-    return ["--trace-share needs a collector for its spans: add --otlp URL"]
+def _telemetry_problems(settings: Settings, given: Collection[str]) -> list[str]:
+    """Settings that have no effect without another one."""
+    problems = []
+    if settings.trace_share is not None and settings.otlp is None:
+        problems.append("--trace-share needs a collector for its spans: add --otlp URL")
+    if "metrics_linger" in given and settings.metrics_port is None:
+        problems.append("--metrics-linger is for the page of metrics: add --metrics-port")
+    if settings.gpu_hour_cost is not None and settings.gpus is None:
+        problems.append("--gpu-hour-cost needs --gpus, the number of GPUs that the server uses")
+    return problems
 
 
 def _address_problems(settings: Settings, given: Collection[str]) -> list[str]:

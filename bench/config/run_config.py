@@ -134,7 +134,7 @@ class RunConfig(Settings):
     def make_probes(self) -> list[Probe]:
         """The probes of --check-answers, the same in every run with the seed. Raises SpecError if a set cannot be read."""
         parts = parse_probes(self.probes or DEFAULT_PROBES)
-        if self.probes is None and not endpoint_of(self).takes_messages:
+        if self.probes is None and not endpoint_of(self).takes_tools:
             parts = tuple(part for part in parts if part.source != "tool")
         return make_probes(parts, seed=self.seed)
 

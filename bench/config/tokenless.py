@@ -66,6 +66,10 @@ def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
         sentences.append("--expect looks into a body, and a response to HEAD has none: expect a status alone")
     if settings.dataset is None and settings.rows != "auto":
         sentences.append("--rows says what --dataset holds: name the file with --dataset")
+    if settings.body_template is not None and settings.rows not in ("auto", "columns"):
+        sentences.append(
+            f"--rows {settings.rows} and --body-template cannot be combined: a template takes the columns of --dataset"
+        )
     if settings.dataset is not None and settings.rows == "columns" and settings.body_template is None:
         sentences.append("--rows columns needs --body-template, which puts the columns into a body")
     return sentences + _numbers_missing(HTTP, settings, HTTP_HAS)

@@ -200,6 +200,15 @@ def header(value: str) -> str:
     return f"{name.strip()}: {header_value(content, f'the value of header {name.strip()}')}"
 
 
+def headers(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """NAME:VALUE of each header, none of them twice. Raises ValueError."""
+    whole = tuple(map(header, texts))
+    names = [text.partition(":")[0].lower() for text in whole]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"{twice[0]} is given twice: write its values as one, with a comma between them")
+    return whole
+
+
 def api_key(value: SecretStr | None) -> SecretStr | None:
     """An API key without surrounding white space. Raises ValueError if no header can carry it."""
     return None if value is None else SecretStr(checked_key(value.get_secret_value()))

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from bench.endpoints.body_template import filled, place_of, value_at
+from bench.endpoints.body_template import filled, place_of, value_at, variables_in
 from bench.endpoints.chat_translation import text_of
 from bench.endpoints.custom_reader import CustomReader, Finder, RawReader, read_raw
 from bench.endpoints.definition import definition_of
@@ -47,6 +47,23 @@ class CustomEndpoint(Endpoint):
         self.spoken_by = api.about or "this API"
         self.key_variable = api.key_variable
         self._asked_at = place_of(api.body, "max_tokens")
+        self.fills = frozenset(variables_in(api.body))
+        """The values that a body may have."""
+
+    @property
+    def takes_tools(self) -> bool:
+        """Never: a definition has no place for them."""
+        return False
+
+    @property
+    def names_model(self) -> bool:
+        """Whether requests name a model."""
+        return "model" in self.fills or "{model}" in self.path
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether messages keep their parts: the shape of a definition has only their text."""
+        return self.takes_messages and self._api.message is None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return functools.partial(CustomEndpoint, stream=self._stream), (self._content,)
@@ -73,7 +90,10 @@ class CustomEndpoint(Endpoint):
             body = filled(self._api.body, self._values(sample, model, stream, options))
         if options.extra:
             body.update(options.extra)
-        asked = sample.output_tokens if self._asked_at is None else value_at(body, self._asked_at)
+        if self._asked_at is not None:
+            asked = value_at(body, self._asked_at)
+        else:
+            asked = sample.output_tokens if "max_tokens" in self.fills else None
         return Encoded(
             body=orjson.dumps(body),
             stream=stream,

@@ -1,6 +1,7 @@
 """The conditions of `--expect` on a response: its status, and the content of its body.
 
-`status=200|404`, `status=2xx`, `json:$.ok=true`, `json:$.id` (it exists), `text:ready` (the body contains it).
+`status=200|404`, `status=2xx`, `json:$.ok=true`, `json:$.id` (it exists), `json:$.error=null` (it does not),
+`text:ready` (the body contains it).
 """
 
 from __future__ import annotations
@@ -23,16 +24,19 @@ _USUAL = frozenset(range(200, 300))
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A value in the body. `expected` None: any value except null."""
+    """A value in the body. `exists`: any value except null; an `expected` null may also be missing."""
 
     path: JsonPath
     expected: Json
+    exists: bool = False
 
     def problem(self, document: Json) -> str | None:
         value = self.path.first(document)
         if value is None:
-            return f"the reply has no {self.path.text}"
-        if self.expected is None or value == self.expected or str(value) == self.expected:
+            return f"the reply has no {self.path.text}" if self.exists or self.expected is not None else None
+        # In Python, true equals 1.
+        same = value == self.expected and isinstance(value, bool) is isinstance(self.expected, bool)
+        if self.exists or same or str(value) == self.expected:
             return None
         return f"{self.path.text} of the reply is {_shown(value)}, not {_shown(self.expected)}"
 
@@ -69,7 +73,7 @@ def parse(specs: Sequence[str]) -> Expectations:
             statuses |= _statuses(part[7:])
         elif part.startswith("json:"):
             path, equals, expected = part[5:].partition("=")
-            values.append(_Value(parse_path(path.strip()), _value(expected) if equals else None))
+            values.append(_Value(parse_path(path.strip()), _value(expected) if equals else None, exists=not equals))
         elif part.startswith("text:") and len(part) > 5:
             texts.append(part[5:].encode())
         else:

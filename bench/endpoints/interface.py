@@ -263,6 +263,11 @@ class Endpoint(ABC):
         return []
 
     @property
+    def takes_tools(self) -> bool:
+        """Whether requests offer tools: every API of chats in this folder."""
+        return self.takes_messages
+
+    @property
     def counts_tokens(self) -> bool:
         """Whether tokens are counted, at least of inputs."""
         return self.inputs_are != REQUESTS

@@ -202,7 +202,7 @@ def _contradiction(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> st
     if not tokens and text.most_bytes:
         return "usage says 0 output tokens, and there is text"
     shown = max(chunks if chunks is not None else 0, counted if counted is not None else 0)
-    if text.asked is not None and tokens > text.asked * text.choices and tokens > shown:
+    if text.asked is not None and tokens > text.asked and tokens > shown:
         return f"usage says {tokens} output tokens, but {text.asked} were requested"
     details = usage.get("completion_tokens_details")
     hidden = [whole_number(details.get(name)) for name in _HIDDEN] if isinstance(details, dict) else []

@@ -204,7 +204,10 @@ def target_of(config: RunConfig) -> Target:
     names = {name.lower() for name, _ in custom_headers}
 
     def headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
-        return (*((name, value) for name, value in endpoint.headers(api_key) if name not in names), *custom_headers)
+        return (
+            *((name, value) for name, value in endpoint.headers(api_key) if name.lower() not in names),
+            *custom_headers,
+        )
 
     def place(endpoint: Endpoint) -> Destination:
         return Destination(urls.url_of(config.url, endpoint), headers(endpoint), endpoint.method)

@@ -26,7 +26,7 @@ from typing import Any
 import yaml
 
 from bench.rng import stream
-from bench.secrets import MASK
+from bench.secrets import MASK, public_text
 from bench.traffic.shares import Shares
 from promptset.loaders.own import own_of, own_problems
 from promptset.whole_file import load_yaml, yaml_problem
@@ -100,9 +100,11 @@ def _class_of(row: Mapping[str, Any]) -> TrafficClass:
 
 
 def masked(written: Mapping[str, Any]) -> dict[str, Any]:
-    """The content without the values of headers, for storing and showing."""
+    """The content without the values of headers and the secrets of bodies, for storing and showing."""
     rows = [
-        row | ({"headers": dict.fromkeys(row["headers"], MASK)} if row.get("headers") else {})
+        row
+        | ({"headers": dict.fromkeys(row["headers"], MASK)} if row.get("headers") else {})
+        | {name: public_text(row[name]) for name in ("body", "body_template") if isinstance(row.get(name), str)}
         for row in written["classes"]
     ]
     return {**written, "classes": rows}

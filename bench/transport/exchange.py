@@ -439,6 +439,10 @@ class Exchange:
         lost_nothing = failed in LOST and reply.complete and self._parser is not None and not self._sized
         if failed is not None and not lost_nothing:
             return failed, None
+        # Events mark the end of a stream themselves.
+        whole = self._parser is None or isinstance(self._parser, WholeMessages)
+        if whole and self._unpacker is not None and self.bytes_received and not self._unpacker.ended:
+            return Outcome.TRUNCATED, "the compressed reply ended before its own end"
         if problem is not None:
             return problem.outcome, problem.message
         if self._parser is None and self.status is not None and not self._body and not self._endpoint.may_be_empty:

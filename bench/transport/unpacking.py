@@ -26,6 +26,11 @@ class Unpacker:
         self._behind: bytes | None = b""
         self.total = 0
 
+    @property
+    def ended(self) -> bool:
+        """Whether the body is whole: compressed data marks its own end."""
+        return self._inflate.eof
+
     def unpack(self, piece: bytes) -> bytes:
         """Unpack a piece. Gzip may have several consecutive members (RFC 1952, 2.2): a proxy packs each event
         separately.

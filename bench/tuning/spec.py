@@ -51,6 +51,10 @@ _SET_HERE = {
     "wait_for_server": "give server.start_within",
 }
 """Settings of a run that a race sets itself."""
+_MAY_BE_SECRET = frozenset({
+    "api_key", "header", "extra_body", "proxy", "server_metrics", "gpu_metrics", "tokenizer", "body", "body_template", "mix",
+})  # fmt: skip
+"""Settings of a run whose values may hold secrets."""
 _FORMS = {
     "list_type": "give a list, for example [1, 2]",
     "tuple_type": "give a list, for example [1, 2]",
@@ -207,6 +211,9 @@ def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) ->
         raise UsageError(wrong)
     shown = file.model_dump(mode="json")
     shown["server"]["environment"] = sorted(file.server.environment)
+    if secret := file.load.keys() & _MAY_BE_SECRET:
+        public = resolved({"url": "http://127.0.0.1:1", **file.load}).public()
+        shown["load"] |= {name: public[name] for name in secret}
     return Spec(
         server, tuple(arms), file.goal, file.gpu_hour_cost, tuple(file.objectives), loads,
         {name: str(value) for name, value in file.search.items()}, file.load, visit_s, warmup_s, budget_s, shown,

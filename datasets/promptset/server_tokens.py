@@ -144,7 +144,9 @@ def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
     try:
         key = None if raw_key is None else checked_key(raw_key)
     except ValueError as e:
-        raise SpecError(f"the API key of {_base(url)}{' (OPENAI_API_KEY)' if api_key is None else ''}: {e}") from None
+        raise SpecError(
+            f"the API key of {_shown(_base(url))}{' (OPENAI_API_KEY)' if api_key is None else ''}: {e}"
+        ) from None
     server = _Server(_base(url), key)
     try:
         answers = []
@@ -165,8 +167,9 @@ def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
 class _Server:
     """Connections to a server, one per thread: in httpx's own pool, threads wait for each other."""
 
-    def __init__(self, base: str, api_key: str | None) -> None:
-        self.base = base
+    def __init__(self, address: str, api_key: str | None) -> None:
+        self.base = _shown(address)
+        self._address = address
         self._headers = {"content-type": "application/json"}
         if api_key is not None:
             self._headers["authorization"] = f"Bearer {api_key}"
@@ -185,7 +188,13 @@ class _Server:
         content = orjson.dumps(question)
         try:
             if thread not in self._clients:
-                self._clients[thread] = httpx.Client(base_url=self.base, headers=self._headers, timeout=_TIMEOUT_S)
+                # With a transport of its own, httpx does not go through the proxies of the environment.
+                self._clients[thread] = httpx.Client(
+                    base_url=self._address,
+                    headers=self._headers,
+                    timeout=_TIMEOUT_S,
+                    transport=httpx.HTTPTransport(),
+                )
             client = self._clients[thread]
             try:
                 return client.post(f"/{path}", content=content)
@@ -212,8 +221,14 @@ def _base(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError as e:
-        raise SpecError(f"{url} is not a URL ({e}): write http://host:port") from e
+        raise SpecError(f"{url.rpartition('@')[2]} is not a URL ({e}): write http://host:port") from e
     path = parts.path.rstrip("/")
     for ending in ("/chat/completions", "/completions", "/embeddings", "/tokenize", "/v1"):
         path = path.removesuffix(ending)
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def _shown(address: str) -> str:
+    """An address for names and messages: without the user and the password, which files would keep."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

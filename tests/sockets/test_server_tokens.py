@@ -144,6 +144,16 @@ def test_the_key_is_sent_and_a_refusal_is_told(llama_cpp: str, monkeypatch: pyte
     assert load_tokenizer(llama_cpp).count("the time") == 2
 
 
+def test_neither_the_proxy_of_the_environment_nor_a_password_in_the_name(
+    llama_cpp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closed_port() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        monkeypatch.setenv("http_proxy", proxy)
+        asked = load_tokenizer(llama_cpp.replace("http://", "http://me:hunter2@"))
+        assert (asked.count("the time"), asked.name) == (2, llama_cpp)
+
+
 def test_a_connection_that_the_server_closed_is_made_again_once(
     llama_cpp: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

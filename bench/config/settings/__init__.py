@@ -26,7 +26,7 @@ from bench.config.settings.target import Target
 from bench.config.settings.telemetry import TelemetryOfRun
 from bench.modes.interface import AUTO_WARMUP
 from bench.schedule.segments import Segment, lasts_ns
-from bench.secrets import public_body, public_url
+from bench.secrets import public_address, public_body, public_text, public_url
 from bench.traffic.classes import TrafficMix, masked, mix_of
 from promptset import recipes
 
@@ -92,7 +92,10 @@ class Settings(
         shown["gpu_metrics"] = public_url(self.gpu_metrics)
         shown["otlp"] = None if self.otlp is None else public_url(self.otlp)
         shown["server_metrics"] = [public_url(page) for page in self.server_metrics]
+        shown["tokenizer"] = None if self.tokenizer is None else public_address(self.tokenizer)
         shown["extra_body"] = public_body(shown["extra_body"])
+        for name in ("body", "body_template"):
+            shown[name] = None if shown[name] is None else public_text(shown[name])
         if self.mix is not None:
             shown["mix"] = masked(self.mix)
         if self.api_key is not None:

@@ -63,7 +63,7 @@ class Target(BaseModel):
         metavar="KEY",
         otherwise="OPENAI_API_KEY of the environment; ANTHROPIC_API_KEY for messages, TRUELOAD_API_KEY for http",
     )
-    header: Annotated[Many, AfterValidator(lambda v: tuple(values.header(h) for h in v))] = option(
+    header: Annotated[Many, AfterValidator(values.headers)] = option(
         (), "add a request header, whose value is never stored; may be repeated", metavar="NAME:VALUE"
     )
     session_header: Annotated[str | None, checked(values.header_name)] = option(

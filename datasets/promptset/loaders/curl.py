@@ -27,6 +27,7 @@ _SKIPPED = frozenset({
     "--compressed", "-f", "--fail", "-N", "--no-buffer", "-g", "--globoff", "--http1.1", "--http2", "-#",
     "--progress-bar", "-4", "-6", "--path-as-is", "-O", "--no-progress-meter", "--fail-with-body",
 })  # fmt: skip
+_ALWAYS_SENT = frozenset({"accept", "user-agent", "content-type"})
 _QUOTED = re.compile(r"""'[^']*'|"(?:[^"\\]|\\.)*"|\\.|\$'((?:[^'\\]|\\.)*)'""", re.DOTALL)
 """A quoted piece of a command. The group is the text of `$'...'`."""
 _ESCAPE = re.compile(r"((?:\\x[0-9a-fA-F]{1,2}|\\[0-7]{1,3})+)|\\(u[0-9a-fA-F]{1,4}|U[0-9a-fA-F]{1,8}|.)", re.DOTALL)
@@ -153,9 +154,15 @@ class _Request:
 
     def _header(self, value: str) -> None:
         name, colon, content = value.partition(":")
-        if not colon:
+        if not colon and value.endswith(";"):  # A header without a value.
+            self._headers.append((value[:-1].strip(), ""))
+        elif not colon:
             raise ValueError(f"the header {value!r} has no colon")
-        self._headers.append((name.strip(), content.strip()))
+        elif content.strip():
+            self._headers.append((name.strip(), content.strip()))
+        elif name.strip().lower() in _ALWAYS_SENT:
+            raise ValueError(f"-H {value!r} takes out a header that each request has here: give it a value")
+        # Any other header without a value is taken out of a request that does not have it.
 
     def whole(self) -> tuple[str, str, Pairs, bytes]:
         if len(self.url) != 1:

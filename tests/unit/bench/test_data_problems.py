@@ -51,6 +51,13 @@ MEDIA = {"images": "n=1", "audio": "length=5s", "video": "n=1"}
          ["--endpoint realtime and --no-stream", "--endpoint realtime needs --transport wire"]),
         ({"endpoint": "realtime", "websocket": True}, ["--websocket needs --endpoint responses: realtime always uses one"]),
         ({"endpoint": "embeddings", "check_answers": "5%"}, ["--check-answers needs an endpoint that answers"]),
+        ({"endpoint": "realtime", "ignore_eos": True}, ["--ignore-eos is not a field of --endpoint realtime"]),
+        ({"endpoint": "gemini", "model": "a=1,b=1", "ignore_eos": True, "images": "n=1"},
+         ["--images: messages of gemini have only texts", "--ignore-eos has no effect: the body of gemini has no {{ ign"]),
+        ({"endpoint": "ollama", "tools": "TOOLS", "check_answers": "5%", "probes": "tool"},
+         ["--probes: the kind tool needs an endpoint with tools, and ollama", "--tools need a chat, but the endpoint is o"]),
+        ({"endpoint": "PLAIN", "model": "a=1,b=1", "output_tokens": "5"},
+         ["--output-tokens has no effect: the body of ", "--model: requests of "]),
     ],
 )  # fmt: skip
 def test_each_of_several_settings_that_do_not_fit_is_named(
@@ -59,7 +66,9 @@ def test_each_of_several_settings_that_do_not_fit_is_named(
     rows, tools = tmp_path / "rows.jsonl", tmp_path / "tools.json"
     rows.write_text('{"prompt": "a"}\n')
     tools.write_text('[{"type": "function", "function": {"name": "look"}}]')
-    places = {"ROWS": str(rows), "TOOLS": str(tools)}
+    plain = tmp_path / "plain.yaml"
+    plain.write_text('{path: /, body: {q: "{{ prompt }}"}, reply: chunks}')
+    places = {"ROWS": str(rows), "TOOLS": str(tools), "PLAIN": str(plain)}
     found = problems(**{key: places.get(str(value), value) for key, value in flags.items()})
     assert [sentence[: len(begins)] for sentence, begins in zip(found, named, strict=False)] == named
     assert len(found) == len(named), found
@@ -76,6 +85,8 @@ def test_each_of_several_settings_that_do_not_fit_is_named(
         {"check_answers": "100%", "probes": "tool"},
         {"endpoint": "completions", "check_answers": "5%", "probes": "canary"},
         {"audio": "length=5s", "endpoint": "transcriptions"},
+        {"endpoint": "gemini", "model": "a=1,b=1", "output_tokens": "5", "check_answers": "5%"},
+        {"endpoint": "ollama", "images": "n=1"},
         MEDIA,
     ],
 )

@@ -148,6 +148,9 @@ def test_a_tokenizer_at_an_address_that_is_none_is_refused(url: str) -> None:
 def test_the_key_of_a_tokenizer_is_held_to_the_same_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SpecError, match=r"the API key of http://127\.0\.0\.1:1: the key has characters that a header"):
         load_tokenizer("http://127.0.0.1:1", api_key=f"{SECRET}\r\nX: 1")
+    with pytest.raises(SpecError) as refused:
+        load_tokenizer(f"http://me:{SECRET}@127.0.0.1:1", api_key="a\nb")
+    assert SECRET not in str(refused.value)
     monkeypatch.setenv("OPENAI_API_KEY", f"{SECRET}\nb")
     with pytest.raises(SpecError, match=r"the API key of http://127.0.0.1:1 \(OPENAI_API_KEY\)"):
         load_tokenizer("http://127.0.0.1:1")

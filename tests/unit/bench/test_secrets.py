@@ -11,12 +11,15 @@ from bench.secrets import (
     is_secret_name,
     public_body,
     public_command,
+    public_text,
     public_url,
     redactor,
     secrets_of,
     shown_url,
     without_secrets_of,
 )
+from bench.traffic.classes import masked
+from tests.support.configurations import problems, resolved
 
 KEY = "sk-abcdef123456"
 
@@ -60,6 +63,8 @@ def test_a_url_is_shown_without_user_password_and_query_values() -> None:
         "https://***@host:8443/v1/x?token=***&n=***&token=***"
     )
     assert public_url("http://[::1]:8000/v1") == "http://[::1]:8000/v1"
+    assert public_url(f"http://h/v1?{KEY}&a") == "http://h/v1?***&***"
+    assert KEY in secrets_of(f"http://h/v1?{KEY}", [], None)
 
 
 def test_a_command_line_is_shown_without_its_secrets() -> None:
@@ -132,6 +137,42 @@ def test_an_echo_of_a_secret_of_the_body_is_masked() -> None:
     assert without_secrets_of(b'{"Password": "sk-abcdef123456"}', f"quotes {KEY}") == "quotes ***"
     assert without_secrets_of(b'{"model": "m"}', f"quotes {KEY}") == f"quotes {KEY}"
     assert without_secrets_of(b"token {", "as it is") == "as it is"
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (f'{{"a": 1, "auth": {{"user": "{KEY}"}}}}', '{"a":1,"auth":{"user":"***"}}'),
+        (f'{{"api_key": "{KEY}", "n": {{{{ number }}}}, "a": "b"}}', '{"api_key": "***", "n": {{ number }}, "a": "b"}'),
+        (f"user=a&password={KEY}&max_tokens=5", "user=a&password=***&max_tokens=5"),
+        ('{"a": "***", "max_tokens": 5}', None),
+        ("a plain text: token = 5", None),
+        ("@body.json", None),
+    ],
+)
+def test_the_body_of_any_service_is_shown_without_its_secrets(body: str, shown: str | None) -> None:
+    public = body if shown is None else shown
+    assert public_text(body) == public
+    assert public_command(["--body", body, f"--body-template={body}"]) == [
+        "--body",
+        public,
+        f"--body-template={public}",
+    ]
+    config = resolved(endpoint="http", body=body) if not body.startswith("@") else None
+    assert config is None or config.public()["body"] == public
+    rows = [{"name": "a", "share": 1, "body": body}]
+    assert masked({"classes": rows})["classes"][0]["body"] == public
+    if shown is not None:
+        assert problems(endpoint="http", body=shown) == [
+            "--body: it was stored without its secrets (***): give it again"
+        ]
+
+
+def test_the_password_in_the_url_of_a_tokenizer_is_not_shown() -> None:
+    url = f"http://u:{KEY}@h:1/v1"
+    assert resolved(tokenizer=url).public()["tokenizer"] == "http://***@h:1/v1"
+    words = ["--tokenizer", url, "--tokenizer=C:\\a#b"]
+    assert public_command(words) == ["--tokenizer", "http://***@h:1/v1", "--tokenizer=C:\\a#b"]
 
 
 def test_a_command_line_is_shown_without_the_secrets_of_extra_body() -> None:

@@ -149,6 +149,11 @@ def test_a_file_is_read_as_what_it_looks_like(
             "entry 1: the text of its form is missing",
         ),
         (b"\n\ncurl http://h/ --frobnicate", "curl", "line 3: the option --frobnicate of curl is not known"),
+        (
+            b"curl h/ -d x -H 'Content-Type:'",
+            "curl",
+            "line 1: -H 'Content-Type:' takes out a header that each request has",
+        ),
         (b"nothing", "curl", "holds no request"),
     ],
 )
@@ -203,7 +208,7 @@ def test_a_form_of_a_command_is_read_by_another_parser_as_it_was_given(tmp_path:
         ("curl http://h/", ("GET", "http://h/", (), b"")),
         ("curl -sS -L 'http://h/a b' --max-time 5 -o/dev/null", ("GET", "http://h/a b", (), b"")),
         ("curl --url=http://h -XDELETE", ("DELETE", "http://h", (), b"")),
-        ("curl h -H 'A: b:c' -H 'B:'", ("GET", "http://h", (("A", "b:c"), ("B", "")), b"")),
+        ("curl h -H 'A: b:c' -H 'B:' -H 'C;'", ("GET", "http://h", (("A", "b:c"), ("C", "")), b"")),
         ("curl h --data-raw $'it\\'s\\n\\x41\\u00e9'", ("POST", "http://h", FORM, "it's\nAé".encode())),
         ("curl h --data-raw $'\\xC3\\xA9\\303\\251 \\xe9'", ("POST", "http://h", FORM, "éé é".encode())),
         ("curl h --data-raw $'\\ud83d\\ude00\\U1F600'", ("POST", "http://h", FORM, "😀😀".encode())),

@@ -382,6 +382,13 @@ def test_an_api_without_streams_is_asked_for_whole_replies() -> None:
     assert resolve({"url": "http://h", "endpoint": "tgi"}).stream is True
 
 
+def test_tokens_that_a_body_cannot_ask_for_are_not_asked() -> None:
+    plain = CustomEndpoint({**MINE, "body": {"q": "{{ prompt }}"}}, stream=True)
+    asks = CustomEndpoint({**MINE, "body": {"q": "{{ prompt }}, in {{ max_tokens }} words"}}, stream=True)
+    options = BodyOptions(endpoint="mine", model="m")
+    assert [each.encode(PROMPT, options).output_tokens_asked for each in (plain, asks)] == [None, 5]
+
+
 def test_what_is_unknown_is_left_out_with_its_key() -> None:
     template = {"a": "{{ x }}", "b": {"c": "{{ x }}"}, "d": [{"e": "{{ x }}", "f": 1}, "{{ y }}"], "g": {}, "h": []}
     assert filled(template, {"y": 0}) == {"d": [0], "g": {}, "h": []}

@@ -49,7 +49,7 @@ def test_a_path_that_is_not_understood_is_refused(path: str) -> None:
         parse_path(path)
 
 
-BODY = b'{"ok":true,"id":"x1","n":2,"empty":null}'
+BODY = b'{"ok":true,"id":"x1","n":2,"empty":null,"one":1}'
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,10 @@ BODY = b'{"ok":true,"id":"x1","n":2,"empty":null}'
         (("json:$.id",), None),
         (("json:$.empty",), "the reply has no $.empty"),
         (("json:$.gone=1",), "the reply has no $.gone"),
+        (("json:$.gone=null,json:$.empty=null",), None),
+        (("json:$.id=null",), '$.id of the reply is "x1", not null'),
+        (("json:$.one=true",), "$.one of the reply is 1, not true"),
+        (("json:$.ok=1",), "$.ok of the reply is true, not 1"),
         (("text:ready",), "the reply does not contain 'ready'"),
     ],
 )

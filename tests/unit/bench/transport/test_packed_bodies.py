@@ -7,8 +7,12 @@ import zlib
 
 import pytest
 
+from bench.endpoints import ENDPOINTS
 from bench.records import Outcome
+from bench.transport.exchange import Exchange
+from bench.transport.interface import Reading
 from bench.transport.unpacking import MOST_INFLATED, Unpacker
+from bench.workload import Request
 from tests.unit.bench.transport.test_exchange_borders import DONE, END, TOKEN, fed, opened
 
 
@@ -81,6 +85,17 @@ def test_no_member_is_unpacked_behind_what_is_no_member_wherever_the_reads_are_c
     for cut in (pieces, [whole, other, gzip.compress(TOKEN)], [whole + behind]):
         record = fed(opened(encoding="gzip"), *cut)
         assert (record.outcome, record.chunk_kind, record.error) == (Outcome.OK, "coo", None)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_packed_body_that_is_cut_off_is_truncated(encoding: str) -> None:
+    """Its length and its chunks are right, as from a proxy whose own server died."""
+    packed = gzip.compress(b"text " * 99) if encoding == "gzip" else zlib.compress(b"text " * 99)
+    for body, outcome in ((packed, Outcome.OK), (packed[:-1], Outcome.TRUNCATED), (packed[:1], Outcome.TRUNCATED)):
+        request = Request(id="r", index=0, body=b"", stream=False, input_tokens_asked=None, output_tokens_asked=None)
+        made = Exchange(request, 1, 2, Reading(endpoint=ENDPOINTS["http"]), clock="user")
+        made.head(200, "text/plain", encoding, None, sized=True)
+        assert fed(made, body).outcome is outcome
 
 
 def test_no_member_is_unpacked_behind_the_one_that_was_too_much() -> None:

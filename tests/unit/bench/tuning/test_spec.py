@@ -278,6 +278,11 @@ def test_values_of_the_environment_are_not_written() -> None:
     spec = made(server={"environment": {"HF_TOKEN": "hf_secret", "THREADS": 2}})
     assert spec.server.environment == {"HF_TOKEN": "hf_secret", "THREADS": "2"}
     assert "hf_secret" not in str(spec.written)
+    load = {"api_key": "sk-secret", "header": ["X-A: sk-secret"], "extra_body": {"hf_token": "sk-secret"}, "seed": 5}
+    spec = made(load=load)
+    assert spec.load == load
+    assert "sk-secret" not in str(spec.written)
+    assert spec.written["load"]["seed"] == 5  # type: ignore[index]
 
 
 def test_the_highest_port_is_one() -> None:
