@@ -6,10 +6,10 @@ Each takes a probe and an answer, and returns a Grade. No model judges: the same
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 import orjson
@@ -31,7 +31,7 @@ class Grade:
 
 WRONG = Grade(False)
 _FENCE = re.compile(r"\A\s*```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL)
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|(?<![.\d])\.\d+)(?:[eE][-+]?\d+)?")
 _MARKS = re.compile(r"[*_`$\\]")
 
 
@@ -67,9 +67,14 @@ def number(probe: Probe, answer: Answer) -> Grade:
         candidates = _NUMBER.findall(text)[-1:]
     if not candidates:
         return WRONG
-    wanted, actual = _float(probe.answer), _float(candidates[0])
-    near = max(probe.settings.tolerance, 1e-9 * abs(wanted))
-    return Grade(math.isfinite(wanted) and abs(actual - wanted) <= near, candidates[0])
+    wanted, actual = _decimal(probe.answer), _decimal(candidates[0])
+    if not wanted.is_finite():
+        return Grade(False, candidates[0])
+    # Digits that were rounded away are forgiven to a fraction, and not to a whole number, whose last digit counts.
+    rounded = 0.0 if wanted == wanted.to_integral_value() else 1e-9 * abs(float(wanted))
+    allowed = max(probe.settings.tolerance, rounded)
+    near = allowed > 0 and abs(float(actual) - float(wanted)) <= allowed
+    return Grade(actual == wanted or near, candidates[0])
 
 
 def letter(probe: Probe, answer: Answer) -> Grade:
@@ -95,7 +100,7 @@ def json_equal(probe: Probe, answer: Answer) -> Grade:
     read, value = json_of(answer.content)
     if not read:
         return WRONG
-    return Grade(_same(value, json_of(probe.answer)[1]), orjson.dumps(value).decode())
+    return Grade(_same(value, json_of(probe.answer)[1]), _written(value, answer))
 
 
 def schema(probe: Probe, answer: Answer) -> Grade:
@@ -103,7 +108,7 @@ def schema(probe: Probe, answer: Answer) -> Grade:
     read, value = json_of(answer.content)
     if not read:
         return WRONG
-    return Grade(probe.schema is None or json_schemas.accepts(probe.schema, value), orjson.dumps(value).decode())
+    return Grade(probe.schema is None or json_schemas.accepts(probe.schema, value), _written(value, answer))
 
 
 def tool_call(probe: Probe, answer: Answer) -> Grade:
@@ -158,15 +163,24 @@ def json_of(text: str) -> tuple[bool, object]:
         return False, None
 
 
+def _written(value: object, answer: Answer) -> str:
+    """The value as the shortest JSON; the answer itself if it is nested too deeply to be written."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return answer.content.strip()
+
+
 def _folded(text: str, probe: Probe) -> str:
     return text.casefold() if probe.settings.ignore_case else text
 
 
-def _float(text: str) -> float:
+def _decimal(text: str) -> Decimal:
+    """The number as it is written, to the last digit; NaN if it is none."""
     try:
-        return float(text.replace(",", ""))
-    except ValueError:
-        return math.nan
+        return Decimal(text.strip().replace(",", ""))
+    except InvalidOperation:
+        return Decimal("NaN")
 
 
 def _same(value: object, other: object) -> bool:

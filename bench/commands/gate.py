@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
@@ -87,6 +88,11 @@ def _asked(args: Namespace, path: Path | None) -> tuple[Rules, list[MeasuredRun]
     for flag, name in places.items():
         if name is not None:
             tried(problems, partial(refuse_file, flag, Path(name), makes_directories=True))
+    files: dict[str, str] = {}
+    for flag, name in {"--baseline": args.baseline, "--junit": args.junit, "--summary": args.summary}.items():
+        place = flag if name is None else os.path.realpath(name)
+        if (other := files.setdefault(place, flag)) != flag and not place.startswith("/dev/"):
+            problems.append(f"{other} and {flag} both name {name}: name two files")
     if not args.runs:
         problems.append("name the runs to judge")
     if not args.slo and args.baseline is None:
@@ -126,7 +132,7 @@ def _update(path: Path, baseline: Baseline | None, gate: Gate) -> str:
     if not gate.runs:
         return f"{path} is unchanged: no run can be used"
     # If some runs in the baseline lack a number, no later run is checked for it.
-    why = "something failed" if gate.exit else "these runs lack a number that it has" if gate.missing else None
+    why = "something failed" if gate.exit else "a number of it cannot be compared" if gate.missing else None
     if why is not None:
         if baseline is None:
             return f"{path} was not written, because {why}"

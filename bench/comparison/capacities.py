@@ -19,7 +19,7 @@ from statistics import NormalDist
 from typing import Any
 
 from bench.comparison.document import change_of, differences_of, side_of
-from bench.comparison.settings import Variation, refuse_other_loads, variations
+from bench.comparison.settings import Variation, refuse_other_loads, refuse_unknown, variations, workload_of
 from bench.comparison.sides import Side, read_side, usable
 from bench.documents.comparison import one_each_shows_no_change, seen_text
 from bench.errors import UsageError
@@ -45,6 +45,8 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
     searches = [_read(path) for _, path in sides]
     _refuse_other_goals(sides, searches)
     visits = [usable(read_side(name, path)) for name, path in sides]
+    allow = tuple(allow)
+    refuse_unknown(allow, workload_of(visits[0].runs[0]))
     differing = variations([_of_any_load(side) for side in visits], allow)
     refuse_other_loads(differing, visits)
     return ComparisonResult(

@@ -11,7 +11,6 @@ of explored numbers by Benjamini and Hochberg.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -134,12 +133,8 @@ def compare(
     """
     if len(sides) < 2:
         raise UsageError("a comparison needs two sides: name two or more directories")
-    equal = settings.workload_of(sides[0].runs[0])
     allow = tuple(allow)
-    if unknown := [name for name in allow if name not in equal]:
-        near = [close for name in unknown for close in difflib.get_close_matches(name, equal, n=2)]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"these must: {', '.join(equal)}"
-        raise UsageError(f"--allow {','.join(unknown)}: not a setting that must be equal; {hint}")
+    settings.refuse_unknown(allow, settings.workload_of(sides[0].runs[0]))
     variations = settings.variations(sides, allow)
     settings.refuse_other_loads(variations, sides)
     _refuse_few_runs(sides)

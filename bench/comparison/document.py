@@ -118,14 +118,20 @@ def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], mar
     changed = [row for row in decided if at_the_margin(row)]
     if changed:
         changes = "; ".join(f"{row.title} {change_of(row)}" for row in changed)
-        return f"{b} changed against {a}, by about the margin of {margin * 100:g}%: {changes}.{not_compared}"
+        return f"{b} changed against {a}, by about the margin of {_margin(changed, margin)}: {changes}.{not_compared}"
     unsure = [row for row in decided if row.answer != Answer.SAME and not _no_error(row)]
     if not unsure:
         errors = next((row for row in decided if _no_error(row) and row.answer != Answer.SAME), None)
         room = "" if errors is None else seen_text(errors).removeprefix(NOTHING)
         beside = f" No request failed, which leaves room for {room} of errors." if room else ""
-        return f"{b} is the same as {a} within {margin * 100:g}%.{beside}"
+        return f"{b} is the same as {a} within {_margin(decided, margin)}.{beside}"
     return f"No difference is shown between {a} and {b}.{_reach(answered)}{not_compared}"
+
+
+def _margin(rows: Sequence[ComparedNumber], margin: float) -> str:
+    """The largest margin of these numbers: an error that a calibration found widens it. Shares have one of a point."""
+    of_ratios = [max(margin, row.margin) for row in rows if row.ratio]
+    return f"{max(of_ratios) * 100:.3g}%" if of_ratios else "one point"
 
 
 def _reach(rows: Sequence[ComparedNumber]) -> str:

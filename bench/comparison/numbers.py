@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, OF_FEW
 from bench.metrics.run_numbers import JOB, number_of
 from bench.results.numbers import QUANTILES
@@ -54,13 +55,15 @@ class Number:
         return self.unit == "share"
 
     def of(self, summary: RunSummary) -> float | None:
-        """The value over the whole run; None if the run has none."""
+        """The value over the whole run; None if the run has none, or only bounds that are further apart than the value."""
         if self.inputs_are is not None and (summary.inputs is None or summary.inputs.are != self.inputs_are):
             return None
         if self.metric == "goodput":
             value: float | None = None if summary.goodput is None else summary.goodput.share
             return value
-        return number_of(summary, self.metric, self.stat).value
+        number = number_of(summary, self.metric, self.stat)
+        is_open = number.row is not None and self.stat is not None and meaningless(number.row, self.stat)
+        return None if is_open else number.value
 
     def ci95(self, summary: RunSummary) -> Sequence[float] | None:
         """The 95% interval of the value; None if the run has none."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.comparison.settings import by_content, data_names, must_be_equal, text_of
+from bench.comparison.settings import by_content, data_names, must_be_equal, refuse_unknown, texts_of
 from bench.comparison.sides import LETTERS
 from bench.config import RunConfig
 from bench.errors import UsageError
@@ -86,11 +86,12 @@ def order(sides: int, pairs: int) -> Iterator[tuple[int, int]]:
 def refuse_other_loads(settings: Sequence[dict[str, object]], allow: Sequence[str]) -> None:
     """Raises UsageError if settings differ that must be equal. The models are known only after the runs."""
     equal = [must_be_equal(config) for config in settings]
+    refuse_unknown(allow, ["model", *dict.fromkeys(name for config in equal for name in config), "set_load"])
     problems = []
     for name in dict.fromkeys(name for config in equal for name in config):
         values = [config.get(name) for config in equal]
         if name not in allow and any(value != values[0] for value in values):
-            shown = " against ".join(text_of(name, value) for value in values)
+            shown = " against ".join(texts_of(name, values))
             problems.append(
                 f"{name} differs ({shown}), so that the runs could not be compared: make it equal, or add --allow {name}"
             )

@@ -7,9 +7,10 @@ difference is listed before any number, whether it is in MAY_DIFFER or was allow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import difflib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from bench.comparison.sides import MeasuredRun, Side
@@ -88,6 +89,14 @@ def workload_of(run: MeasuredRun) -> dict[str, object]:
     return {"model": run.manifest.model, **must_be_equal(run.settings), "set_load": _changes(run)}
 
 
+def refuse_unknown(allow: Iterable[str], equal: Collection[str]) -> None:
+    """Raises UsageError if a name of `--allow` is none of those that must be equal."""
+    if unknown := [name for name in allow if name not in equal]:
+        near = [close for name in unknown for close in difflib.get_close_matches(name, equal, n=2)]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"these must: {', '.join(equal)}"
+        raise UsageError(f"--allow {','.join(unknown)}: not a setting that must be equal; {hint}")
+
+
 def data_names(files: Iterable[Mapping[str, str]]) -> dict[str, str]:
     """The name of each data file, by the SHA-256 of its content: its path, followed by the digest if another content has the
     same path. `files` has the digests of each run by path."""
@@ -130,7 +139,8 @@ def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variati
     for group, values_of in {WORKLOAD: workload, **_GROUPS}.items():
         of_runs = [[values_of(run) for run in side.runs] for side in sides]
         for name in dict.fromkeys(name for runs in of_runs for values in runs for name in values):
-            shown = tuple(_joined(name, (values.get(name) for values in runs)) for runs in of_runs)
+            texts = iter(texts_of(name, [values.get(name) for runs in of_runs for values in runs]))
+            shown = tuple(" | ".join(dict.fromkeys(islice(texts, len(runs)))) for runs in of_runs)
             within = group == WORKLOAD and any(_several(runs, name) for runs in of_runs)
             if len({*shown}) > 1 or within:
                 where = MAY_DIFFER.get(name, group) if group == "settings" else group
@@ -186,8 +196,11 @@ def _several(runs: Sequence[Mapping[str, object]], name: str) -> bool:
     return any(values.get(name) != runs[0].get(name) for values in runs)
 
 
-def _joined(name: str, values: Iterable[object]) -> str:
-    return " | ".join(dict.fromkeys(text_of(name, value) for value in values))
+def texts_of(name: str, values: Sequence[object]) -> list[str]:
+    """The values of the setting `name`, as texts for people; with every digit and quote if they differ only in those."""
+    texts = [text_of(name, value) for value in values]
+    hidden = len({*texts}) == 1 and any(value != values[0] for value in values)
+    return [str(value) for value in values] if hidden else texts
 
 
 def text_of(name: str, value: object) -> str:

@@ -130,7 +130,14 @@ def _meanings(content: ComparisonResult) -> str:
     meanings = comparison.MEANINGS_OF_TWO if known == {False} else both if False in known else comparison.MEANINGS
     words = " ".join(f"{word}: {meaning}." for word, meaning in meanings.items())
     margin = comparison.percent(content.margin, sign=False)
-    return f"{words} The margin is {margin}, and one point of shares. Corrected for the number of tests."
+    wider = {
+        row.title: f"{row.title} {comparison.percent(row.margin, sign=False)}"
+        for versus in content.versus
+        for row in versus.numbers
+        if row.primary and row.ratio and row.margin > content.margin
+    }
+    errors = f" (by the error that a calibration found: {', '.join(wider.values())})" if wider else ""
+    return f"{words} The margin is {margin}{errors}, and one point of shares. Corrected for the number of tests."
 
 
 def _numbers(versus: SideAgainstSide, content: ComparisonResult, several: Mapping[str, str]) -> Iterator[Block]:

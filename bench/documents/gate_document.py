@@ -39,9 +39,9 @@ def verdict_line(content: GateResult) -> str:
     """The outcome in a sentence."""
     counts = content.counts
     if content.exit in (3, 4):
-        bad = [run for run in content.runs if run.verdict in ("INVALID", "FAILED")]
-        because = bad[0].reasons[0] if bad[0].reasons else "no reason was recorded"
-        return f"{bad[0].verdict}: {bad[0].directory} cannot be judged ({because})"
+        bad = next(run for run in content.runs if run.verdict == ("INVALID" if content.exit == 3 else "FAILED"))
+        because = bad.reasons[0] if bad.reasons else "no reason was recorded"
+        return f"{bad.verdict}: {bad.directory} cannot be judged ({because})"
     tally = ", ".join(f"{counts[name]} {name}" for name in ("failed", "held", "not shown") if counts[name])
     passed = "failed" if content.exit else "passed"
     if content.exit and not counts["failed"]:

@@ -17,11 +17,12 @@ from msgspec.structs import replace
 
 from bench.comparison.numbers import ERRORS, INPUT_TOKENS, INPUTS, OUTPUT, REQUESTS, Number
 from bench.comparison.request_values import read_values
-from bench.comparison.settings import LABELS, by_content, data_names, text_of, workload_of
+from bench.comparison.settings import LABELS, by_content, data_names, texts_of, workload_of
 from bench.comparison.sides import MeasuredRun
 from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
 from bench.errors import UsageError
+from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.results.base import to_bytes
 from bench.results.baseline import (
@@ -66,7 +67,11 @@ def entry_of(run: MeasuredRun) -> BaselineRun:
         inputs_are=None if summary.inputs is None else summary.inputs.are,
         input_tokens_per_s=None if summary.inputs is None else INPUT_TOKENS.of(summary),
         stats={
-            metric.key: BaselineStats(**{stat: row.of(stat) for stat in STATS}, n=row.n, act=values.act_of(name))
+            metric.key: BaselineStats(
+                **{stat: None if meaningless(row, stat) else row.of(stat) for stat in STATS},
+                n=row.n,
+                act=values.act_of(name),
+            )
             for name, metric in REQUEST_METRICS.items()
             if (row := summary.latency.get(metric.key)) is not None
         },
@@ -154,6 +159,8 @@ def _impossible(content: Mapping[str, Any]) -> Iterator[str]:
     for number, run in enumerate(content["runs"]):
         if run["error_rate"] is not None and not 0 <= run["error_rate"] <= 1:
             yield f"runs[{number}].error_rate must be from 0 to 1, not {run['error_rate']}"
+        if (act := run.get("failures_act")) is not None and (not act >= 1 or not run["requests"]):
+            yield f"runs[{number}].failures_act must be at least 1, and of requests, not {act} of {run['requests']}"
         counts = {name: run[name] for name in ("requests", "independent_requests")}
         counts |= {f"stats.{metric}.n": row["n"] for metric, row in run["stats"].items()}
         yield from (f"runs[{number}].{name} must be at least 0, not {n}" for name, n in counts.items() if n < 0)
@@ -171,7 +178,7 @@ def refuse_other_workload(path: Path, baseline: Baseline, run: MeasuredRun) -> N
     if not differing:
         return
     differences = ", ".join(
-        f"{name} ({text_of(name, before.get(name))} there, {text_of(name, ours.get(name))} here)" for name in differing
+        "{} ({} there, {} here)".format(name, *texts_of(name, (before.get(name), ours.get(name)))) for name in differing
     )
     raise UsageError(
         f"--baseline {path} is of another workload: {differences}. Send the load of the baseline, or begin another baseline "

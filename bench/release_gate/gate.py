@@ -75,10 +75,12 @@ class Gate:
 
     @property
     def exit(self) -> Exit:
-        """0: held or not shown (1 if strict). 1: failed. 3 or 4: no run is usable (if strict: a run is unusable)."""
+        """0: held or not shown (1 if strict). 1: failed. 3: no run is usable (if strict: a run is unusable). 4: the server
+        failed in a run. An INVALID run says nothing about the build; a FAILED run does."""
+        if any(run.status == "FAILED" for run in self.unusable):
+            return Exit.TARGET
         if self.unusable and (not self.runs or self.strict):
-            failed = any(run.status == "FAILED" for run in self.unusable)
-            return Exit.TARGET if failed else Exit.INVALID
+            return Exit.INVALID
         not_shown = Verdict.NOT_SHOWN in self.verdicts or self.missing
         if Verdict.FAILED in self.verdicts or (self.strict and not_shown):
             return Exit.OBJECTIVE_FAILED
@@ -109,6 +111,11 @@ def decide(
     notes = [f"{run.directory} is left out: {run.status}" for run in unusable]
     notes += [
         f"{run.directory} is SUSPECT: {run.summary.verdict.reasons[0]}" for run in usable if run.status == "SUSPECT"
+    ]
+    notes += [
+        f"{run.directory} was {reason} before its end"
+        for run in usable
+        if (reason := run.summary.run.stop_reason) in ("interrupted", "killed")
     ]
     notes += [note for run in usable for note in run.notes]
     if updating:
@@ -220,12 +227,16 @@ def lost(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]
     """A sentence for each number of the baseline that these runs lack: a server that no longer streams has no TPOT, and
     tokens that are counted in another way give another number."""
     both = _decided([*before, *now])
+    # Some runs of an old baseline may lack a number that the others have.
+    had = dict.fromkeys(number for entry in before for number in _decided([entry]))
     there, here = (" and by ".join(_counted_by(entries)) for entries in (before, now))
     sentences = []
-    for number in _decided(before):
-        lacking = sum(not _has(number, entry) for entry in now)
-        why = f"{lacking} of {len(now)} runs have no value above 0"
+    for number in had:
+        lacking, lacked = (sum(not _has(number, entry) for entry in entries) for entries in (now, before))
+        why = f"{lacking} of {len(now)} runs have no known value above 0"
         if not lacking:
+            why = f"{lacked} of its {len(before)} runs have no known value above 0"
+        if not lacking and not lacked:
             why = f"tokens were counted by {there} there, and by {here} here"
         if number not in both:
             sentences.append(f"{number.title} is not compared: the baseline has it, and {why}")

@@ -3,7 +3,8 @@
 one or two runs    the interval of each run (corrected for dependence): failed or held where all of them say so
 three and more     Student's t over the runs, as long as they hold enough independent values together; of a share of answers
                    at least the mean of their intervals, because all may ask the same few probes
-error_rate         of all requests together: Wilson's interval with n / D in place of n; so is goodput, from the records
+error_rate         of all requests together: Wilson's interval with n / D in place of n; so is goodput, from the records;
+                   to hold, it must be within by Student's t over three or more runs, too
 too few values     a limit from above fails where a lower quantile is beyond it for sure: the higher one is beyond it then;
                    a limit fails where every request is beyond it, and that is no accident
 
@@ -21,6 +22,7 @@ from statistics import fmean, stdev
 from bench.comparison.request_values import good_requests
 from bench.comparison.sides import MeasuredRun
 from bench.errors import UsageError
+from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.objectives import SHARES, Objective
 from bench.metrics.quantile import lower_quantiles
@@ -36,6 +38,8 @@ from bench.statistics.intervals import LEAST_FOR_MEAN, MEAN_SAFETY, TAIL, Interv
 from bench.statistics.student import t_quantile
 
 TOO_FEW = "too few independent values"
+UNLIKE = "the runs differ by so much that others like them may break it"
+OPEN = "tokens shared reads, so that it is only known within bounds that are further apart than its value"
 _Z = 1.959964
 
 
@@ -123,9 +127,20 @@ def _by_itself(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence
     if any(part_of(run.summary, wanted.part) is None for run in runs):
         return ObjectiveVerdict(wanted, None, None, Verdict.FAILED, "no request is of it")
     if wanted.metric in SHARES:
-        share_of = _error_rate if wanted.metric == "error_rate" else _goodput
-        value, interval = share_of(wanted, runs, entries)
-        return ObjectiveVerdict(wanted, value, interval, objective(interval, wanted.limit, upper))
+        counted = _error_rate if wanted.metric == "error_rate" else _goodput
+        happened, requests, n = counted(wanted, runs, entries)
+        value, interval = _pooled(math.fsum(happened), sum(requests), n)
+        verdict = objective(interval, wanted.limit, upper)
+        shares = [events / of for events, of in zip(happened, requests, strict=True) if of]
+        if interval is not None and verdict is Verdict.HELD and len(shares) >= LEAST_CANDIDATES:
+            # If one run of three has all the failures, another three may have more.
+            spread = _over_runs(shares)
+            both = Interval(max(0.0, min(interval.low, spread.low)), min(1.0, max(interval.high, spread.high)))
+            if objective(both, wanted.limit, upper) is not Verdict.HELD:
+                return ObjectiveVerdict(wanted, value, both, Verdict.NOT_SHOWN, UNLIKE)
+        return ObjectiveVerdict(wanted, value, interval, verdict)
+    if any(_is_open(wanted, run) for run in runs):
+        return ObjectiveVerdict(wanted, None, None, Verdict.NOT_SHOWN, OPEN)
     results = [_value(wanted, run) for run in runs]
     values = [value for value in results if value is not None]
     if len(values) < len(results):
@@ -147,7 +162,13 @@ def _by_itself(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence
 
 
 def _value(wanted: Objective, run: MeasuredRun) -> float | None:
-    return number_of(_part(wanted, run), wanted.metric, wanted.stat).value
+    return None if _is_open(wanted, run) else number_of(_part(wanted, run), wanted.metric, wanted.stat).value
+
+
+def _is_open(wanted: Objective, run: MeasuredRun) -> bool:
+    """Whether the stamps tell so little about the number that reports print its bounds instead."""
+    row = number_of(_part(wanted, run), wanted.metric, wanted.stat).row
+    return row is not None and wanted.stat is not None and meaningless(row, wanted.stat)
 
 
 def _part(wanted: Objective, run: MeasuredRun) -> SummaryNumbers | PartNumbers:
@@ -186,6 +207,9 @@ def _lacking(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[B
 
 def _independent(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> list[float]:
     """The number of independent values in each run that belong to the objective's class or model."""
+    if wanted.metric not in REQUEST_METRICS:
+        rows = (number_of(_part(wanted, run), wanted.metric, wanted.stat).row for run in runs)
+        return [0.0 if row is None else row.independent for row in rows]
     return [
         independent_values(entry, wanted.metric) * _share_of_values(wanted, run)
         for run, entry in zip(runs, entries, strict=True)
@@ -201,10 +225,12 @@ def _share_of_values(wanted: Objective, run: MeasuredRun) -> float:
 
 def _error_rate(
     wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]
-) -> tuple[float | None, Interval | None]:
-    """The share of the objective's requests that failed, with Wilson's interval for the number of independent requests
-    (JASA 22, 1927). Their dependence is estimated from the failures; if none failed, from the requests themselves."""
-    requests, n, failed = 0, 0.0, 0.0
+) -> tuple[list[float], list[int], float]:
+    """How many of the objective's requests failed, and how many there are, by run; and how many independent requests they
+    are worth. Their dependence is estimated from the failures; if none failed, from the requests themselves."""
+    failed: list[float] = []
+    requests: list[int] = []
+    n = 0.0
     act = events_act(failures(entries))
     for run, entry in zip(runs, entries, strict=True):
         if not entry.requests:
@@ -214,28 +240,32 @@ def _error_rate(
             part = _part(wanted, run)
             assert isinstance(part, PartNumbers)
             mine, lost = part.succeeded + part.failed, part.failed
-        requests, failed = requests + mine, failed + lost
+        requests.append(mine)
+        failed.append(lost)
         n += mine / (MEAN_SAFETY * act) if act else entry.independent_requests * mine / entry.requests
-    return _pooled(failed, requests, n)
+    return failed, requests, n
 
 
 def _goodput(
     wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]
-) -> tuple[float | None, Interval | None]:
-    """The share of the objective's requests that met every limit. If all or none did, their dependence is taken from
-    the requests of the run."""
-    requests, n, good = 0, 0.0, 0.0
+) -> tuple[list[float], list[int], float]:
+    """How many of the objective's requests met every limit, and the rest as `_error_rate`. If all or none did, their
+    dependence is taken from the requests of the run."""
+    good: list[float] = []
+    requests: list[int] = []
+    n = 0.0
     for run, entry in zip(runs, entries, strict=True):
         mine = good_requests(run.directory, wanted)
         known = mean_dependence(mine).d
         as_all = entry.requests / max(entry.independent_requests, 1.0)
-        requests, good = requests + len(mine), good + math.fsum(mine)
+        requests.append(len(mine))
+        good.append(math.fsum(mine))
         n += len(mine) / max(known, as_all if len({*mine}) == 1 else 1.0)
-    return _pooled(good, requests, n)
+    return good, requests, n
 
 
 def _pooled(happened: float, requests: int, n: float) -> tuple[float | None, Interval | None]:
-    """The share of all requests, with Wilson's interval for n independent ones."""
+    """The share of all requests, with Wilson's interval for n independent ones (JASA 22, 1927)."""
     if not requests or n < 1:
         return None, None
     share = happened / requests

@@ -242,6 +242,19 @@ def test_the_action_measures_a_server_with_its_key(runner: Runner) -> None:
     assert refused.returncode != 0
 
 
+@pytest.mark.parametrize(("status", "ends"), [(0, 0), (1, 0), (3, 0), (2, 2), (4, 4)])
+def test_a_run_that_breaks_an_objective_or_is_invalid_is_left_to_the_gate(
+    runner: Runner, tmp_path: Path, status: int, ends: int
+) -> None:
+    """--slo may be among the flags of the load."""
+    (runner.temp / "trueload-env" / "bin" / "trueload").write_text(
+        f'#!/bin/sh\nif [ "$1" = run ]; then exit {status}; fi\n'
+    )
+    assert runner.action("Measure", url="http://server", runs="1").returncode == ends
+    output = tmp_path / "output"
+    assert (output.read_text() if output.exists() else "") == (f"status={ends}\n" if ends else "")
+
+
 HOSTILE = (
     '"; touch owned; "',
     "$(touch owned)",

@@ -38,6 +38,10 @@ def test_both_files_are_written_and_the_summary_is_appended(
     assert "ttft" in capsys.readouterr().out
 
 
+def test_one_device_may_take_both_files(runs: list[str]) -> None:
+    assert gate.main([runs[0], "--slo", "ttft:p50<10s", "--junit", "/dev/null", "--summary", "/dev/null"]) == Exit.GOOD
+
+
 def test_a_baseline_grows_by_the_runs_unless_they_fail(
     runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,6 +88,10 @@ def test_what_another_gate_adds_to_the_baseline_meanwhile_stays(
         (["RUN", "--update"], ["nothing to check", "--update adds the runs to a file: name it with --baseline FILE"]),
         (["RUN", "--slo=nonsense", "--slo=ttfx<1s", "--margin=x", "--alpha=0"],
          ["--slo", "--slo", "--margin", "--alpha"]),
+        (["RUN", "--slo=ttft<1s", "--baseline=/tmp/x/b.json", "--update", "--junit=/tmp/x/../x/b.json"],
+         ["--baseline and --junit both name /tmp/x/../x/b.json: name two files"]),
+        (["RUN", "--slo=ttft<1s", "--junit=/tmp/x", "--summary=/tmp/x"],
+         ["--junit and --summary both name /tmp/x: name two files"]),
         (["RUN", "/nowhere", "--slo=ttft<1s"], ["/nowhere"]),
         (["RUN", "--baseline=/nowhere/b.json"], ["--baseline /nowhere/b.json does not exist: begin it with --update"]),
     ],

@@ -32,6 +32,7 @@ def _probe(grader: Grader, answer: str, settings: GraderSettings = NO_SETTINGS) 
     )
 
 
+DEEP = "[" * 300 + "]" * 300
 CASES: list[tuple[Grader, str, GraderSettings, str, bool, str | None]] = [
     ("exact", "Paris", NO_SETTINGS, " Paris\n", True, "Paris"),
     ("exact", "Paris", NO_SETTINGS, "paris", False, "paris"),
@@ -91,9 +92,18 @@ CASES: list[tuple[Grader, str, GraderSettings, str, bool, str | None]] = [
     ("number", "7", NO_SETTINGS, "#### 5\n#### 7 of 9", True, "7"),
     ("number", "7", NO_SETTINGS, r"\boxed{5} or \boxed{3 + 4 = 7}, of 9", True, "7"),
     ("number", "7", NO_SETTINGS, "7 #### none", False, None),
-    ("number", "1000000000", NO_SETTINGS, "1000000001", True, "1000000001"),
-    ("number", "1000000000", NO_SETTINGS, "1000000002", False, "1000000002"),
-    ("number", "-1000000000", NO_SETTINGS, "-1000000001", True, "-1000000001"),
+    # Of a whole number every digit counts, also beyond those of a float; of a fraction nine.
+    ("number", "1000000000", NO_SETTINGS, "1000000001", False, "1000000001"),
+    ("number", "12345678901234567890", NO_SETTINGS, "12345678901234567891", False, "12345678901234567891"),
+    ("number", "12345678901234567890", NO_SETTINGS, "12,345,678,901,234,567,890", True, "12,345,678,901,234,567,890"),
+    ("number", "18", NO_SETTINGS, "18.00", True, "18.00"),
+    ("number", "1000000000.5", NO_SETTINGS, "1000000001.5", True, "1000000001.5"),
+    ("number", "1000000000.5", NO_SETTINGS, "1000000002.5", False, "1000000002.5"),
+    ("number", "-1000000000.5", NO_SETTINGS, "-1000000001.5", True, "-1000000001.5"),
+    ("number", "5", NO_SETTINGS, "1e999999999", False, "1e999999999"),
+    ("number", "5", NO_SETTINGS, "it is .5", False, ".5"),
+    ("number", "0.5", NO_SETTINGS, "it is .5", True, ".5"),
+    ("number", "5", NO_SETTINGS, "1, 2, ...5", True, "5"),
     ("number", "0.5", GraderSettings(tolerance=0.25), "0.75", True, "0.75"),
     ("number", "0.5", GraderSettings(tolerance=0.25), "0.25", True, "0.25"),
     ("number", "none", NO_SETTINGS, "5", False, "5"),
@@ -106,6 +116,9 @@ CASES: list[tuple[Grader, str, GraderSettings, str, bool, str | None]] = [
     ("schema", "", NO_SETTINGS, '{"n": 3}', True, '{"n":3}'),
     ("schema", "", NO_SETTINGS, '{"n": "3"}', False, '{"n":"3"}'),
     ("schema", "", NO_SETTINGS, "n = 3", False, None),
+    # Nested more deeply than can be written.
+    ("schema", "", NO_SETTINGS, DEEP, False, DEEP),
+    ("json_equal", "[]", NO_SETTINGS, DEEP, False, DEEP),
 ]
 
 

@@ -23,7 +23,7 @@ from tests.support.results import filled
 
 def row(
     answer: str | None, change: float = 0.1, *, name: str = "tpot:p50", worse: bool | None = None, primary: bool = True,
-    p: float | None = 0.5, seen_from: float = 0.03, spread_known: bool = True, value: float = 5.0,
+    p: float | None = 0.5, seen_from: float = 0.03, spread_known: bool = True, value: float = 5.0, margin: float = 0.05,
 ) -> ComparedNumber:  # fmt: skip
     """A row of compare.json."""
     is_share = name == "error_rate"
@@ -31,7 +31,7 @@ def row(
         "name": name, "title": "Error rate" if is_share else name.upper(), "unit": "share" if is_share else "ms",
         "primary": primary, "ratio": not is_share, "a": value, "b": value, "change": change, "low": change - 0.02,
         "high": change + 0.02, "p": p, "seen_from": seen_from, "answer": answer, "spread_known": spread_known,
-        "worse": worse,
+        "worse": worse, "margin": 0.01 if is_share else margin,
     }  # fmt: skip
     return filled(ComparedNumber, values)
 
@@ -59,6 +59,16 @@ NO_ERRORS: dict[str, Any] = {"name": "error_rate", "value": 0.0, "change": 0.0, 
             "B changed against A, by about the margin of 5%: TPOT:P50 +4.5% [+2.5, +6.5].",
         ),
         ([row(SAME), row(SAME)], "B is the same as A within 5%."),
+        # The error that a calibration found widens a margin.
+        ([row(SAME, margin=0.1234), row(SAME)], "B is the same as A within 12.3%."),
+        (
+            [row(NOT_SHOWN, 0.1, p=0.01, margin=0.12), row(SAME)],
+            "B changed against A, by about the margin of 12%: TPOT:P50 +10.0% [+8.0, +12.0].",
+        ),
+        (
+            [row(NOT_SHOWN, 0.008, name="error_rate", p=0.01), row(SAME)],
+            "B changed against A, by about the margin of one point: Error rate +0.8 pts [-1.2, +2.8].",
+        ),
         (
             [row(SAME), row(NOT_SHOWN, **NO_ERRORS)],
             "B is the same as A within 5%. No request failed, which leaves room for 0.4 pts of errors.",

@@ -39,6 +39,10 @@ def test_settings_that_must_be_equal_are_all_named_unless_they_are_allowed() -> 
         "or add --allow input_tokens",
     ]
     refuse_other_loads(settings, ["rate", "input_tokens"])
+    # A wrong name is refused before any run; the model and the loads set are known only afterwards.
+    with pytest.raises(UsageError, match=r"--allow raet: not a setting that must be equal; did you mean rate\?"):
+        refuse_other_loads(settings, ["rate", "input_tokens", "raet"])
+    refuse_other_loads(settings, ["rate", "input_tokens", "model", "set_load"])
     refuse_other_loads([settings[0], settings[0]], [])
 
 

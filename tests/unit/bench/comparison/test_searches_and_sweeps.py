@@ -97,6 +97,8 @@ def test_searches_for_other_things_are_refused(tmp_path: Path) -> None:
         compared(a, search(tmp_path / "b", (20.0, 19.0, 21.0), "tpot:p99<50ms"))
     with pytest.raises(UsageError, match=r"differ in model \(made against other\)"):
         compared(a, search(tmp_path / "c", (20.0, 19.0, 21.0), model="other"))
+    with pytest.raises(UsageError, match=r"--allow modle: not a setting that must be equal"):
+        compared(a, tmp_path / "c", allow=["modle"])
     assert compared(a, tmp_path / "c", allow=["model"])["variations"][0]["name"] == "model"
 
 

@@ -105,6 +105,21 @@ def test_what_differs_is_listed_what_must_be_equal_first() -> None:
     assert found(a, a) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "shown"),
+    [
+        ("rate", (100.0001, 100.0004), ("100.0001", "100.0004")),
+        ("extra_body", ({"top_k": 1}, {"top_k": "1"}), ("{'top_k': 1}", "{'top_k': '1'}")),
+        ("extra_body", ({"stop": None}, {"stop": "not set"}), ("{'stop': None}", "{'stop': 'not set'}")),
+    ],
+)
+def test_values_that_would_look_the_same_differ_in_every_digit_and_quote(
+    name: str, values: tuple[object, object], shown: tuple[str, str]
+) -> None:
+    a, b = (side_of(letter, {name: value}) for letter, value in zip("AB", values, strict=True))
+    assert found(a, b) == [("workload", name, shown, True)]
+
+
 def test_runs_of_one_side_must_be_of_one_load_and_may_differ_otherwise() -> None:
     several = side_of("A", {"rate": 10.0, "seed": 1}, {"rate": 20.0, "seed": 2})
     assert found(several, several) == [("workload", "rate", ("10 | 20", "10 | 20"), True)]

@@ -257,3 +257,11 @@ def test_two_runs_that_cannot_be_compared_say_why() -> None:
 def test_a_latency_of_a_summary_is_the_statistic_that_was_asked_for() -> None:
     summary = run_of({"ttft_ms": row(9, p90=80.0)}).summary
     assert (numbers.TTFT.of(summary), numbers.TTFT_TAIL.of(summary)) == (80.0, None)
+
+
+@pytest.mark.parametrize(("bounds", "known"), [((0.0, 80.0), 80.0), ((0.0, 80.1), None)])
+def test_a_latency_whose_bounds_are_further_apart_than_its_value_is_not_compared(
+    bounds: tuple[float, float], known: float | None
+) -> None:
+    run = run_of({"ttft_ms": row(9, p90=80.0) | {"bounds": {"p90": bounds}}})
+    assert numbers.TTFT.of(run.summary) == known

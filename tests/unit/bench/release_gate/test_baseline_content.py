@@ -61,6 +61,15 @@ def test_an_entry_holds_the_numbers_of_its_run(tmp_path: Path) -> None:
     assert entry.independent_requests == pytest.approx(40 / 1.5)
 
 
+def test_an_entry_holds_no_number_whose_bounds_are_further_apart_than_its_value(tmp_path: Path) -> None:
+    path = made_run(tmp_path / "run", requests=40)
+    summary = orjson.loads((path / SUMMARY).read_bytes())
+    summary["latency"]["tpot_ms"]["bounds"] = {"p50": [0.0, 5.1], "p90": [0.0, 5.0]}
+    (path / SUMMARY).write_bytes(orjson.dumps(summary))
+    tpot = baselines.entry_of(read_run(path)).stats["tpot_ms"]
+    assert (tpot.p50, tpot.p90, tpot.p99) == (None, 5.0, 5.0)
+
+
 def test_an_entry_of_an_endpoint_that_takes_inputs_holds_their_rate(tmp_path: Path) -> None:
     path = made_run(tmp_path / "run", requests=40)
     summary = orjson.loads((path / SUMMARY).read_bytes())
@@ -141,6 +150,18 @@ def test_of_a_damaged_baseline_ten_problems_are_named_and_the_others_counted(tmp
         "runs[0].independent_requests must be at least 0, not -0.5",
         "runs[0].stats.ttft_ms.n must be at least 0, not -1",
     ]
+
+
+@pytest.mark.parametrize("run", [{"failures_act": 0.0}, {"failures_act": -1.0}, {"failures_act": 1.0, "requests": 0}])
+def test_failures_that_depend_on_each_other_by_less_than_nothing_are_refused(
+    tmp_path: Path, run: dict[str, Any]
+) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_bytes(damaged({"failures_act": 1.0}))
+    assert baselines.read(path) is not None
+    path.write_bytes(damaged(run))
+    with pytest.raises(UsageError, match=r"runs\[0\]\.failures_act must be at least 1"):
+        baselines.read(path)
 
 
 def test_a_baseline_that_cannot_be_opened_says_why(tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ HELD, NOT_SHOWN, FAILED = Verdict.HELD, Verdict.NOT_SHOWN, Verdict.FAILED
         (gate_of(HELD, unusable=("INVALID",)), Exit.GOOD),
         (gate_of(FAILED, unusable=("INVALID",)), Exit.OBJECTIVE_FAILED),
         (gate_of(HELD, unusable=("INVALID",), strict=True), Exit.INVALID),
+        # The server failed in one of the runs: the others do not show that it works.
+        (gate_of(HELD, unusable=("FAILED",)), Exit.TARGET),
+        (gate_of(FAILED, unusable=("INVALID", "FAILED")), Exit.TARGET),
         (gate_of(HELD, unusable=("INVALID", "FAILED"), strict=True), Exit.TARGET),
         (gate_of(good=0, unusable=("INVALID", "INVALID")), Exit.INVALID),
         (gate_of(good=0, unusable=("FAILED", "INVALID")), Exit.TARGET),
@@ -218,6 +221,14 @@ def test_runs_that_are_left_out_and_runs_that_are_suspect_are_noted(five: list[M
         f"{failed.directory} is left out: FAILED",
         f"{suspect.directory} is SUSPECT: sends were late",
     )
+
+
+def test_a_run_that_was_cut_off_is_noted(tmp_path: Path) -> None:
+    cut, whole = (
+        read_run(made_run(tmp_path / word, stop_reason=word, at=at))
+        for at, word in enumerate(("interrupted", "requests"))
+    )
+    assert decide([cut, whole], Rules()).notes == (f"{cut.directory} was interrupted before its end",)
 
 
 def test_a_machine_that_is_the_same_is_not_noted_and_what_is_new_of_it_is(five: list[MeasuredRun]) -> None:

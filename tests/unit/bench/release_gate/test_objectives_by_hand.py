@@ -201,8 +201,32 @@ def test_all_requests_beyond_the_limit_fail_it_where_chance_would_not_put_them_t
         assert all_break(objective, *worths, nearest=nearest) is fails
 
 
+@pytest.mark.parametrize(("jobs", "verdict"), [(2.0, Verdict.NOT_SHOWN), (6.0, Verdict.FAILED)])
+def test_jobs_are_worth_themselves_and_not_their_requests(jobs: float, verdict: Verdict) -> None:
+    job_s = row(int(jobs), p50=9.0, min=8.0, max=9.5) | {"independent": jobs}
+    assert judged("job:p50<1s", [run_of(jobs={"job_s": job_s})]).verdict is verdict
+
+
 def test_a_run_that_does_not_know_its_fastest_request_does_not_break_a_limit_with_all() -> None:
     assert judged("ttft:p99<60ms", [of_ttft(p99=70.0, max=80.0)]).verdict is Verdict.NOT_SHOWN
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_a_number_whose_bounds_are_further_apart_than_its_value_shows_nothing(runs: int) -> None:
+    """As in the run's own verdict: a proxy that holds replies makes every TPOT look like none."""
+
+    def found(bounds: dict[str, tuple[float, float]]) -> ObjectiveVerdict:
+        tpot = row(60, {"p50": (0.01, 0.02)}, p50=0.015, min=0.01, max=0.02) | {"bounds": bounds}
+        return judged("tpot:p50<1ms", [run_of({"tpot_ms": tpot})] * runs)
+
+    assert found({}).verdict is Verdict.HELD
+    shown = found({"p50": (0.0, 9.6)})
+    assert (shown.verdict, shown.value, ends(shown), shown.why) == (
+        Verdict.NOT_SHOWN, None, NOTHING, objectives.OPEN
+    )  # fmt: skip
+    # Nor does a fastest request that is only known within bounds show that all are beyond the limit.
+    tpot = row(60, p50=7.0, p99=9.0, min=6.0, max=9.0) | {"bounds": {"min": (0.0, 6.1)}}
+    assert judged("tpot:p99<1ms", [run_of({"tpot_ms": tpot})]).verdict is Verdict.NOT_SHOWN
 
 
 def of_class(name: str, n: int, **fields: Any) -> dict[str, Any]:
@@ -235,6 +259,13 @@ def test_an_unknown_part_is_refused_with_those_that_any_run_has() -> None:
     objectives.refuse_unknown_parts(wanted[:2], [a, none, b])
 
 
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """The ends x solve (x - share)^2 = Z^2 x (1 - x) / n."""
+    a, b, c = 1 + Z**2 / n, -2 * share - Z**2 / n, share**2
+    root = math.sqrt(b * b - 4 * a * c)
+    return (-b - root) / (2 * a), (-b + root) / (2 * a)
+
+
 # Wilson's interval of 10 of 100: 5.523% to 17.437%.
 @pytest.mark.parametrize(
     ("counts", "value", "interval"),
@@ -261,6 +292,24 @@ def test_the_error_rate_has_wilsons_interval_of_its_independent_requests(
     assert ends(found) == pytest.approx(interval, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("rates", "limit", "verdict", "high"),
+    [
+        ((0.0, 0.0, 0.09), "5%", Verdict.NOT_SHOWN, 0.03 + 4.302653 * 0.03),
+        ((0.03, 0.03, 0.03), "5%", Verdict.HELD, wilson(0.03, 3000)[1]),
+        ((0.0, 0.09), "6%", Verdict.HELD, wilson(0.045, 2000)[1]),  # Two runs have no spread to speak of.
+        ((0.0, 0.0, 0.3), "5%", Verdict.FAILED, wilson(0.1, 3000)[1]),
+    ],
+)
+def test_an_error_rate_holds_only_if_the_runs_are_alike(
+    rates: tuple[float, ...], limit: str, verdict: Verdict, high: float
+) -> None:
+    entries = [entry_with(1000, 1000.0, rate) for rate in rates]
+    found = judged(f"error_rate<{limit}", [run_of()] * len(rates), entries)
+    assert (found.verdict, found.why) == (verdict, objectives.UNLIKE if verdict is Verdict.NOT_SHOWN else "")
+    assert ends(found)[1] == pytest.approx(high, abs=1e-5)
+
+
 def test_the_error_rate_of_a_class_counts_its_requests_alone() -> None:
     # 50 of 200 requests are in the class, and 200 requests are worth 100: the class is worth 25.
     runs = [run_of(classes=[of_class("a", 1, succeeded=40, failed=10)])]
@@ -284,13 +333,6 @@ def good(path: Path, *ttft_ms: float) -> MeasuredRun:
     """A run of requests with these TTFTs."""
     records = [made_record(i, sent_ms=100.0 * i, chunks_ms=(ms, ms + 10.0)) for i, ms in enumerate(ttft_ms)]
     return run_of(directory=write_run(path, records, settings={"requests": max(1, len(records))}))
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """The ends x solve (x - share)^2 = Z^2 x (1 - x) / n."""
-    a, b, c = 1 + Z**2 / n, -2 * share - Z**2 / n, share**2
-    root = math.sqrt(b * b - 4 * a * c)
-    return (-b - root) / (2 * a), (-b + root) / (2 * a)
 
 
 @pytest.mark.parametrize(

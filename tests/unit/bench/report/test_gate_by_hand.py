@@ -37,6 +37,10 @@ def gate(failed: int = 0, held: int = 0, unsure: int = 0, **more: Any) -> GateRe
             gate(exit=4, runs=[{**RUN, "verdict": "FAILED", "reasons": []}]),
             "FAILED: runs/a cannot be judged (no reason was recorded)",
         ),
+        (
+            gate(exit=4, runs=[RUN, {**RUN, "directory": "runs/b", "verdict": "FAILED", "reasons": ["it is gone"]}]),
+            "FAILED: runs/b cannot be judged (it is gone)",
+        ),
     ],
 )
 def test_the_outcome_is_a_sentence(content: GateResult, sentence: str) -> None:
