@@ -92,7 +92,7 @@ class ActiveLoad:
         )
         self._dispatcher = load.dispatcher(sending)
         self._never_sent: NeverSent | None = None
-        self._counts_warmup = bool(assignment.config.warmup_requests) and not self._mode.open_loop
+        self._counts_warmup = bool(assignment.config.warmup_requests)
         self._stop.on_stop(self._sending_stopped)
         self._sampler = Sampler(clock, self.counts, worker.samples.append, share.worker)
 
