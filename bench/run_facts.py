@@ -54,7 +54,8 @@ def facts_of(run: StoredRun, directory: RunDirectory) -> RunFacts:
         sessions_per_s=config.rate if config.mode == "sessions" else None,
         concurrency=config.concurrency,
         max_concurrency=config.max_concurrency,
-        ramp_s=config.ramp_up,
+        # Users begin with the load. Only what the warm-up leaves of the ramp is part of the run.
+        ramp_s=max(0.0, config.ramp_up - (start_ns - stored.start_ns) / NS_PER_S),
         ended_early=stored.stop_reason not in PLANNED_ENDS,
         segments=_parts(config, changes) if changes else planned,
         open_end=bool(changes) and config.requests is not None,

@@ -72,6 +72,10 @@ class ActiveLoad:
         self._on_change = on_change
         self._in_flight = InFlightCounter()
         self.failures = 0
+        self.time_over = False
+        """Whether the duration has ended the load, if it began with a warm-up of requests. Each worker's warm-up ends at
+        a different time, so the first worker whose duration is over ends the load of all."""
+        self.on_time_over: Callable[[], None] = lambda: None
         self._stop = Stop(
             clock,
             start_ns=start_ns,
@@ -88,7 +92,8 @@ class ActiveLoad:
         )
         self._dispatcher = load.dispatcher(sending)
         self._never_sent: NeverSent | None = None
-        self._stop.on_stop(lambda reason: self._sending_stopped())
+        self._counts_warmup = bool(assignment.config.warmup_requests)
+        self._stop.on_stop(self._sending_stopped)
         self._sampler = Sampler(clock, self.counts, worker.samples.append, share.worker)
 
     @property
@@ -124,12 +129,15 @@ class ActiveLoad:
             priority=priority.use,
         )
 
-    def _sending_stopped(self) -> None:
+    def _sending_stopped(self, reason: str) -> None:
         """Note once which requests are due and not made: the feed may still make them, but they are never sent."""
         if self._never_sent is None:
             now_ns = self._clock.now_ns()
             due_ns = self._dispatcher.unmade(now_ns)
             self._never_sent = NeverSent(n=len(due_ns), waited_ns=sum(now_ns - due for due in due_ns))
+        if reason == "duration" and self._counts_warmup and not self.time_over:
+            self.time_over = True
+            self.on_time_over()
 
     def _recorded(self, record: RequestRecord) -> None:
         self._records.append(to_line(record if self._alone else replace(record, worker=self._number)))

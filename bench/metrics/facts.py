@@ -16,9 +16,10 @@ class RunFacts:
     """The facts about a run's plan on which its numbers depend.
 
     `open_loop`: requests are sent by a schedule that does not wait for responses. `start_ns` (CLOCK_MONOTONIC) is the
-    zero of every time in the summary: the start of the phase "run". `ramp_s` counts from it. `planned` is the number of
-    requests in the plan, None if only time ends the run. `seed` chooses the requests whose tokens are used for the
-    intervals, so that a report rendered again is the same. `segments`: the parts of a load that changes over time.
+    zero of every time in the summary: the start of the phase "run". `ramp_s`: how long users still come after it.
+    `planned` is the number of requests in the plan, None if only time ends the run. `seed` chooses the requests whose
+    tokens are used for the intervals, so that a report rendered again is the same. `segments`: the parts of a load that
+    changes over time.
     """
 
     mode: str

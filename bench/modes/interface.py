@@ -73,6 +73,7 @@ class LoadPlan:
     determines how many requests are in flight. `users`: the users of a closed loop whose number of connections is an
     estimate, because their sessions have sub-agents. `rate`: requests per second, if the mode sets a rate. `requests`:
     without the warm-up; `total`: with it; None if unknown. `shares` divides the load among a number of workers.
+    `undivided`: why only one worker can send the load, as the beginning of a sentence; None if several can.
     """
 
     at_once: int
@@ -82,6 +83,7 @@ class LoadPlan:
     requests: int | None
     total: int | None
     shares: Callable[[int], list[WorkerShare]]
+    undivided: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

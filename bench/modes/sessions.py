@@ -233,9 +233,9 @@ class Sessions(UsersMode):
 
     def _divided(self, workers: int, length: RunLength) -> list[WorkerShare]:
         """Each worker gets a part of the requests, and all stop at the same instant: a worker's first session may come
-        late."""
+        late. After a warm-up of requests that instant is not known, and the first worker stops the others."""
         ends_ns = length.ends_ns
-        if workers > 1 and length.duration_ns is not None:
+        if workers > 1 and length.duration_ns is not None and not length.warmup_requests:
             first_ns = 0 if self.schedule is None else next(self.schedule.offsets())  # A recording begins at once.
             ends_ns = max(length.warmup_ns, first_ns) + length.duration_ns
         duration_ns = length.duration_ns if ends_ns is None else None

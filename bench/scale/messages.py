@@ -65,3 +65,5 @@ class ProgressUpdate:
     tally: ProgressTally
     stocked: int | None
     """As in `Ready`."""
+    time_over: bool = False
+    """The duration is over, and the load ends for all workers (`ActiveLoad.time_over`)."""

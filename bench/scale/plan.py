@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.errors import UsageError
 from bench.modes.interface import LoadPlan
 
 STREAMS_A_WORKER = 1_000
@@ -10,7 +11,14 @@ RATE_A_WORKER = 2_000
 
 
 def workers_of(plan: LoadPlan, wanted: str, processors: int) -> int:
-    """The requested number of workers, or (`auto`) as many as the load needs, and never more than it can be divided by."""
+    """The requested number of workers, or (`auto`) as many as the load needs, and never more than it can be divided by.
+
+    Raises UsageError if several are requested for a load that cannot be divided.
+    """
+    if plan.undivided is not None:
+        if wanted not in ("auto", "1"):
+            raise UsageError(f"{plan.undivided}, which only one worker can know: --workers 1, or leave --warmup out")
+        return 1
     if wanted != "auto":
         workers = int(wanted)
     else:

@@ -99,6 +99,7 @@ class WorkerProcesses(WorkerGroup):
     def begin(self, start_ns: int, progress: Progress) -> None:
         loop = asyncio.get_running_loop()
         left = set(self.workers)
+        self.end_together()
 
         def readable(worker: WorkerProcess) -> None:
             if not worker.read(progress):

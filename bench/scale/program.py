@@ -88,20 +88,27 @@ async def _work(parent: Connection, assignment: Assignment, feed: FeedProcess | 
         defects.on_first = lambda: load.tell(Order.CUT)
         add_message_reader(parent, _obey, parent, load)
 
+        def update() -> ProgressUpdate:
+            counts = load.counts(clock.now_ns())
+            return ProgressUpdate(
+                counts, load.failures, load.client, news.take(), worker.stocked, time_over=load.time_over
+            )
+
         def report() -> None:
-            now = clock.now_ns()
             if _has_room(parent):
-                parent.send(ProgressUpdate(load.counts(now), load.failures, load.client, news.take(), worker.stocked))
+                parent.send(update())
             else:
                 news.tally.fold()
-            clock.call_at(now + REPORT_EVERY_NS, report)
 
-        clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)
+        def report_regularly() -> None:
+            report()
+            clock.call_at(clock.now_ns() + REPORT_EVERY_NS, report_regularly)
+
+        clock.call_at(begin.start_ns + REPORT_EVERY_NS, report_regularly)
+        load.on_time_over = report
         report_at_end = await load.run()
         defects.raise_first()
-        parent.send(
-            ProgressUpdate(load.counts(clock.now_ns()), load.failures, load.client, news.take(), worker.stocked)
-        )
+        parent.send(update())
         parent.send(report_at_end)
     finally:
         if worker is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -29,6 +29,7 @@ class WorkerState:
         self.stocked: int | None = None
         self.report: WorkerReport | None = None
         self.died: str | None = None
+        self.on_time_over: Callable[[], None] = lambda: None
 
     def receive(self, message: ProgressUpdate | WorkerReport | Refused, progress: Progress) -> bool:
         """Handle a message. Returns False for the last one. Raises the error that ended the worker's load."""
@@ -40,6 +41,8 @@ class WorkerState:
         self.counts, self.failures, self.client = message.counts, message.failures, message.client
         self.stocked = message.stocked
         progress.merge(message.tally)
+        if message.time_over:
+            self.on_time_over()
         return True
 
     def is_dead(self, how: str) -> None:
@@ -67,6 +70,16 @@ class WorkerGroup:
         """`planned_load`: the total at the start; None in a mode that plans no number."""
         self._members = members
         self._planned_load = planned_load
+
+    def end_together(self) -> None:
+        """End the load of all workers as soon as the time of one is over."""
+        for state in self._states:
+            state.on_time_over = self._time_over
+
+    def _time_over(self) -> None:
+        for state in self._states:
+            state.on_time_over = lambda: None
+        self.tell(Order.STOP, "duration")
 
     @property
     def _states(self) -> list[WorkerState]:

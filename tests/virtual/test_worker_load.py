@@ -117,6 +117,21 @@ def test_everything_at_once_waits_until_the_warm_up_has_ended(tmp_path: Path) ->
     assert sent_at == [("run", 70)] * 5 + [("warmup", 0)] * 2
 
 
+@pytest.mark.parametrize(("warmup", "over"), [(2, [30]), (0, [])])
+def test_a_load_after_a_warm_up_of_requests_tells_when_its_time_is_over(
+    warmup: int, over: list[int], tmp_path: Path
+) -> None:
+    told: list[int] = []
+
+    def listen(load: ActiveLoad) -> None:
+        load.on_time_over = lambda: told.append(round(load._clock.now_ns() - START) // MS)
+
+    share = {"requests": 50, "duration_ns": 20 * MS, "warmup_requests": warmup}
+    worked = Worked(tmp_path, quick, ((0, listen),), mode={"warmup": str(warmup), "duration": "20ms"}, **share)
+    assert (told, worked.load.time_over) == (over, bool(over))
+    assert worked.report.reason == "duration"
+
+
 def test_of_several_workers_each_writes_its_own_file_and_number(tmp_path: Path) -> None:
     worked = Worked(tmp_path, quick, worker=1, workers=3, requests=4)
     assert sorted((line["index"], line["worker"]) for line in worked.lines) == [(1, 1), (4, 1), (7, 1), (10, 1)]

@@ -135,6 +135,7 @@ class ClusterCrew(WorkerGroup):
         return None
 
     def begin(self, start_ns: int, progress: Progress) -> None:
+        self.end_together()
         for worker in self._workers:
             worker.send(Begin(start_ns))
         self._followed = [asyncio.create_task(worker.follow(progress, start_ns)) for worker in self._workers]

@@ -80,6 +80,16 @@ def test_a_run_that_was_killed_is_evaluated_from_what_it_wrote(tmp_path: Path) -
     assert facts_of(stored.read(directory), directory).start_ns == records[0].intended_ns
 
 
+@pytest.mark.parametrize(("warmup_s", "start_s"), [(0, 5.0), (3, 2.0), (5, 0.0), (9, 0.0)])
+def test_the_window_begins_when_all_users_have_come_even_if_they_came_in_the_warm_up(
+    warmup_s: int, start_s: float, tmp_path: Path
+) -> None:
+    records = [made_record(i, sent_ms=100 * i) for i in range(100)]
+    settings = {"rate": None, "concurrency": 4, "ramp_up": "5s"}
+    directory = run_directory(tmp_path / "run", *records, settings=settings, start_ns=START_NS - warmup_s * NS_PER_S)
+    assert evaluate(directory).summary.window.start_s == pytest.approx(start_s, abs=0.01)
+
+
 @pytest.mark.parametrize("state", ["preparing", "probing"])
 def test_a_run_that_ended_before_its_load_has_nothing_to_evaluate(state: str, tmp_path: Path) -> None:
     directory = run_directory(tmp_path / "run", state=state)

@@ -216,6 +216,17 @@ def test_the_workers_of_a_ramp_end_together_even_if_a_user_comes_after_the_end(
     assert plan.shares(1)[0].duration_ns == 30 * S
 
 
+@pytest.mark.parametrize(
+    ("warmup", "lasts", "ends"), [("10", 20 * S, None), ("3s", None, 23 * S), ("0", None, 20_331_370_180)]
+)
+def test_the_workers_of_sessions_at_a_rate_end_together_and_the_warm_up_is_extra(
+    warmup: str, lasts: int | None, ends: int | None
+) -> None:
+    config = resolve({**URL, "mode": "sessions", "rate": 4, "duration": "20s", "warmup": warmup})
+    shares = config.load.plan(config.length, source=SimpleNamespace(at_once=1)).shares(2)
+    assert [(share.duration_ns, share.ends_ns) for share in shares] == [(lasts, ends)] * 2
+
+
 def test_a_stored_configuration_gives_the_same_segments_again() -> None:
     for flags in ({"steps": "5,10:20s", "mode": "rate"}, {"ramp": "1..9:20s"}):
         config = resolve({**URL, **flags})

@@ -127,7 +127,7 @@ def test_each_mode_plans_its_load(flags: dict[str, Any], expected: tuple[Any, ..
     config = resolved(rows, flags)
     plan = config.load.plan(config.length, source_of(config, tokenizer_of(config)))
     assert (plan.at_once, plan.bounded, plan.rate, plan.requests, plan.total) == expected
-    workers = workers_of(plan, "2", processors=8)
+    workers = workers_of(plan, "2" if plan.undivided is None else "auto", processors=8)
     shares = plan.shares(workers)
     assert [(share.worker, share.workers) for share in shares] == [(k, workers) for k in range(workers)]
     if plan.requests is not None:

@@ -9,8 +9,10 @@ import asyncio
 import socket
 import subprocess
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,6 +64,14 @@ def plan(at_once: int = 1, *, bounded: bool = True, rate: float | None = None, r
 )
 def test_a_load_has_the_workers_that_it_needs_and_can_be_divided_by(load: LoadPlan, wanted: str, workers: int) -> None:
     assert workers_of(load, wanted, processors=8) == workers
+
+
+def test_a_warm_up_before_everything_at_once_is_not_divided() -> None:
+    config = resolve({"url": "http://h", "mode": "throughput", "requests": 5000, "warmup": "3"})
+    load = config.load.plan(config.length, source=SimpleNamespace(at_once=1))
+    assert [workers_of(load, wanted, processors=8) for wanted in ("auto", "1")] == [1, 1]
+    with pytest.raises(UsageError, match=r"wait until these have ended, which only one worker can know: --workers 1"):
+        workers_of(load, "2", processors=8)
 
 
 def update(done: int, *, in_flight: int = 1, failures: int = 0, lag_ms: float = 0.5, stocked: int | None = None,
@@ -117,6 +127,16 @@ def test_an_order_reaches_every_worker() -> None:
     together.warmup_ends(17)
     together.change(19, 2.5)
     assert members[0].told == members[1].told == [Command(Order.STOP, "enough"), WarmupEnds(17), Change(19, 2.5)]
+
+
+def test_the_first_worker_whose_time_is_over_ends_the_load_of_all_once() -> None:
+    members, live = [Member(0), Member(1)], Counted()
+    WorkerGroup(members, 4.0).end_together()
+    members[1].state.receive(update(1), live)
+    assert members[0].told == []
+    for member in (members[1], members[0], members[1]):
+        member.state.receive(replace(update(1), time_over=True), live)
+    assert members[0].told == members[1].told == [Command(Order.STOP, "duration")]
 
 
 def test_a_change_waits_for_requests_that_have_to_be_made() -> None:

@@ -189,30 +189,40 @@ class Parent:
 
 
 class WholeLoad(Load):
-    """A load of 1.2 seconds."""
+    """A load of 1.2 seconds, whose time may be over after 0.7."""
 
-    failures, client, begun_ns = 0, ClientState(), 0
+    failures, client, begun_ns, time_over = 0, ClientState(), 0, False
+    on_time_over: Callable[[], None]
+
+    def __init__(self, *, is_over: bool) -> None:
+        super().__init__()
+        self.is_over = is_over
 
     def counts(self, at_ns: int) -> dict[str, int]:
         return {"done": (at_ns - self.begun_ns) // 10**6}
 
     async def run(self) -> str:
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(0.7)
+        if self.is_over:
+            self.time_over = True
+            self.on_time_over()
+        await asyncio.sleep(0.5)
         return "the report"
 
 
 @pytest.mark.parametrize(
-    ("room", "begins", "sent"),
+    ("room", "begins", "is_over", "sent"),
     [
-        (True, True, [Ready(4), {"done": 500}, {"done": 1_000}, {"done": 1_200}, "the report"]),
-        (False, True, [Ready(4), {"done": 1_200}, "the report"]),
-        (True, False, [Ready(4)]),
+        (True, True, False, [Ready(4), (500, False), (1_000, False), (1_200, False), "the report"]),
+        (True, True, True, [Ready(4), (500, False), (700, True), (1_000, True), (1_200, True), "the report"]),
+        (False, True, True, [Ready(4), (1_200, True), "the report"]),
+        (True, False, False, [Ready(4)]),
     ],
 )
 def test_a_worker_says_that_it_is_ready_and_twice_a_second_how_far_it_is(
-    room: bool, begins: bool, sent: list[object], monkeypatch: pytest.MonkeyPatch
+    room: bool, begins: bool, is_over: bool, sent: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load, done, said = WholeLoad(), list[str](), list[object]()
+    load, done, said = WholeLoad(is_over=is_over), list[str](), list[object]()
     defects = SimpleNamespace(on_first=None, raise_first=lambda: done.append("raise"))
 
     async def does(what: str) -> None:
@@ -243,7 +253,8 @@ def test_a_worker_says_that_it_is_ready_and_twice_a_second_how_far_it_is(
         await program._work(parent, given, None)
 
     run_virtual(main)
-    assert [one.counts if isinstance(one, ProgressUpdate) else one for one in said] == sent
+    told = [(one.counts["done"], one.time_over) if isinstance(one, ProgressUpdate) else one for one in said]
+    assert told == sent
     assert done == ["open", "prepare", *(["listen", "raise"] if begins else []), "close", "close transport"]
     if begins:
         defects.on_first()
