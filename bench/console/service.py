@@ -157,7 +157,7 @@ class Console:
         """Key variables that cannot be used and have no typed replacement, and a tokenizer server or a proxy that would
         wrongly get the key."""
         sentences = [] if keys is None else [(kind, self._variables.problem(name)) for kind, name in keys.variables]
-        problems = [
+        problems: list[tuple[str | None, str]] = [
             ("target", tr("%(why)s, or type it", why=why)) for kind, why in sentences if why and kind not in typed
         ]
         problems += tokenizer_problem(settings) if keys is not None or typed else ()

@@ -94,8 +94,8 @@ class Store:
             names = (f"{path.name}.broken{n}" for n in ("", *map("-{}".format, range(2, 1_000))))
             aside = next(each for name in names if not (each := path.with_name(name)).exists())
             path.replace(aside)
-            told = f"warning: {path} cannot be used ({e}): it is now {aside.name}, and a new one begins without its "
-            print(f"{told}titles, notes, queue, targets and history", file=sys.stderr, flush=True)
+            warning = f"warning: {path} cannot be used ({e}): it is now {aside.name}, and a new one begins without its "
+            print(f"{warning}titles, notes, queue, targets and history", file=sys.stderr, flush=True)
             self._connection = self._opened()
 
     def _opened(self) -> sqlite3.Connection:

@@ -217,7 +217,7 @@ def _stamp(path: Path) -> str:
 def _from_bytes(content: bytes) -> Task:
     """Raises ValueError, TypeError or KeyError unless this version has stored it."""
     stored = orjson.loads(content)
-    if stored.keys() != _FIELDS:
+    if not isinstance(stored, dict) or stored.keys() != _FIELDS:
         raise ValueError("the fields of another version")
     stored["marks"] = Marks()
     stored |= {key: tuple(stored[key]) for key in ("reasons", "sparkline")}
