@@ -31,8 +31,13 @@ def request_table(directory: Path, form: str) -> Path:
             tr("requests are exported as %(formats)s, not as %(form)s", formats=formats, form=repr(form))
         )
     path = directory / f"requests.{form}"
-    if path.is_file() and path.stat().st_mtime_ns >= (directory / REQUESTS).stat().st_mtime_ns:
+    if (
+        path.is_file()
+        and not path.is_symlink()
+        and path.stat().st_mtime_ns >= (directory / REQUESTS).stat().st_mtime_ns
+    ):
         return path
+    path.unlink(missing_ok=True)  # If there can be no new one, an old one would be taken for it.
     result = beside.ran(["report", str(directory), "--requests", form, "--quiet"], _WITHIN_S)
     if result is None:
         raise ConsoleError(tr("the table took more than %(s)s s: make it in a terminal", s=f"{_WITHIN_S:.0f}"))

@@ -63,4 +63,12 @@ def proxy_of(address: str | None, header: str | None) -> Proxy | None:
 
 
 def _values(headers: Iterable[tuple[bytes, bytes]], name: str) -> list[str]:
-    return [value.decode("latin-1") for key, value in headers if key.decode("latin-1").lower() == name]
+    return [_text(value) for key, value in headers if key.decode("latin-1").lower() == name]
+
+
+def _text(value: bytes) -> str:
+    """Proxies send names in UTF-8; the standard's own Latin-1 is what is not UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -46,7 +46,7 @@ class Runner:
         self._child: subprocess.Popen[bytes] | None = None
         self._task: str | None = None
         self._looking = threading.Lock()
-        """Two looks at once would start one task twice."""
+        """Two looks at once would start one task twice, and a stop would find no process of one that starts."""
         self._found: str | None = None
         """A run that another process of ours, or a terminal, has started: it is waited for."""
         self.secrets: dict[str, dict[str, Any]] = {}
@@ -99,13 +99,25 @@ class Runner:
         if self._found is not None and not _goes_on(self._folder.path / self._found):
             self._found = None
         if self.current is None and (due := self.due()) is not None:
-            name, plan = due
+            # A terminal may have started a load in this folder meanwhile.
+            self._found = self._running_elsewhere()
+            if self._found is None:
+                self._begin(*due)
+
+    def _begin(self, name: str, plan: Plan) -> None:
+        # It counts as starting before it leaves the queue: otherwise its page would say for a moment that it could not start.
+        self._task = name
+        try:
+            with suppress(OSError):  # Of a series that continues: it would seem to have ended since.
+                (self._folder.directory(name) / PID).unlink()
             self._store.dequeue(name)
             self.problems.pop(name, None)
-            try:
-                self._start(name, plan)
-            except OSError as e:
-                self.problems[name] = tr("its program could not be started: %(why)s", why=e.strerror or e)
+            self._start(name, plan)
+        except OSError as e:
+            self.problems[name] = tr("its program could not be started: %(why)s", why=e.strerror or e)
+        finally:
+            if self._child is None:
+                self._task = None
 
     def due(self) -> tuple[str, Plan] | None:
         """The first task of the queue that may start: its start time has come and its secrets are known."""
@@ -150,7 +162,6 @@ class Runner:
                 start_new_session=True,
                 env=environment,
             )
-        self._task = name
         assert self._child.stdin is not None
         # Without the PID file on a full disk, only a later console cannot stop the task. A process that exited at once
         # left its reason in the log.
@@ -162,6 +173,10 @@ class Runner:
 
     def stop(self, name: str, state: str) -> None:
         """Stop a task: take it out of the queue, or send SIGINT (the first drains, the second cuts). Raises Conflict."""
+        with self._looking:  # Its process may be starting.
+            self._stop(name, state)
+
+    def _stop(self, name: str, state: str) -> None:
         if name in self.queue:
             self._store.dequeue(name)
             return

@@ -79,6 +79,8 @@ def token_problem(token: str) -> str | None:
     """Why a token that a user chose is refused, as the end of a sentence. Returns None if it is acceptable."""
     if len(token) < SHORTEST_TOKEN:
         return f"needs at least {SHORTEST_TOKEN} characters (given: {len(token)})"
+    if not (token.isascii() and token.isprintable()):
+        return "may have only ASCII letters, digits and signs: a bearer token can have no others"
     left = _KNOWN.sub(" ", token.lower())
     # A character that continues a sequence (12345, aaaa, 987) adds nothing.
     unlike = {b for a, b in zip(" " + left, left, strict=False) if b.isalnum() and not -1 <= ord(b) - ord(a) <= 1}

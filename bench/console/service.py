@@ -36,7 +36,16 @@ from bench.console.plan import Damaged, Plan
 from bench.console.runner import Runner
 from bench.console.set_load import set_load, unit_of
 from bench.console.store import Act, Marks, Store, Target
-from bench.console.target_keys import KeyVariables, TargetKeys, aimed, origins_of, settings_of, tokenizer_problem
+from bench.console.target_keys import (
+    SEEN_BY_PROXY,
+    KeyVariables,
+    TargetKeys,
+    aimed,
+    origins_of,
+    proxy_problem,
+    settings_of,
+    tokenizer_problem,
+)
 from bench.console.task import Task
 from bench.console.task_queue import TaskQueue, utc
 from bench.console.tasks import OWN_FOLDER, PID, TASK_NAME, TaskFolder
@@ -129,6 +138,10 @@ class Console:
                 start_at = utc(start_at)
             except Refused as e:
                 problems += e.problems
+            if not start:
+                problems.append(
+                    ("start_at", tr("a task that is saved without starting has no start time: leave it empty"))
+                )
         new = _NewTask(kind, effective, title, keys, typed, frozenset(typed))
         task = self._made(new, problems)
         self.store.note(task.id, "created it")
@@ -141,13 +154,14 @@ class Console:
     def _problems_of_keys(
         self, settings: Mapping[str, Any], keys: TargetKeys | None, typed: Mapping[str, Any]
     ) -> list[tuple[str | None, str]]:
-        """Key variables that cannot be used and have no typed replacement, and a tokenizer server that would wrongly
-        get the key."""
+        """Key variables that cannot be used and have no typed replacement, and a tokenizer server or a proxy that would
+        wrongly get the key."""
         sentences = [] if keys is None else [(kind, self._variables.problem(name)) for kind, name in keys.variables]
-        problems = [
+        problems: list[tuple[str | None, str]] = [
             ("target", tr("%(why)s, or type it", why=why)) for kind, why in sentences if why and kind not in typed
         ]
-        return [*problems, *(tokenizer_problem(settings) if keys is not None or typed else ())]
+        problems += tokenizer_problem(settings) if keys is not None or typed else ()
+        return [*problems, *(proxy_problem(settings) if keys is not None else ())]
 
     def _made(self, new: _NewTask, problems: list[tuple[str | None, str]]) -> Task:
         """Create the directory of a waiting task. Raises Refused with every problem."""
@@ -238,7 +252,11 @@ class Console:
             typed = {**self.runner.secrets.get(name, {}), **typed}
         new = _NewTask(old.kind, settings, old.marks.title, keys, typed, frozenset({*before, *typed}))
         secret = keys is not None or bool(new.typed)
-        task = self._made(new, tokenizer_problem(settings) if secret else [])
+        problems = tokenizer_problem(settings) if secret else []
+        # Who typed a key chose its proxy too.
+        if keys is not None or (secret and any(settings.get(key) != old.settings.get(key) for key in SEEN_BY_PROXY)):
+            problems += proxy_problem(settings)
+        task = self._made(new, problems)
         self.store.note(task.id, f"made it from {name}")
         return self.queue.start(task.id) if start and not task.needs else self.task(task.id)
 

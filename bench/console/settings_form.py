@@ -44,6 +44,8 @@ LEFT_OUT = ("out", "format", "quiet", "details", "limits", "api_key", "header", 
 FILES = ("dataset", "tools", "ca_file", "client_cert", "client_key", "runtime_env")
 FILES_BEHIND_AT = ("body", "body_template")
 """Settings that are a text, or the name of a file after @."""
+URLS = ("url", "proxy", "tokenizer", "server_metrics", "gpu_metrics", "otlp")
+"""Settings that may be URLs, one or several."""
 FILES_OF_CLASSES = ("dataset", "tools")
 SECRET_FIELDS = ("api_key", "header")
 _MOST_CHECKED_BYTES = 4 << 20
@@ -159,8 +161,8 @@ def check(
     if any(url.startswith("@") for url in addresses):
         problems.append(("url", tr("type the addresses, one on a line: a file of them would be one of this machine")))
         with_paths["url"] = "http://127.0.0.1:1"
-    for name, url in (*(("url", url) for url in addresses), ("proxy", str(settings.get("proxy", "")))):
-        problems += [(name, sentence) for sentence in _secrets_in_url(url)]
+    for name in URLS:
+        problems += [(name, sentence) for url in urls_of(settings.get(name)) for sentence in _secrets_in_url(url)]
     extra = with_paths.get("extra_body")
     if extra is not None and (holds_mask(extra) or _names_secrets(extra)):
         problems.append(("extra_body", tr("fields with names of secrets cannot be stored: use the key or a header")))

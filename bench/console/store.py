@@ -8,6 +8,7 @@ directories.
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -90,7 +91,11 @@ class Store:
                     f"{path} cannot be opened ({e}): look at its disk and its rights, and start again"
                 ) from e
             # The old journal stays and is harmless: SQLite deletes the journal of an empty file.
-            path.replace(path.with_name(f"{path.name}.broken"))
+            names = (f"{path.name}.broken{n}" for n in ("", *map("-{}".format, range(2, 1_000))))
+            aside = next(each for name in names if not (each := path.with_name(name)).exists())
+            path.replace(aside)
+            warning = f"warning: {path} cannot be used ({e}): it is now {aside.name}, and a new one begins without its "
+            print(f"{warning}titles, notes, queue, targets and history", file=sys.stderr, flush=True)
             self._connection = self._opened()
 
     def _opened(self) -> sqlite3.Connection:

@@ -169,3 +169,16 @@ def tokenizer_problem(settings: Mapping[str, Any]) -> list[tuple[str | None, str
     address = origin_of(tokenizer)
     sentence = tr("the key of this load would go to %(address)s: write server, or a name of the hub", address=address)
     return [("tokenizer", sentence)]
+
+
+SEEN_BY_PROXY = ("proxy", "insecure", "ca_file")
+"""The settings that decide whether a proxy can read the requests."""
+
+
+def proxy_problem(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
+    """Refuse a proxy that could read the key of the load: it can unless TLS with the usual authorities hides it."""
+    hidden = all(str(origin).startswith("https://") for origin in origins_of(settings.get("url")))
+    if not settings.get("proxy") or (hidden and not settings.get("insecure") and not settings.get("ca_file")):
+        return []
+    sentence = tr("the proxy could read the key of this load: leave the proxy out")
+    return [("proxy", sentence)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ class TaskQueue:
         self._folder = folder
         self._runner = runner
         self._store = store
+        self._starting = threading.Lock()
+        """Two clicks at once would start one task twice."""
 
     def tasks(self, *, whole: bool = False, only: Collection[str] = ()) -> list[Task]:
         """All tasks, the latest first, or some of them. Unless `whole` is set, directories that were never read may
@@ -60,10 +63,12 @@ class TaskQueue:
 
     def start(self, name: str, secrets: Mapping[str, Any] | None = None, start_at: str | None = None) -> Task:
         """Queue a task that was not started, or give a queued one its secrets. Raises Conflict."""
-        task = self.task(name)
-        if task.state != NOT_STARTED and not (task.state == QUEUED and task.needs):
-            raise Conflict(tr("%(task)s is %(state)s: clone it to run it again", task=name, state=Phrase(task.state)))
-        return self.enqueue(name, secrets, start_at)
+        with self._starting:
+            task = self.task(name)
+            if task.state != NOT_STARTED and not (task.state == QUEUED and task.needs):
+                state = Phrase(task.state)
+                raise Conflict(tr("%(task)s is %(state)s: clone it to run it again", task=name, state=state))
+            return self.enqueue(name, secrets, start_at)
 
     def enqueue(self, name: str, secrets: Mapping[str, Any] | None, start_at: str | None = None) -> Task:
         """Queue a task in any state. Raises Conflict if a secret must be typed again."""
@@ -79,9 +84,14 @@ class TaskQueue:
         self._runner.look()
         return self.task(name)
 
-    def go_on(self, name: str, secrets: Mapping[str, Any] | None = None) -> Task:
+    def go_on(self, name: str, secrets: Mapping[str, Any] | None = None, start_at: str | None = None) -> Task:
         """Continue a stopped or killed series, as soon as nothing else runs. Raises Conflict."""
-        task = self.task(name)
+        with self._starting:
+            self._ensure_can_go_on(self.task(name))
+            return self.enqueue(name, secrets, start_at)
+
+    def _ensure_can_go_on(self, task: Task) -> None:
+        name = task.id
         if not task.can_go_on:
             if task.state in (STOPPED, KILLED) and can_resume(self._folder.directory(name), task.kind):
                 path = self._folder.path / name
@@ -104,7 +114,6 @@ class TaskQueue:
                     state=Phrase(task.state),
                 )
             )
-        return self.enqueue(name, secrets)
 
     def stop(self, name: str) -> Task:
         """Drain a task; the second time, cut its requests in flight."""

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ LOG = "console.log"
 PID = "console.pid"
 OWN_FOLDER = ".console"
 TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+
+_FIELDS = {field.name for field in fields(Task)}
 
 
 class TaskFolder:
@@ -172,7 +175,8 @@ class TaskFolder:
         stamp = _stamp(path)
         with self._lock:
             if (stored := self._stored.pop(path.name, None)) is not None and stored[0] == stamp:
-                self._seen[path.name] = (stamp, _from_bytes(stored[1]))
+                with suppress(ValueError, TypeError, KeyError):  # Of another version, or damaged: it is read again.
+                    self._seen[path.name] = (stamp, _from_bytes(stored[1]))
             cached = self._seen.get(path.name)
         # A task that waits to continue, or has just begun to, still has the files of its previous end.
         if cached is not None and cached[0] == stamp and path.name not in queue and path.name not in starting:
@@ -211,7 +215,10 @@ def _stamp(path: Path) -> str:
 
 
 def _from_bytes(content: bytes) -> Task:
+    """Raises ValueError, TypeError or KeyError unless this version has stored it."""
     stored = orjson.loads(content)
+    if not isinstance(stored, dict) or stored.keys() != _FIELDS:
+        raise ValueError("the fields of another version")
     stored["marks"] = Marks()
     stored |= {key: tuple(stored[key]) for key in ("reasons", "sparkline")}
     stored |= {"steps": tuple(Step(**step) for step in stored.get("steps", ())), "needs": ()}

@@ -20,7 +20,7 @@ from bench.console.comparing import DEFAULT_MARGIN, Comparison
 from bench.console.errors import Conflict, NotFound
 from bench.console.health import warnings_of
 from bench.console.kinds import SHOWN, unreadable
-from bench.console.language import shown
+from bench.console.language import Phrase, shown, tr
 from bench.console.report_text import report_text
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
@@ -62,7 +62,10 @@ def requests(console: TheConsole, task: str) -> Response:
 
 @routes.get("/tasks/{task}/requests.{form}", summary="The same as a table, one row per request: csv or parquet")
 def request_table(console: TheConsole, task: str, form: str) -> Response:
-    path = exports.request_table(console.folder.file(task, REQUESTS).parent, form)
+    directory = console.folder.file(task, REQUESTS).parent
+    if (now := console.task(task)).active:  # Its command would also write a report of the part so far.
+        raise Conflict(tr("%(task)s is %(state)s: stop it first", task=task, state=Phrase(now.state)))
+    path = exports.request_table(directory, form)
     return FileResponse(path, media_type="application/octet-stream", filename=f"{task}-requests.{form}")
 
 
@@ -152,19 +155,27 @@ async def _events(console: Console, name: str, after: int, run: str | None) -> A
     while True:
         try:
             task = await run_in_threadpool(console.task, name)
-            if task.run is not None and task.run != run:
-                run, after, position = task.run, 0, None
-                yield ServerSentEvent(orjson.dumps({"run": run}).decode(), event="run")
-            rows, position = await run_in_threadpool(console.followed_live, name, run, after, position)
         except NotFound:
             return
-        for row in rows:
-            after += 1
-            if row is None:
-                continue
-            line = {**row, "warnings": [shown(warning) for warning in warnings_of(row["client"])]}
-            event_id = f"{after}" if run is None else f"{after} {run}"
-            yield ServerSentEvent(orjson.dumps(line).decode(), event="line", id=event_id)
+        begun = task.run is not None and task.run != run
+        # Before the lines of the next run, the last ones of this run.
+        for each in [run, task.run] if begun and run is not None else [task.run if begun else run]:
+            if each != run:
+                run, after, position = each, 0, None
+                yield ServerSentEvent(orjson.dumps({"run": run}).decode(), event="run")
+            try:
+                rows, position = await run_in_threadpool(console.followed_live, name, run, after, position)
+            except NotFound:
+                if begun and each != task.run:  # It was moved aside, or the client names no run.
+                    continue
+                return
+            for row in rows:
+                after += 1
+                if row is None:
+                    continue
+                line = {**row, "warnings": [shown(warning) for warning in warnings_of(row["client"])]}
+                event_id = f"{after}" if run is None else f"{after} {run}"
+                yield ServerSentEvent(orjson.dumps(line).decode(), event="line", id=event_id)
         state = orjson.dumps(task.to_json())
         if state != last_state:
             last_state = state

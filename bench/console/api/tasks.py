@@ -79,7 +79,7 @@ def start(console: TheConsole, task: str, given: Start | None = None) -> dict[st
 )
 def go_on(console: TheConsole, task: str, given: Start | None = None) -> dict[str, Any]:
     given = given or Start()
-    return console.queue.go_on(task, given.secrets).to_json()
+    return console.queue.go_on(task, given.secrets, given.start_at).to_json()
 
 
 @routes.post("/tasks/{task}/stop", summary="Stop sending and let requests finish; the second time, cut them")

@@ -7,15 +7,17 @@ import os
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from starlette.testclient import TestClient
 
+from bench.console import beside
 from bench.console.kinds import CALIBRATION_SWEEP, SHOWN
 from bench.console.plan import TASK_FILE, Plan
 from bench.console.service import Console
-from bench.console.task import NOT_STARTED
+from bench.console.task import NOT_STARTED, Task
 from bench.console.tasks import LOG, PID
 from bench.run_files.run_directory import REPORT, RUN_FILES, SUMMARY, RunDirectory
 from tests.support.full_disk import full_disk
@@ -212,6 +214,67 @@ def test_a_task_is_looked_for_and_started_by_one_thread_at_a_time(
     assert not runner._looking.locked()
 
 
+def test_a_task_counts_as_starting_before_it_leaves_the_queue(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its page would say for a moment that it could not start, and follow it no more."""
+    dequeue = console.store.dequeue
+    seen: list[str] = []
+
+    def taken(name: str) -> None:
+        dequeue(name)
+        seen.append(console.task(name).state)
+
+    monkeypatch.setattr(console.store, "dequeue", taken)
+    first = console.create(HERE, start=False).id
+    (console.runs / first / "console.log").mkdir()  # No program is started.
+    console.store.enqueue(first)
+    console.runner.look()
+    assert (seen, console.runner.current, console.task(first).state) == (["starting"], None, "could not start")
+
+
+def test_a_start_is_decided_by_one_request_at_a_time(console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two browsers that press Start at once would put the task into the queue twice."""
+    queue, enqueue = console.queue, console.queue.enqueue
+    locked: list[bool] = []
+
+    def watched(name: str, secrets: dict[str, Any] | None, start_at: str | None = None) -> Task:
+        locked.append(queue._starting.locked())
+        return enqueue(name, secrets, start_at)
+
+    monkeypatch.setattr(queue, "enqueue", watched)
+    queue.start(console.create(HERE, start=False).id, start_at=LATER)
+    assert (locked, queue._starting.locked()) == ([True], False)
+
+
+def test_a_task_waits_for_a_run_that_a_terminal_started_after_the_console(console: Console) -> None:
+    running = made_run(console.runs, "of-a-terminal", state="running")
+    first = console.create(HERE, start=False).id
+    (console.runs / first / "console.log").mkdir()  # No program is started.
+    console.store.enqueue(first)
+    with RunDirectory(running).held():
+        console.runner.look()
+        assert (console.runner.current, console.task(first).state) == ("of-a-terminal", "queued")
+    console.runner.look()
+    assert (console.runner.current, console.task(first).state) == (None, "could not start")
+
+
+def test_a_running_run_gives_no_table_and_neither_a_link_nor_an_older_table_is_taken_for_it(
+    user: TestClient, console: Console, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "ran", lambda words, within_s: (2, "error: no request"))
+    run = made_run(console.runs, "a", state="running")
+    with RunDirectory(run).held():
+        reply = user.get("/api/tasks/a/requests.csv")
+    assert (reply.status_code, reply.json()["error"]) == (409, "a is running: stop it first")
+    (tmp_path / "secret").write_text("of the machine")
+    (run / "requests.csv").symlink_to(tmp_path / "secret")
+    assert user.get("/api/tasks/a/requests.csv").json() == {"error": "no request"}
+    (run / "requests.csv").write_text("older than the records")
+    os.utime(run / "requests.csv", (0, 0))
+    assert user.get("/api/tasks/a/requests.csv").json() == {"error": "no request"}
+
+
 # Only the content of sweep.json shows that it belongs to a calibration.
 KINDS = [name for name, kind in SHOWN.items() if kind.sign and name != CALIBRATION_SWEEP]
 
@@ -258,6 +321,8 @@ def test_a_start_at_no_time_is_refused_for_a_new_task_and_for_one_that_waits(
             422,
             [{"field": "start_at", "problem": f"{start_at!r} is not a time: write 2026-12-31T18:00"}],
         )
+    kept = user.post("/api/tasks", json={"settings": HERE, "start": False, "start_at": LATER})
+    assert (kept.status_code, "has no start time" in kept.json()["error"]) == (422, True)
     assert not console.runner.queue
 
 

@@ -40,6 +40,11 @@ def test_other_tokens_are_taken(token: str) -> None:
     assert token_problem(token) is None
 
 
+@pytest.mark.parametrize("token", ["schlüssel-für-die-konsole", "ключ-от-консоли", "choose-a-\x07-long-one"])
+def test_a_token_that_no_header_can_hold_is_refused(token: str) -> None:
+    assert "may have only ASCII letters" in str(token_problem(token))
+
+
 def test_a_token_that_the_console_makes_is_taken() -> None:
     assert token_problem(secret_token()) is None
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
 import re
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -17,6 +19,7 @@ from starlette.testclient import TestClient
 
 from bench.answer_quality import stored as quality
 from bench.config import resolve
+from bench.console.api import results
 from bench.console.series import left_since, load_of, read
 from bench.console.service import Console
 from bench.console.task import Task
@@ -212,3 +215,23 @@ def test_a_search_without_a_visit_says_why_it_is_over(stopped_by: Ending | None,
     again = read(task, place.path)
     assert again is not None
     assert (again.settings, again.target, again.load) == (typed, "lab", "as it was typed")
+
+
+def test_the_last_lines_of_a_run_are_sent_before_the_next_run_begins(console: Console) -> None:
+    """Whoever follows a series hears of the next run half a second later at most. Until then, the last one wrote lines."""
+    place = console.runs / "sweep"
+    for name in ("001", "002"):
+        made_run(place, name)  # Four lines each.
+    made = {**content(LADDER[:4]), "ended": "loads"}
+    (place / "sweep.json").write_text(json.dumps(made))
+    task = Task(id="sweep", state="ended", kind="sweep", run="002")
+
+    async def followed(run: str | None) -> list[str]:
+        seen = SimpleNamespace(task=lambda name: task, followed_live=console.followed_live, ending=console.ending)
+        events = [event async for event in results._events(cast(Console, seen), "sweep", 3, run)]
+        return [str(event.id or event.event) for event in events]
+
+    second = ["run", "1 002", "2 002", "3 002", "4 002", "task"]
+    assert asyncio.run(followed("001")) == ["4 001", *second]
+    assert asyncio.run(followed("gone")) == asyncio.run(followed(None)) == second
+    assert asyncio.run(followed("002")) == ["4 002", "task"]

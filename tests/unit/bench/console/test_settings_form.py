@@ -74,6 +74,9 @@ def test_every_problem_stands_beside_its_field(tmp_path: Path) -> None:
      ("url", "http://user:pw@h:1"), ("url", "http://h:1?key=1"), ("url", "@/etc/passwd"),
      ("url", ["http://h:1", "@/etc/passwd"]), ("url", ["http://h:1", {"url": "@/etc/passwd"}]),
      ("url", ["http://h:1", "http://user:pw@h:2"]), ("targets", [{"url": "http://evil:1"}]),
+     ("tokenizer", "http://user:pw@h:1"), ("tokenizer", "http://h:1/?key=1"), ("otlp", "http://user:pw@h:1"),
+     ("server_metrics", ["http://h:1/metrics", "http://user:pw@h:1"]), ("server_metrics", ["http://h:1/?key=1"]),
+     ("gpu_metrics", "http://user:pw@h:1"),
      ("extra_body", '{"api_key": "sk-1"}'), ("extra_body", {"n": 1, "a": ["x", {"api_key": "sk-1"}]}),
      ("api_key", "sk-1"), ("header", ["X: y"])],
 )  # fmt: skip

@@ -185,6 +185,17 @@ def test_a_file_of_a_newer_version_is_not_read_although_its_tables_are_ours(path
     assert path.with_name("console.sqlite.broken").exists()
 
 
+def test_each_file_that_is_put_aside_is_kept_and_named(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.parent.mkdir(parents=True)
+    for content in (b"first", b"second", b"third"):
+        path.write_bytes(content * 100)
+        Store(path).close()
+    aside = [path.with_name(f"console.sqlite.broken{end}") for end in ("", "-2", "-3")]
+    assert [file.read_bytes()[:5] for file in aside] == [b"first", b"secon", b"third"]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition("it is now ")[2].partition(",")[0] for line in told] == [file.name for file in aside]
+
+
 @pytest.mark.parametrize("journal", ["none", "broken", "whole"])
 def test_a_broken_file_is_put_aside_and_its_journal_is_not_played(path: Path, journal: str) -> None:
     Store(path).close()

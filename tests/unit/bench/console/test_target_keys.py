@@ -16,7 +16,7 @@ from bench.console.errors import Conflict, Refused
 from bench.console.security import Keys
 from bench.console.service import Console
 from bench.console.store import Target
-from bench.console.target_keys import KeyVariables, TargetKeys, aimed, origin_of, tokenizer_problem
+from bench.console.target_keys import KeyVariables, TargetKeys, aimed, origin_of, proxy_problem, tokenizer_problem
 from tests.support.console_process import TOKEN
 
 HERE = "http://127.0.0.1:9"
@@ -148,6 +148,35 @@ def test_a_server_that_counts_tokens_elsewhere_does_not_get_the_key(lab: Console
     assert lab.create({**other, "url": HERE}, start=False).needs == ()
     lab.save_target({"name": "keyless", "url": HERE})
     assert lab.create(other, target="keyless", start=False).needs == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ({"url": "http://a"}, False), ({"url": "http://a", "proxy": "http://p:1"}, True),
+        ({"url": "https://a", "proxy": "http://p:1"}, False), ({"url": "https://a", "insecure": True}, False),
+        ({"url": "https://a", "proxy": "http://p:1", "insecure": True}, True),
+        ({"url": "https://a", "proxy": "http://p:1", "ca_file": "x.pem"}, True),
+        ({"url": ["https://a", "http://a"], "proxy": "http://p:1"}, True),
+    ],
+)  # fmt: skip
+def test_a_proxy_that_could_read_a_key_is_refused(settings: dict[str, object], refused: bool) -> None:
+    assert [field for field, _ in proxy_problem(settings)] == ["proxy"] * refused
+
+
+def test_a_proxy_does_not_get_the_key_of_a_target_nor_one_that_was_typed_for_another_task(lab: Console) -> None:
+    proxy = {"proxy": "http://127.0.0.1:10"}
+    with pytest.raises(Refused, match="the proxy could read the key"):
+        lab.create({**proxy, "requests": 1}, target="lab", start=False)
+    with pytest.raises(Refused, match="the proxy could read the key"):
+        lab.probe(proxy, {}, lab.target("lab"))
+    typed = lab.create({"url": HERE}, secrets={"api_key": "k"}, start=False)
+    for task in (lab.create({"requests": 1}, target="lab", start=False), typed):
+        with pytest.raises(Refused, match="the proxy could read the key"):
+            lab.clone(task.id, proxy, start=False)
+    # Who types a key chooses its proxy, and may run the task again.
+    own = lab.create({**proxy, "url": HERE}, secrets={"api_key": "k"}, start=False)
+    assert lab.clone(own.id, {"requests": 2}, start=False).needs == ()
 
 
 def test_a_clone_for_another_server_leaves_key_and_headers_behind(lab: Console) -> None:

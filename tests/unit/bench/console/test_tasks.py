@@ -99,6 +99,18 @@ def test_a_finished_run_is_read_once_and_again_when_it_changes(tmp_path: Path) -
     assert tasks_of(tmp_path)["a"].numbers["ttft_p50_ms"] == 250.5
 
 
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b'{"id": "a", "state": "ended"}', b'{"id": "a", "state": "ended", "new": 1}']
+)
+def test_what_another_version_has_stored_of_a_run_is_read_again(content: bytes, tmp_path: Path) -> None:
+    made_run(tmp_path, "a")
+    before = tasks_of(tmp_path)["a"]
+    store = store_at(tmp_path)
+    store.keep_seen([("a", store.seen()["a"][0], content)])
+    store.close()
+    assert tasks_of(tmp_path)["a"] == before
+
+
 def test_a_damaged_run_does_not_end_the_list(tmp_path: Path) -> None:
     made_run(tmp_path, "a")
     (made_run(tmp_path, "b", state="running") / "run.yaml").write_text("config: [")
