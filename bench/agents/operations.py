@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from bench.config.addresses import urls_of
 from bench.console.errors import ConsoleError, Refused
-from bench.console.kinds import SHOWN
+from bench.console.kinds import KINDS, SHOWN
 from bench.console.report_text import report_text
 from bench.console.security import is_loopback
 from bench.console.service import Console
@@ -63,10 +64,15 @@ class Operations:
         problems = list(self.address_problems(settings))
         if target is not None:
             problems += self.address_problems({"url": self.console.target(target).url})
+        if kind in KINDS:  # The console's form does not show them, and a task would ignore them.
+            left_out = [name for name in KINDS[kind].left_out if settings.get(name) is not None]
+            problems += [f"{name}: the kind {kind} sets it itself: leave it out" for name in left_out]
+        if key_variable is not None and target is not None:
+            problems.append("give target or key_variable: a saved target has its own key")
         if problems:
             raise Refused([("url", problem) for problem in dict.fromkeys(problems)])
         if key_variable is not None:
-            target = self._target_with_key(str(settings.get("url") or ""), key_variable)
+            target = self._target_with_key(urls_of(settings.get("url"))[0], key_variable)
         return brief(self.console.create(settings, target=target, kind=kind, title=title))
 
     def address_problems(self, settings: Mapping[str, object]) -> Iterator[str]:
@@ -79,7 +85,9 @@ class Operations:
             yield "cluster: an agent may only use the cluster of this machine's settings, ray"
         for text in _texts(dict(settings)):
             # Also check whole words: the expression may end a URL inside its user part: http://127.0.0.1\@elsewhere
-            whole = [word for word in text.split() if _URL.match(word)]
+            # Whoever reads the whole text as a URL removes tabs and line breaks: http://127.0.0.1\t.elsewhere
+            words = [*text.split(), re.sub(r"[\t\r\n]", "", text.strip())]
+            whole = [word for word in words if _URL.match(word)]
             for address in dict.fromkeys([*_URL.findall(text), *whole]):
                 if not self._may_reach(address):
                     # The host alone could name two servers, only one of which is allowed.
@@ -122,6 +130,8 @@ class Operations:
         """The result of `python -m bench gate`, with its exit status."""
         if not rules.objectives and rules.baseline is None:
             raise ConsoleError("nothing to check the runs against: give objectives, a baseline, or both")
+        if rules.update and rules.baseline is None:
+            raise ConsoleError("update adds the runs to a baseline: name it")
         runs = [str(self.console.folder.directory(name).resolve()) for name in names]
         words = [f"--slo={objective}" for objective in rules.objectives] + [f"--margin={rules.margin}"]
         if rules.baseline is not None:

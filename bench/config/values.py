@@ -282,7 +282,8 @@ def url(value: str) -> str:
         # The codec follows IDNA 2003; names with these letters are different names in IDNA 2008.
         written = "" if _DIFFERS_IN_IDNA.search(parts.hostname) else f": {encoded}"
         raise ValueError(f"{shown_url(value)!r}: write the name of the host in its ASCII form (xn--...){written}")
-    if re.search(r"[^!-~]", parts.netloc.rpartition("@")[2]):
+    # urlsplit removes tabs and line breaks, so that others would read another host in the text.
+    if re.search(r"[\t\r\n]", value.strip()) or re.search(r"[^!-~]", parts.netloc.rpartition("@")[2]):
         raise ValueError(f"{shown_url(value)!r}: the name of a host has no spaces and no control characters")
     if unsendable := re.search(r"[^!-~]+", parts.path):
         encoded = quote(unsendable[0], errors="replace")

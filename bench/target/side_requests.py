@@ -18,6 +18,13 @@ TIMEOUT_S = 10.0
 MOST_BYTES = 16 << 20
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect is no answer, as under load: following it would send the key to another server."""
+
+    def redirect_request(self, *arguments: object) -> None:
+        return None
+
+
 async def get(url: str, target: Target, timeout_s: float | None = None) -> bytes | None:
     """The content at this URL, fetched with the headers and certificates of the target. Returns None if there is no
     answer within TIMEOUT_S, or a shorter `timeout_s`."""
@@ -46,6 +53,7 @@ def _get(url: str, target: Target, timeout_s: float) -> bytes | None:
             request.add_header(name, value)
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}),  # Without it, the environment's proxies are used.
+        _NoRedirects(),
         *([urllib.request.HTTPSHandler(context=context)] if context is not None else []),
     )
     try:

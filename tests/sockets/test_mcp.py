@@ -167,6 +167,15 @@ def test_an_agent_compares_and_gates_and_is_told_what_it_got_wrong(
             assert far.startswith(
                 "http://10.0.0.1:80 is not an allowed target: start python -m bench mcp with --allow-url, or use this"
             )
+            hidden = await refused(client, "start", settings={"url": "http://127.0.0.1\t.a", **SMALL})
+            assert hidden.startswith("http://127.0.0.1.a:80 is not an allowed target")
+            ignored = {"url": "http://127.0.0.1:9", **SMALL}
+            assert "url: the kind calibrate sets it itself" in await refused(
+                client, "start", kind="calibrate", settings=ignored
+            )
+            assert "update adds the runs to a baseline" in await refused(
+                client, "gate", tasks=["a1"], objectives=["ttft:p90<10s"], update=True
+            )
             # All wrong arguments are named together.
             for tool in (await client.list_tools()).tools:
                 assert tool.input_schema["additionalProperties"] is False

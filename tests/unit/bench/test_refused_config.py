@@ -76,6 +76,7 @@ def test_a_problem_is_blamed_on_the_flag_that_overrode_the_file() -> None:
         ({"url": f"http://{'a' * 64}.x/"}, "not a valid host name (a part of it is empty, or over 63 characters)"),
         ({"url": "http://h\u00e9llo.x/"}, "write the name of the host in its ASCII form (xn--...): xn--hllo-bpa.x"),
         ({"url": "http://stra\u00dfe.x/"}, "write the name of the host in its ASCII form (xn--...)"),
+        ({"url": "http://127.0.0.1\t.a/"}, "the name of a host has no spaces and no control characters"),
         ({"url": "http://a b/"}, "'http://a b/': the name of a host has no spaces"),
         ({"url": "http://h/\u4e2d/v1"}, "'\u4e2d' is not allowed in a URL: write it percent-encoded, %E4%B8%AD"),
         ({"url": "http://h/a b/v1"}, "' ' is not allowed in a URL: write it percent-encoded, %20"),
