@@ -6,9 +6,12 @@ import asyncio
 import ssl
 import urllib.request
 from contextlib import nullcontext
+from email.message import Message
 from http.client import HTTPException
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
+from urllib.response import addinfourl
 
 import pytest
 
@@ -119,7 +122,7 @@ def test_a_request_has_the_headers_of_its_target(
     assert opener.request.headers == {"User-agent": "trueload", **headers}
     assert (opener.request.full_url, opener.timeout_s) == ("http://h/page", waits_s)
     assert opener.request.host == ("h" if target.proxy is None else "proxy:3128")
-    (proxies,) = opener.handlers
+    proxies, _ = opener.handlers
     assert proxies.proxies == {}  # type: ignore[attr-defined]  # Not those of the environment.
 
 
@@ -127,8 +130,26 @@ def test_a_page_over_tls_is_asked_for_with_the_certificates_of_the_run(monkeypat
     opener = Opener(b"")
     monkeypatch.setattr(urllib.request, "build_opener", opener)
     assert asyncio.run(side_requests.get("https://h/page", Target(url="https://h", insecure=True))) == b""
-    _, secure = opener.handlers
+    *_, secure = opener.handlers
     assert secure._context.verify_mode == ssl.CERT_NONE  # type: ignore[attr-defined]
+
+
+def test_a_redirect_is_not_followed_so_that_no_other_server_gets_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Elsewhere(urllib.request.HTTPHandler):
+        def http_open(self, req: urllib.request.Request) -> Any:
+            asked.append(req.full_url)
+            headers = Message()
+            headers["location"] = "http://elsewhere/page"
+            reply = addinfourl(BytesIO(b""), headers, req.full_url, 302)
+            reply.msg = "Found"  # type: ignore[attr-defined]
+            return reply
+
+    real = urllib.request.build_opener
+    monkeypatch.setattr(urllib.request, "build_opener", lambda *handlers: real(Elsewhere(), *handlers))
+    assert asyncio.run(side_requests.get("http://h/page", TARGET)) is None
+    assert asked == ["http://h/page"]
 
 
 @pytest.mark.parametrize("error", [OSError(), ValueError(), HTTPException()])
