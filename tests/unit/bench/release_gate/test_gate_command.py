@@ -207,16 +207,16 @@ def test_a_baseline_of_a_version_with_fewer_settings_holds_where_these_are_not_u
     tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     older = orjson.loads(baseline.read_bytes())
-    for name in ("mix", "trace_speed", "session_header"):
+    for name in ("mix", "trace_speed", "extra_body"):
         del older["workload"][name]
     older["workload_sha256"] = "of that version"
     baseline.write_bytes(orjson.dumps(older))
     assert gate(made_run(tmp_path / "same", at=9), "--baseline", baseline) in (0, 1)
     assert "another workload" not in capsys.readouterr().err
-    assert gate(made_run(tmp_path / "other", settings={"session_header": "X-Session"}), "--baseline", baseline) == 2
+    assert gate(made_run(tmp_path / "other", settings={"extra_body": {"top_k": 5}}), "--baseline", baseline) == 2
     said = capsys.readouterr().err
-    assert "another workload: session_header (" in said
-    assert " there, X-Session here). Send" in said
+    assert "another workload: extra_body (" in said
+    assert " here). Send" in said
 
 
 def test_another_machine_is_noted(tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
