@@ -169,7 +169,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The server's own metrics: the samples of its pages, and the numbers computed from them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),
-    "bench.report": frozenset({"bench.documents", "bench.metrics.catalog", "bench.verdict.headline"}),
+    "bench.report": frozenset(
+        {"bench.documents", "bench.metrics.bounds", "bench.metrics.catalog", "bench.verdict.headline"}
+    ),
     "bench.report.compiled_templates": frozenset({"bench.machine.machine_cache"}),
     "bench.run_files.run_directory": frozenset(
         {"bench.errors", "bench.records", "bench.run_files.load_change",
@@ -358,7 +360,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.records", "bench.run_files.run_directory", "bench.run_files.run_state"}
     ),
     # Results in the formats of other tools.
-    "bench.exports": frozenset({"bench.errors", "bench.run_files.run_directory", "bench.run_files.writable"}),
+    "bench.exports": frozenset(
+        {"bench.errors", "bench.metrics.bounds", "bench.run_files.run_directory", "bench.run_files.writable"}
+    ),
     "bench.release_gate": frozenset(
         {"bench.comparison", "bench.config.renamed", "bench.config.settings", "bench.errors", "bench.metrics",
          "bench.run_files.shape", "bench.run_files.writable", "bench.statistics", "promptset.whole_file"}
@@ -399,7 +403,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
     "bench.agents": frozenset(
-        {"bench.clock", "bench.config.sentences", "bench.console", "bench.errors", "bench.metrics.objectives"}
+        {"bench.clock", "bench.config.addresses", "bench.config.sentences", "bench.console",
+         "bench.errors", "bench.metrics.objectives"}
     ),
     "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
     "bench.cli": frozenset({"bench", "promptset.closed_pipe"}),
