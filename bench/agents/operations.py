@@ -77,13 +77,13 @@ class Operations:
 
     def address_problems(self, settings: Mapping[str, object]) -> Iterator[str]:
         """A sentence for each address in the settings to which no load may be sent."""
-        urls = settings.get("url") or ()
-        for url in urls if isinstance(urls, Sequence) and not isinstance(urls, str) else [urls]:
+        urls = urls_of(settings["url"]) if settings.get("url") else []
+        for url in urls:
             if origin_of(url) is None:
-                yield f"url {str(url)!r}: write it whole, such as http://127.0.0.1:8000"
+                yield f"url {url!r}: write it whole, such as http://127.0.0.1:8000"
         if settings.get("cluster") not in (None, "ray"):
             yield "cluster: an agent may only use the cluster of this machine's settings, ray"
-        for text in _texts(dict(settings)):
+        for text in _texts({**settings, "url": urls}):
             # Also check whole words: the expression may end a URL inside its user part: http://127.0.0.1\@elsewhere
             # Whoever reads the whole text as a URL removes tabs and line breaks: http://127.0.0.1\t.elsewhere
             words = [*text.split(), re.sub(r"[\t\r\n]", "", text.strip())]

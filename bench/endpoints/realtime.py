@@ -74,7 +74,7 @@ class RealtimeMessages:
         """One message per line. The last one creates the response, whose metadata names the request."""
         *lines, last = body.split(b"\n")
         create = orjson.loads(last)
-        create["response"]["metadata"] = {**ids, **create["response"].get("metadata", {})}
+        create["response"]["metadata"] = {**ids, **(create["response"].get("metadata") or {})}
         return [*lines, orjson.dumps(create)]
 
     def may_end(self, data: bytes) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from bench import trust
 from bench.clock import NS_PER_S, Clock
 from bench.endpoints import ENDPOINTS, urls
 from bench.endpoints.choice import endpoint_of
@@ -35,7 +36,8 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
         return None
     try:
         key = None if config.api_key is None else config.api_key.get_secret_value()
-        return load_tokenizer(config.tokenizer, server=config.url, api_key=key)
+        tls = trust.context(config) if config.server_counts else None
+        return load_tokenizer(config.tokenizer, server=config.url, api_key=key, tls=tls, proxy=config.proxy)
     except SpecError as e:
         raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
     except OSError as e:

@@ -7,16 +7,10 @@ scrape is stamped with its actual time.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 import ssl
-import threading
 from collections.abc import Mapping
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from multiprocessing.connection import Connection
-from urllib.parse import urlsplit, urlunsplit
 
 from bench import clock, trust
 from bench.clock import NS_PER_S
@@ -31,11 +25,10 @@ from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
 from bench.server_metrics.scrapes import Scrape, ScrapeLines
 from bench.server_metrics.servers import SERVERS
 from bench.target.gpu_pages import DRIVERS
+from bench.target.page_connection import NoPage, PageConnection
 from bench.target.scrape_task import METRICS, METRICS_OF_TRTLLM, FirstScrape, ScrapePage, ScrapeTask, ServerNow
 
 TIMEOUT_S = 5.0
-LATE = f"no whole answer within {TIMEOUT_S:g} s"
-MOST_BYTES = 16 << 20
 SETTLED_WITHIN_S = 3.0
 """A server counts a request a moment after its last byte: its counters may change for this long."""
 _EVERY_NS = NS_PER_S
@@ -43,82 +36,19 @@ SETTLING_EVERY_S = 0.03
 
 
 class HttpPage:
-    """One page, on its own connection, which stays open."""
+    """One page of metrics, on its own connection."""
 
     def __init__(self, page: ScrapePage, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
-        parts = urlsplit(page.url)
-        self._headers = {"user-agent": "trueload", "accept": "text/plain", **dict(page.headers)}
-        self._path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
-        host, port = (parts.hostname or "", parts.port) if proxy is None else (proxy.host, proxy.port)
-        if parts.scheme == "https":
-            self._connection: HTTPConnection = HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
-            if proxy is not None:
-                self._connection.set_tunnel(parts.hostname or "", parts.port, dict(proxy.headers))
-        else:
-            self._connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
-            if proxy is not None:
-                self._headers |= dict(proxy.headers)
-                self._path = f"http://{parts.netloc.rpartition('@')[2]}{self._path}"
+        headers = (("accept", "text/plain"), *page.headers)
+        self._connection = PageConnection(page.url, headers, TIMEOUT_S, context, proxy, page.address)
         self._pages = PageReader()
-        self._late = False
-        self._socket: socket.socket | None = None
-        if page.address is not None:  # The Host header and TLS keep using the name.
-            there = (page.address, self._connection.port)
-            self._connection._create_connection = lambda _, *rest: socket.create_connection(there, *rest)  # type: ignore[attr-defined]
 
     def read(self) -> Page | str:
-        self._late = False
-        # The socket's own timeout restarts with each byte that a slow server sends.
-        timer = threading.Timer(TIMEOUT_S, self._give_up)
-        timer.daemon = True
-        timer.start()
         try:
-            content = self._asked_twice()
-        except (OSError, HTTPException, ValueError) as e:
-            self._connection.close()
-            return LATE if self._late else str(e) or type(e).__name__
-        finally:
-            timer.cancel()
-            self._socket = None
-        if self._late:
-            self._connection.close()
-            return LATE
-        if isinstance(content, str):
-            return content
-        page = self._pages.read(content)
+            page = self._pages.read(self._connection.get())
+        except NoPage as e:
+            return str(e)
         return "no page of metrics in Prometheus' text format" if page is None else page
-
-    def _give_up(self) -> None:
-        """Called by another thread: end the pending read."""
-        self._late = True
-        sock = self._socket
-        if sock is not None:
-            with contextlib.suppress(OSError):  # It has already ended.
-                # SSLSocket.shutdown would also end TLS under the reading thread.
-                socket.socket.shutdown(sock, socket.SHUT_RD)
-
-    def _asked_twice(self) -> bytes | str:
-        try:
-            return self._ask()
-        except (RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            if self._late:
-                raise
-            # A server may close an idle connection: that is not an error.
-            self._connection.close()
-            return self._ask()
-
-    def _ask(self) -> bytes | str:
-        self._connection.request("GET", self._path, headers=self._headers)
-        self._socket = self._connection.sock  # A response that ends by closing takes it from the connection.
-        if self._late:
-            raise TimeoutError
-        response = self._connection.getresponse()
-        content = response.read(MOST_BYTES + 1)
-        if not response.isclosed():
-            self._connection.close()
-        if response.status != HTTPStatus.OK:
-            return f"status {response.status}"
-        return f"more than {MOST_BYTES} bytes" if len(content) > MOST_BYTES else content
 
 
 class Source:

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
-from http.client import HTTPException
 from typing import TYPE_CHECKING
 
 from bench import trust
+from bench.target.page_connection import NoPage, PageConnection
 
 if TYPE_CHECKING:
     from bench.transport.interface import Target
 
 TIMEOUT_S = 10.0
-MOST_BYTES = 16 << 20
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect is no answer, as under load: following it would send the key to another server."""
-
-    def redirect_request(self, *arguments: object) -> None:
-        return None
 
 
 async def get(url: str, target: Target, timeout_s: float | None = None) -> bytes | None:
@@ -43,21 +35,12 @@ async def get(url: str, target: Target, timeout_s: float | None = None) -> bytes
 
 def _get(url: str, target: Target, timeout_s: float) -> bytes | None:
     target = replace(target, url=url).without_credentials()
-    context = None
-    if target.url.startswith("https:"):
-        context = trust.context(target)
-    request = urllib.request.Request(target.url, headers={"user-agent": "trueload", **dict(target.headers)})
-    if (proxy := target.proxy) is not None:
-        request.set_proxy(proxy.name, "http")
-        for name, value in proxy.headers:
-            request.add_header(name, value)
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),  # Without it, the environment's proxies are used.
-        _NoRedirects(),
-        *([urllib.request.HTTPSHandler(context=context)] if context is not None else []),
-    )
+    context = trust.context(target) if target.url.startswith("https:") else None
     try:
-        with opener.open(request, timeout=timeout_s) as response:
-            return bytes(response.read(MOST_BYTES))
-    except (OSError, HTTPException, ValueError):
+        # A redirect is no answer, as under load: following it would send the key to another server.
+        with closing(
+            PageConnection(target.url, target.headers, timeout_s, context, target.proxy, target.address)
+        ) as connection:
+            return connection.get()
+    except (NoPage, ValueError):
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import ssl
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -135,10 +136,13 @@ class ServerTokenizer(Tokenizer):
         return ids
 
 
-def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
+def connect(
+    url: str, api_key: str | None = None, tls: ssl.SSLContext | None = None, proxy: str | None = None
+) -> ServerTokenizer:
     """The tokenizer of the server at this address, which may end in /v1 or an endpoint's path.
 
-    The default key is OPENAI_API_KEY of the environment. Raises SpecError.
+    `api_key` is by default OPENAI_API_KEY of the environment; `tls` the system's authorities; `proxy` the URL of an
+    HTTP proxy, none by default. Raises SpecError.
     """
     raw_key = (os.environ.get("OPENAI_API_KEY") or None) if api_key is None else api_key
     try:
@@ -147,7 +151,7 @@ def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
         raise SpecError(
             f"the API key of {_shown(_base(url))}{' (OPENAI_API_KEY)' if api_key is None else ''}: {e}"
         ) from None
-    server = _Server(_base(url), key)
+    server = _Server(_base(url), key, ssl.create_default_context() if tls is None else tls, proxy)
     try:
         answers = []
         for dialect in DIALECTS.values():
@@ -167,9 +171,9 @@ def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
 class _Server:
     """Connections to a server, one per thread: in httpx's own pool, threads wait for each other."""
 
-    def __init__(self, address: str, api_key: str | None) -> None:
+    def __init__(self, address: str, api_key: str | None, tls: ssl.SSLContext, proxy: str | None) -> None:
         self.base = _shown(address)
-        self._address = address
+        self._address, self._tls, self._proxy = address, tls, proxy
         self._headers = {"content-type": "application/json"}
         if api_key is not None:
             self._headers["authorization"] = f"Bearer {api_key}"
@@ -193,7 +197,7 @@ class _Server:
                     base_url=self._address,
                     headers=self._headers,
                     timeout=_TIMEOUT_S,
-                    transport=httpx.HTTPTransport(),
+                    transport=httpx.HTTPTransport(verify=self._tls, proxy=self._proxy),
                 )
             client = self._clients[thread]
             try:

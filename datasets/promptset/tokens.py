@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,30 @@ SERVER = "server"
 """The name for the tokenizer of the server under test."""
 
 
-def load_tokenizer(spec: str | None = None, *, server: str | None = None, api_key: str | None = None) -> Tokenizer:
+def load_tokenizer(
+    spec: str | None = None,
+    *,
+    server: str | None = None,
+    api_key: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    proxy: str | None = None,
+) -> Tokenizer:
     """Loads the tokenizer that `spec` names. None is the embedded default, which needs no network.
 
     `spec` is a directory (with a tokenizer's file and, optionally, tokenizer_config.json and chat_template.jinja), the
     file itself (tokenizer.json, vocab.txt), the URL of a server that counts (or the word "server" for the one given as
-    `server`, with its key), or, with the extra `hf`, the id of a model on a hub. The extra also reads directories
-    without tokenizer.json that have a SentencePiece, tiktoken or tekken file. Raises SpecError.
+    `server`, with its key, TLS settings and HTTP proxy), or, with the extra `hf`, the id of a model on a hub. The extra
+    also reads directories without tokenizer.json that have a SentencePiece, tiktoken or tekken file. Raises SpecError.
     """
     if spec is None:
         return _load_default()
     if spec == SERVER or spec.startswith(("http://", "https://")):
-        return _ask(spec, server, api_key)
+        url = server if spec == SERVER else spec
+        if url is None:
+            raise SpecError("no server is given: write its address, such as http://127.0.0.1:8000")
+        from promptset import server_tokens  # Imports an HTTP client, which is needed only here.
+
+        return server_tokens.connect(url, api_key, tls, proxy)
     path = Path(spec).expanduser()
     if path.is_dir():
         return _load_directory(path)
@@ -45,16 +58,6 @@ def load_tokenizer(spec: str | None = None, *, server: str | None = None, api_ke
     if spec.startswith((".", "/", "~")):
         raise SpecError(f"the tokenizer {spec} does not exist: give a tokenizer's directory, or the file itself")
     return hub.load(spec)
-
-
-def _ask(spec: str, server: str | None, api_key: str | None) -> Tokenizer:
-    from promptset import server_tokens  # Imports an HTTP client, which is needed only here.
-
-    if spec != SERVER:
-        return server_tokens.connect(spec, api_key)
-    if server is None:
-        raise SpecError("no server is given: write its address, such as http://127.0.0.1:8000")
-    return server_tokens.connect(server, api_key)
 
 
 def _load_directory(folder: Path) -> Tokenizer:

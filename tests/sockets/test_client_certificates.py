@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from bench import cli
-from bench.errors import Exit
+from bench.errors import Exit, UsageError
+from bench.load.components import tokenizer_of
 from bench.records import Outcome
 from bench.target import side_requests
 from bench.transport.interface import Target
 from tests.support.certificates import DAY, Authority, authority
+from tests.support.configurations import resolved
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import CERTIFICATE, LiteralServer, in_turn
 from tests.support.on_transports import WAYS, ask
@@ -55,6 +57,18 @@ def test_what_is_asked_beside_the_load_shows_it_too(signer: Authority) -> None:
     with LiteralServer(in_turn(whole("200 OK", {"data": []})), tls=True, client_ca=signer.file) as server:
         target = Target(url=server.url, **shown(certificate, key))
         assert side_requests._get(f"{server.url}/models", target, 60.0) == b'{"data": []}'
+
+
+def test_a_tokenizer_at_the_server_is_asked_with_the_same_certificates(signer: Authority) -> None:
+    certificate, key = signer.certificate("tokenizer")
+    counted = whole("200 OK", {"tokens": [1, 2], "count": 2})
+    with LiteralServer(in_turn(counted), tls=True, client_ca=signer.file) as server:
+        config = resolved(url=server.url, tokenizer="server", requests=1, **shown(certificate, key))
+        tokenizer = tokenizer_of(config)
+        assert tokenizer is not None
+        assert tokenizer.count("any text") == 2
+        with pytest.raises(UsageError, match="/tokenize does not answer"):
+            tokenizer_of(config.with_values(client_cert=None, client_key=None))
 
 
 def test_a_run_shows_its_certificate(tmp_path: Path, signer: Authority) -> None:

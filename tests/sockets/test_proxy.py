@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from bench.errors import Exit
+from bench.load.components import tokenizer_of
 from bench.proxy import Proxy
 from bench.records import Outcome, RequestRecord
 from bench.target import side_requests
 from bench.transport.interface import Target
+from tests.support.configurations import resolved
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import CERTIFICATE, Close, LiteralServer, Send, Step, closed_port, in_turn
 from tests.support.mock_process import mock_process
@@ -125,6 +127,19 @@ def test_what_is_asked_beside_the_load_takes_the_proxy_too(
         assert "proxy-authorization" not in server.received[0].headers
         port = server.url.rpartition(":")[2]
     wait_for(lambda: locked.passed_on(f"CONNECT 127.0.0.1:{port}" if tls else f"GET 127.0.0.1:{port}/beside"))
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_tokenizer_at_the_server_takes_the_proxy_too(tls: bool, locked: ProxyProcess) -> None:
+    with LiteralServer(in_turn(whole("200 OK", {"tokens": [1, 2], "count": 2})), tls=tls) as server:
+        trusted = {"ca_file": str(CERTIFICATE)} if tls else {}
+        proxy = with_password(locked, QUOTED)
+        tokenizer = tokenizer_of(resolved(url=server.url, tokenizer="server", requests=1, proxy=proxy, **trusted))
+        assert tokenizer is not None
+        assert tokenizer.count("any text") == 2
+        assert not any("proxy-authorization" in request.headers for request in server.received)
+        port = server.url.rpartition(":")[2]
+    wait_for(lambda: locked.passed_on(f"CONNECT 127.0.0.1:{port}" if tls else f"POST 127.0.0.1:{port}/tokenize"))
 
 
 def test_a_run_names_its_proxy_and_keeps_the_password_to_itself(tmp_path: Path, locked: ProxyProcess) -> None:

@@ -216,10 +216,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The process that reads the server's metrics, and its messages: it imports little, so that it starts at once.
     "bench.target.scrape_task": frozenset({"bench.proxy"}),
     "bench.target.gpu_pages": frozenset({"bench.server_metrics.exposition"}),
+    "bench.target.page_connection": frozenset({"bench.proxy"}),
     "bench.target.scrape_program": frozenset(
         {"bench.clock", "bench.process.child_process", "bench.process.priority", "bench.proxy", "bench.secrets",
-         "bench.server_metrics", "bench.target.gpu_pages", "bench.target.scrape_task",
-         "bench.trust"}
+         "bench.server_metrics", "bench.target.gpu_pages", "bench.target.page_connection",
+         "bench.target.scrape_task", "bench.trust"}
     ),
     "bench.process.event_loop": frozenset(),
     # The process that exports what the run writes, and the run's side of it.

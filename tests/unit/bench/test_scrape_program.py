@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +11,10 @@ import orjson
 import pytest
 
 from bench.clock import NS_PER_S
-from bench.proxy import Proxy
 from bench.server_metrics.exposition import Page
 from bench.target import scrape_program
-from bench.target.scrape_program import MOST_BYTES, HttpPage, Watch
+from bench.target.page_connection import NoPage
+from bench.target.scrape_program import HttpPage, Watch
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 
 S = NS_PER_S
@@ -175,124 +172,29 @@ def test_a_late_scrape_goes_on_at_the_next_second_and_the_last_one_settles(
     assert len(lines(tmp_path / "server")) == 5
 
 
-class Asked:
-    """A connection that records its requests, and answers from a script."""
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (b"up 1\n", Page({"up": 1.0}, {"up": "unknown"})),
+        (b"<html>", "no page of metrics in Prometheus' text format"),
+        (NoPage("status 404"), "status 404"),
+    ],
+)
+def test_a_page_is_read_or_it_is_said_why_not(
+    answer: bytes | NoPage, found: Page | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
 
-    sock = None
+    def connection(*of: object) -> SimpleNamespace:
+        asked.append(of)
+        return SimpleNamespace(get=get)
 
-    def __init__(self, *answers: Exception | tuple[int, bytes]) -> None:
-        self.answers = list(answers)
-        self.requests: list[tuple[object, ...]] = []
-        self.closed = 0
-
-    def request(self, *of: object, **more: object) -> None:
-        self.requests.append((*of, more["headers"]))
-
-    def getresponse(self) -> SimpleNamespace:
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
+    def get() -> bytes:
+        if isinstance(answer, NoPage):
             raise answer
-        status, content = answer
-        return SimpleNamespace(
-            status=status, read=lambda most: content[:most], isclosed=lambda: len(content) <= MOST_BYTES
-        )
+        return answer
 
-    def close(self) -> None:
-        self.closed += 1
-
-
-PAGE, UP = b"up 1\n", Page({"up": 1.0}, {"up": "unknown"})
-
-
-@pytest.mark.parametrize(
-    ("answers", "found", "asked", "closed"),
-    [
-        ([(200, PAGE)], UP, 1, 0),
-        ([(404, PAGE)], "status 404", 1, 0),
-        ([(200, b"<html>")], "no page of metrics in Prometheus' text format", 1, 0),
-        ([(200, b"#" + b" " * MOST_BYTES)], "more than 16777216 bytes", 1, 1),
-        ([RemoteDisconnected(""), (200, PAGE)], UP, 2, 1),
-        ([ConnectionResetError(), (200, PAGE)], UP, 2, 1),
-        ([BrokenPipeError(), BrokenPipeError("gone")], "gone", 2, 2),
-        ([HTTPException()], "HTTPException", 1, 1),
-        ([TimeoutError("timed out")], "timed out", 1, 1),
-    ],
-)
-def test_a_page_is_asked_for_again_only_where_an_idle_connection_was_closed(
-    answers: list[Any], found: Page | str, asked: int, closed: int
-) -> None:
-    page = HttpPage(ScrapePage("http://h:1/metrics"), None, None)
-    page._connection = connection = Asked(*answers)  # type: ignore[assignment]
-    assert page.read() == found
-    assert (len(connection.requests), connection.closed) == (asked, closed)
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"",
-        b"HTTP/1.1 200 OK\r\nX:",
-        b"HTTP/1.1 200 OK\r\n\r\n" + PAGE,
-        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + PAGE,
-    ],
-)
-def test_a_page_that_trickles_in_is_given_up_and_not_asked_for_again(
-    sent: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Timer(threading.Thread):
-        """The time is up once the request has come; by then the server has sent everything."""
-
-        def __init__(self, seconds: float, call: Callable[[], None]) -> None:
-            super().__init__()
-            self.call = call
-
-        def run(self) -> None:
-            theirs.recv(99)
-            self.call()
-
-        def cancel(self) -> None:
-            self.join()
-
-    page = HttpPage(ScrapePage("http://h:1/metrics"), None, None)
-    page._connection.sock, theirs = socket.socketpair()
-    monkeypatch.setattr(threading, "Timer", Timer)
-    with theirs:
-        theirs.sendall(sent)
-        assert page.read() == "no whole answer within 5 s"
-    assert page._connection.sock is None
-
-
-DIRECT = (None, None)
-OWN = {"user-agent": "trueload", "accept": "text/plain"}
-PROXY = Proxy("proxy", 3128, "Basic eDp5")
-TO_PROXY = {"proxy-authorization": "Basic eDp5"}
-
-
-@pytest.mark.parametrize(
-    ("page", "proxy", "kind", "to", "tunnel", "path", "headers"),
-    [
-        (ScrapePage("http://h:1/metrics?a=b"), None, HTTPConnection, ("h", 1), DIRECT, "/metrics?a=b", {}),
-        (ScrapePage("http://h", (("x", "y"),)), None, HTTPConnection, ("h", 80), DIRECT, "/", {"x": "y"}),
-        (ScrapePage("https://h/m"), None, HTTPSConnection, ("h", 443), DIRECT, "/m", {}),
-        (ScrapePage("http://h:1/m"), PROXY, HTTPConnection, ("proxy", 3128), DIRECT, "http://h:1/m", TO_PROXY),
-        # Through a tunnel, the proxy's password is sent only with CONNECT, not to the server.
-        (ScrapePage("https://h:2/m"), PROXY, HTTPSConnection, ("proxy", 3128), ("h", 2), "/m", {}),
-    ],
-)  # fmt: skip
-def test_a_page_is_asked_for_at_its_host_or_through_the_proxy(
-    page: ScrapePage,
-    proxy: Proxy | None,
-    kind: type,
-    to: tuple[str, int],
-    tunnel: object,
-    path: str,
-    headers: dict[str, str],
-) -> None:
-    made = HttpPage(page, None, proxy)
-    of: Any = made._connection
-    assert (type(of), (of.host, of.port)) == (kind, to)
-    assert (of._tunnel_host, of._tunnel_port) == tunnel
-    assert of._tunnel_headers.get("proxy-authorization") == (None if tunnel == DIRECT else "Basic eDp5")
-    made._connection = connection = Asked((200, PAGE))  # type: ignore[assignment]
-    made.read()
-    assert connection.requests == [("GET", path, OWN | headers)]
+    monkeypatch.setattr(scrape_program, "PageConnection", connection)
+    page = ScrapePage("http://h:1/metrics", (("x", "y"),), address="10.0.0.1")
+    assert HttpPage(page, None, None).read() == found
+    assert asked == [("http://h:1/metrics", (("accept", "text/plain"), ("x", "y")), 5.0, None, None, "10.0.0.1")]

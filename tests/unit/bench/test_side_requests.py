@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import urllib.request
-from contextlib import nullcontext
-from email.message import Message
-from http.client import HTTPException
-from io import BytesIO
-from types import SimpleNamespace
-from typing import Any
-from urllib.response import addinfourl
 
 import pytest
 
 from bench.proxy import Proxy
 from bench.target import side_requests
 from bench.target.models import ModelList, list_models
+from bench.target.page_connection import NoPage
 from bench.target.server_limits import stated_limits
 from bench.transport.interface import Target
 
@@ -84,75 +77,62 @@ def test_an_engine_is_asked_at_its_own_pages(
     assert (found, pages) == (limits, asked)
 
 
-class Opener:
-    """Records the request, its timeout and the handlers, and answers."""
+class Connection:
+    """Records how it was made, and answers."""
 
     def __init__(self, answer: bytes | Exception) -> None:
         self.answer = answer
+        self.closed = False
 
-    def __call__(self, *handlers: urllib.request.BaseHandler) -> Opener:
-        self.handlers = handlers
+    def __call__(self, *made_of: object) -> Connection:
+        self.made_of = made_of
         return self
 
-    def open(self, request: urllib.request.Request, timeout: float) -> Any:
-        self.request, self.timeout_s = request, timeout
+    def get(self) -> bytes:
         if isinstance(self.answer, Exception):
             raise self.answer
-        content = self.answer
-        return nullcontext(SimpleNamespace(read=lambda most: content[:most]))
+        return self.answer
+
+    def close(self) -> None:
+        self.closed = True
+
+
+BASIC = (("authorization", "Basic dTpw"),)
+PROXY = Proxy("proxy", 3128, "Basic eDp5")
 
 
 @pytest.mark.parametrize(
-    ("target", "timeout_s", "host", "headers", "waits_s"),
+    ("target", "timeout_s", "host", "made_of"),
     [
-        (TARGET, None, "h", {"X-a": "b"}, 10.0),
-        (TARGET, 2.0, "h", {"X-a": "b"}, 2.0),
-        (Target(url="http://h"), 30.0, "u:p@h", {"Authorization": "Basic dTpw"}, 10.0),
-        (Target(url="http://h", proxy=Proxy("proxy", 3128, "Basic eDp5")), None, "h",
-         {"Proxy-authorization": "Basic eDp5"}, 10.0),
+        (TARGET, None, "h", (TARGET.headers, 10.0, None, None, None)),
+        (TARGET, 2.0, "h", (TARGET.headers, 2.0, None, None, None)),
+        (Target(url="http://h"), 30.0, "u:p@h", (BASIC, 10.0, None, None, None)),
+        (Target(url="http://h", proxy=PROXY), None, "h", ((), 10.0, None, PROXY, None)),
+        (Target(url="http://h", address="10.0.0.1"), None, "h", ((), 10.0, None, None, "10.0.0.1")),
     ],
-)  # fmt: skip
-def test_a_request_has_the_headers_of_its_target(
-    target: Target, timeout_s: float | None, host: str, headers: dict[str, str], waits_s: float,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    opener = Opener(b"content")
-    monkeypatch.setattr(urllib.request, "build_opener", opener)
+)
+def test_a_request_is_sent_like_those_of_its_target(
+    target: Target, timeout_s: float | None, host: str, made_of: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection(b"content")
+    monkeypatch.setattr(side_requests, "PageConnection", connection)
     assert asyncio.run(side_requests.get(f"http://{host}/page", target, timeout_s)) == b"content"
-    assert opener.request.headers == {"User-agent": "trueload", **headers}
-    assert (opener.request.full_url, opener.timeout_s) == ("http://h/page", waits_s)
-    assert opener.request.host == ("h" if target.proxy is None else "proxy:3128")
-    proxies, _ = opener.handlers
-    assert proxies.proxies == {}  # type: ignore[attr-defined]  # Not those of the environment.
+    assert connection.made_of == ("http://h/page", *made_of)
+    assert connection.closed
 
 
 def test_a_page_over_tls_is_asked_for_with_the_certificates_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    opener = Opener(b"")
-    monkeypatch.setattr(urllib.request, "build_opener", opener)
+    connection = Connection(b"")
+    monkeypatch.setattr(side_requests, "PageConnection", connection)
     assert asyncio.run(side_requests.get("https://h/page", Target(url="https://h", insecure=True))) == b""
-    *_, secure = opener.handlers
-    assert secure._context.verify_mode == ssl.CERT_NONE  # type: ignore[attr-defined]
+    context = connection.made_of[3]
+    assert isinstance(context, ssl.SSLContext)
+    assert context.verify_mode == ssl.CERT_NONE
 
 
-def test_a_redirect_is_not_followed_so_that_no_other_server_gets_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    class Elsewhere(urllib.request.HTTPHandler):
-        def http_open(self, req: urllib.request.Request) -> Any:
-            asked.append(req.full_url)
-            headers = Message()
-            headers["location"] = "http://elsewhere/page"
-            reply = addinfourl(BytesIO(b""), headers, req.full_url, 302)
-            reply.msg = "Found"  # type: ignore[attr-defined]
-            return reply
-
-    real = urllib.request.build_opener
-    monkeypatch.setattr(urllib.request, "build_opener", lambda *handlers: real(Elsewhere(), *handlers))
-    assert asyncio.run(side_requests.get("http://h/page", TARGET)) is None
-    assert asked == ["http://h/page"]
-
-
-@pytest.mark.parametrize("error", [OSError(), ValueError(), HTTPException()])
+@pytest.mark.parametrize("error", [NoPage("status 404"), ValueError()])
 def test_a_page_that_cannot_be_had_is_none(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(urllib.request, "build_opener", Opener(error))
+    connection = Connection(error)
+    monkeypatch.setattr(side_requests, "PageConnection", connection)
     assert asyncio.run(side_requests.get("http://h/page", TARGET)) is None
+    assert connection.closed

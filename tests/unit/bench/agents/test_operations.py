@@ -39,6 +39,7 @@ def operations(tmp_path: Path) -> Iterator[Operations]:
         {"url": "http://[::1]:9"},
         {"url": "http://gpu-box:8000"},
         {"url": "http://gpu-box:8000/other/path"},
+        {"url": [f"{HERE}=2", {"url": "http://gpu-box:8000", "weight": 3}]},
     ],
 )
 def test_this_machine_and_allowed_servers_may_be_loaded(operations: Operations, settings: dict[str, Any]) -> None:
@@ -57,6 +58,9 @@ def test_this_machine_and_allowed_servers_may_be_loaded(operations: Operations, 
             {"url": ["http://gpu-box:8001", "http://gpu-box:8002"]},
             "gpu-box:8001 is not .*; http://gpu-box:8002 is not an",
         ),
+        ({"url": [HERE, "http://gpu-box:8001=2"]}, "http://gpu-box:8001 is not an allowed target"),
+        ({"url": [{"url": "http://gpu-box:8001", "weight": 2}]}, "http://gpu-box:8001 is not an allowed target"),
+        ({"url": ["@addresses.txt"]}, "write it whole"),
         ({"url": "10.0.0.1:8000"}, "write it whole"),
         ({"url": HERE, "server_metrics": "http://10.0.0.1/metrics"}, "http://10.0.0.1:80 is not an allowed target"),
         ({"url": HERE, "server_metrics": r"http://127.0.0.1\@evil:1/x"}, "http://evil:1 is not an allowed target"),
