@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterable
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from bench.proxy import Proxy
@@ -80,8 +79,9 @@ class PageConnection:
         if self._socket is not None:
             self._socket.close()
 
-    def _connect(self, place: tuple[str, int], *rest: Any) -> socket.socket:
-        sock = socket.create_connection(place if self._address is None else (self._address, place[1]), *rest)
+    def _connect(self, place: tuple[str, int], timeout_s: float, source: tuple[str, int] | None) -> socket.socket:
+        place = place if self._address is None else (self._address, place[1])
+        sock = socket.create_connection(place, timeout_s, source)
         self._socket = sock.dup()
         return sock
 

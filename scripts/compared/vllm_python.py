@@ -8,7 +8,7 @@ from pathlib import Path
 from compared import vllm_rust
 from compared.tool import Load, Place, Tool, keep_of_wheel, make_environment, write_stand_ins
 
-VERSION = "0.33.0"
+VERSION = "0.34.0"
 
 _KEPT = (
     "vllm/benchmarks/*",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from compared.tool import MODEL, Load, Place, Printed, Tool, keep_of_wheel, read_json
 
-VERSION = "0.33.0"
+VERSION = "0.34.0"
 _INSIDE = "vllm/vllm-rs"
 
 

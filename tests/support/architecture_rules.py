@@ -266,7 +266,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.modes", "bench.process.child_process", "bench.process.companion", "bench.process.interpreter",
          "bench.process.priority", "bench.proxy", "bench.records", "bench.run_files.growing_file",
          "bench.run_files.load_change", "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport",
-         "bench.workload", "promptset"}
+         "bench.trust", "bench.workload", "promptset"}
     ),
     "bench.load.feed_on_change": frozenset(
         {"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.workload"}

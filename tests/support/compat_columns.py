@@ -20,11 +20,11 @@ OURS = OurNumbers(
 
 
 def printed_by_tools(
-    records: list[RequestRecord], duration_s: float | None = 2.0, ours: OurNumbers = OURS
+    records: list[RequestRecord], duration_s: float | None = 2.0, ours: OurNumbers = OURS, endpoint: str = "chat"
 ) -> dict[str, Any]:
     readings, between_tokens = Readings(), LogHistogram()
     table = table_of(*records)
     readings.add(table)
     gaps = TokenGaps(table).gaps
     between_tokens.extend(gaps.ns[table.has("sent_ns")[gaps.row]])
-    return to_plain(numbers_of_tools(readings, between_tokens, duration_s, ours))
+    return to_plain(numbers_of_tools(readings, between_tokens, duration_s, ours, endpoint))

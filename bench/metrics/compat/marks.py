@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -87,10 +88,10 @@ class Marks:
     def _times(self, at: Ints) -> tuple[Mask, Ints]:
         return at >= 0, self._ns[at] if len(self._ns) else np.zeros(self._rows, dtype=np.int64)
 
-    @property
-    def choices(self) -> Ints:
-        """The number of chunks with choices in each response."""
-        return self._sizes - np.bincount(self._row[~self._marks["choice"]], minlength=self._rows)
+    def counts(self, mark: Literal["choice", "output"]) -> Ints:
+        """The number of such chunks in each response."""
+        # What was dropped is content, which has both marks.
+        return self._sizes - np.bincount(self._row[~self._marks[mark]], minlength=self._rows)
 
     def more_and_less(self, gaps: Gaps) -> tuple[Ints, Ints]:
         """Gaps of this kind that are not gaps between tokens, and gaps between tokens that are not of this kind."""

@@ -128,9 +128,9 @@ class Readings:
             if len(more) or len(less):
                 self._other(name).add(more, less)
         self._add_retokenised(table)
-        self._add_tokens(row, table, marks.choices)
+        self._add_tokens(row, table, marks)
 
-    def _add_tokens(self, row: int, table: RecordTable, choices: Ints) -> None:
+    def _add_tokens(self, row: int, table: RecordTable, marks: Marks) -> None:
         """Add every way of counting the tokens of requests. Our own counts are n."""
         n, chunks = output_tokens(table), table.token_chunks
         self._n.frombytes(n.tobytes())
@@ -148,7 +148,8 @@ class Readings:
         has_asked, asked = table.known("output_tokens_asked")
         counts: tuple[tuple[Tokens, Mask, Ints], ...] = (
             ("usage or counted", has_count, counted), ("usage or asked", has_asked, asked),
-            ("usage or chunks", streamed, chunks.counts), ("usage or choices", streamed, choices),
+            ("usage or chunks", streamed, chunks.counts), ("usage or choices", streamed, marks.counts("choice")),
+            ("usage or outputs", streamed, marks.counts("output")),
         )  # fmt: skip
         for name, has, tokens in counts:
             self._put(name, row, has | by_usage, np.where(by_usage, 0, tokens - n))

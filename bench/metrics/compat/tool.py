@@ -21,7 +21,13 @@ Gaps = Literal["choice", "output", "token", "text", "retokenised"]
 """The kinds of chunks between which gaps are taken; see `marks.py`."""
 
 Tokens = Literal[
-    "usage or choices", "usage or counted", "usage or chunks", "usage or asked", "counted", "counted content"
+    "usage or choices",
+    "usage or outputs",
+    "usage or counted",
+    "usage or chunks",
+    "usage or asked",
+    "counted",
+    "counted content",
 ]
 """The source of the number of output tokens; see `readings.py`."""
 
@@ -65,8 +71,8 @@ class Tool:
     it prints the time from sending to the last byte, like us."""
     differs: Mapping[str, str] = field(default_factory=dict)
     others: Mapping[str, Tool] = field(default_factory=dict)
-    """Its definitions for other endpoints than chat and completions, if any: `messages`, `responses`."""
+    """Its definitions for `messages` and `responses`, if any, and for `completions` if they are not those of chats."""
 
     def of_endpoint(self, endpoint: str) -> Tool | None:
         """The definitions for this endpoint. Returns None if they are unknown."""
-        return self if endpoint in ("chat", "completions") else self.others.get(endpoint)
+        return self.others.get(endpoint, self if endpoint in ("chat", "completions") else None)

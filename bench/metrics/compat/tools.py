@@ -4,30 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.metrics.compat.tool import PerToken, Tool
-
-_VLLM = Tool(
-    title="vllm bench serve",
-    version="0.33.0, Rust client",
-    ttft="choice",
-    e2el="choice",
-    tpot=PerToken("choice", "choice", 1),
-    itl="choice",
-    tokens="usage or choices",
-    differs={
-        "ttft_ms": "TTFT ends at the first chunk with choices: a role chunk ahead of the first token counts as one.",
-        "e2el_ms": "E2EL ends at the last chunk with choices, even if that has a finish reason and no text.",
-        "tpot_ms": "TPOT is (E2EL - TTFT) / (n - 1) by those two, also where the first chunk holds several tokens.",
-        "itl_ms": "ITL is every gap between chunks with choices, however many tokens they hold; the gap behind a role "
-        "chunk is one.",
-        "output_tokens": "Without usage each chunk with choices is taken for a token.",
-    },
-)
-"""`vllm bench serve`, its Rust client; the Python client did the same for chats until it began to read deltas (0.33)."""
+from bench.metrics.compat.tool import PerToken, Tokens, Tool
 
 _VLLM_PYTHON_CHAT = Tool(
     title="vllm bench serve (Python)",
-    version="0.33.0",
+    version="0.34.0",
     ttft="output",
     e2el="output",
     tpot=PerToken("output", "output", 1),
@@ -41,23 +22,60 @@ _VLLM_PYTHON_CHAT = Tool(
         "output_tokens": "Without usage the text is tokenised again.",
     },
 )
-_VLLM_PYTHON_RESPONSES = replace(
+_VLLM_PYTHON_COMPLETIONS = replace(
     _VLLM_PYTHON_CHAT,
-    ttft="text",
-    e2el="text",
-    tpot=PerToken("text", "text", 1),
-    itl="text",
+    ttft="choice",
+    e2el="choice",
+    tpot=PerToken("choice", "choice", 1),
+    itl="choice",
     differs={
-        "ttft_ms": "TTFT ends at the first delta of text or reasoning; tool calls do not count.",
-        "e2el_ms": "E2EL ends at the last delta of text or reasoning; tool calls do not count.",
-        "tpot_ms": "TPOT is (E2EL - TTFT) / (n - 1), also where the first chunk holds several tokens.",
-        "itl_ms": "ITL is every gap between deltas of text or reasoning, however many tokens they hold.",
+        "ttft_ms": "TTFT ends at the first chunk with choices, even without text.",
+        "e2el_ms": "E2EL ends at the last chunk with choices, even if that has a finish reason and no text.",
+        "tpot_ms": "TPOT is (E2EL - TTFT) / (n - 1) by those two, also where the first chunk holds several tokens.",
+        "itl_ms": "ITL is every gap between chunks with choices, however many tokens they hold.",
         "output_tokens": "Without usage the text is tokenised again.",
     },
 )
-"""The source was read in 0.32."""
-_VLLM_PYTHON = replace(_VLLM_PYTHON_CHAT, others={"responses": _VLLM_PYTHON_RESPONSES})
-"""`vllm bench serve`, its Python client from 0.33 on: it no longer counts a role chunk as a token of a chat."""
+_VLLM_PYTHON_RESPONSES = replace(
+    _VLLM_PYTHON_CHAT,
+    ttft="token",
+    e2el="token",
+    tpot=PerToken("token", "token", 1),
+    itl="token",
+    differs={
+        "tpot_ms": "TPOT is (E2EL - TTFT) / (n - 1), also where the first chunk holds several tokens.",
+        "itl_ms": "ITL is every gap between deltas of text, reasoning or tool calls, however many tokens they hold.",
+        "output_tokens": "Without usage the text is tokenised again.",
+    },
+)
+"""A summary of the reasoning is not among its deltas; in a record it is."""
+_VLLM_PYTHON = replace(
+    _VLLM_PYTHON_CHAT, others={"completions": _VLLM_PYTHON_COMPLETIONS, "responses": _VLLM_PYTHON_RESPONSES}
+)
+"""`vllm bench serve`, its Python client. Until 0.32 a role chunk counted as a token of a chat."""
+
+
+def _of_rust(python: Tool, tokens: Tokens, counted: str) -> Tool:
+    """The same definitions in the Rust client, which counts the chunks of a response without usage."""
+    return replace(
+        python,
+        title="vllm bench serve",
+        version="0.34.0, Rust client",
+        tokens=tokens,
+        inputs=frozenset(),
+        differs={**python.differs, "output_tokens": f"Without usage each {counted} is taken for a token."},
+    )
+
+
+_VLLM = replace(
+    _of_rust(_VLLM_PYTHON_CHAT, "usage or outputs", "chunk with text or an empty content"),
+    others={
+        "completions": _of_rust(_VLLM_PYTHON_COMPLETIONS, "usage or choices", "chunk with choices"),
+        "responses": _of_rust(_VLLM_PYTHON_RESPONSES, "usage or chunks", "delta with text"),
+    },
+)
+"""`vllm bench serve`, its Rust client, as it answers to replies of every form. Until 0.33 a role chunk counted as a token
+of a chat, and a finish reason alone as its end."""
 
 _AIPERF_PER_TOKEN = PerToken("token", "token", 1)
 

@@ -107,7 +107,14 @@ def test_a_page_that_trickles_in_is_given_up_and_not_asked_for_again(
         def cancel(self) -> None:
             self.join()
 
-    ours, theirs = socket.socketpair()
+    class Ours(socket.socket):
+        """A Unix socket, which has no options of TCP."""
+
+        def setsockopt(self, *_: object) -> None:
+            pass
+
+    near, theirs = socket.socketpair()
+    ours = Ours(fileno=near.detach())
     asked: list[object] = []
 
     def connected(place: object, *rest: object) -> socket.socket:

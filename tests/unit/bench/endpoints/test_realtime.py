@@ -71,7 +71,7 @@ def test_a_clip_that_is_not_the_pcm_of_realtime_is_refused(content: bytes) -> No
 
 @pytest.mark.parametrize("own", [{"a": "b"}, {}, None])
 def test_a_full_body_is_the_response_with_its_own_metadata(own: dict[str, str] | None) -> None:
-    body = {"input": [], "metadata": own, "conversation": "none"}
+    body: dict[str, Any] = {"input": [], "metadata": own, "conversation": "none"}
     _, create = messages(Sample(body=body))
     assert create["response"] == {**body, "metadata": {"x-request-id": "r-1", **(own or {})}}
 

@@ -10,6 +10,7 @@ from bench.metrics.compat import TOOLS, OurNumbers, Readings, numbers_of_inputs,
 from bench.metrics.histogram import LogHistogram
 from bench.results.base import to_plain
 from bench.results.numbers import Metric
+from tests.support.compat_columns import printed_by_tools
 from tests.support.made_records import made_record
 from tests.support.results import filled
 from tests.support.tables import table_of
@@ -32,7 +33,7 @@ def numbers(endpoint: str) -> dict[str, Any]:
         ("chat", set(TOOLS)),
         ("completions", set(TOOLS)),
         ("messages", {"aiperf"}),
-        ("responses", {"aiperf", "guidellm", "evalscope", "vllm_python"}),
+        ("responses", {"aiperf", "guidellm", "evalscope", "vllm", "vllm_python"}),
     ],
 )
 def test_a_tool_without_definitions_has_dashes_that_say_so(endpoint: str, known: set[str]) -> None:
@@ -46,13 +47,28 @@ def test_a_tool_without_definitions_has_dashes_that_say_so(endpoint: str, known:
 
 def test_definitions_for_responses_are_those_of_each_tool() -> None:
     found = numbers("responses")
-    assert {key: found[key]["ttft_ms"]["p50"] for key in ("aiperf", "guidellm", "evalscope", "vllm_python")} == {
-        "aiperf": 20, "guidellm": 20, "evalscope": 20, "vllm_python": 40
+    tools = ("aiperf", "guidellm", "evalscope", "vllm", "vllm_python")
+    assert {found[key]["ttft_ms"]["p50"] for key in tools} == {20}
+    assert {key: found[key]["e2el_ms"]["p50"] for key in tools} == {
+        "aiperf": 90, "guidellm": 100, "evalscope": 100, "vllm": 90, "vllm_python": 90
     }  # fmt: skip
-    assert {key: found[key]["e2el_ms"]["p50"] for key in ("aiperf", "guidellm", "evalscope", "vllm_python")} == {
-        "aiperf": 90, "guidellm": 100, "evalscope": 100, "vllm_python": 90
-    }  # fmt: skip
-    assert found["vllm_python"]["itl_ms"]["n"] == 2
+    assert found["vllm"]["itl_ms"]["n"] == found["vllm_python"]["itl_ms"]["n"] == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "n", "tokens"),
+    [("usage", 3, {"vllm": 3, "vllm_python": 3}), ("tokenizer", 2, {"vllm": 4, "vllm_python": 2})],
+)
+def test_of_completions_every_chunk_with_choices_counts_for_vllm(source: str, n: int, tokens: dict[str, int]) -> None:
+    # An empty text, two texts, a finish reason alone, usage, [DONE].
+    record = made_record(
+        chunks_ms=(10, 20, 40, 60, 90, 100), kinds="occouo", tokens=(0, 1, 1, 0, 0, 0), n=n, output_tokens_from=source,
+        output_tokens_counted=2,
+    )  # fmt: skip
+    found = printed_by_tools([record], endpoint="completions")
+    for tool in ("vllm", "vllm_python"):
+        assert [found[tool][name]["p50"] for name in ("ttft_ms", "e2el_ms", "itl_ms")] == [10, 60, 20]
+        assert found[tool]["output_tokens"] == tokens[tool]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def _guidellm(chunks: list[Chunk], end: float, usage: int, counted: int) -> Loop
 
 
 LOOPS: dict[str, Loop] = {
-    "vllm": _gap_loop(_kind_in("rctfo"), "taken"),
+    "vllm": _gap_loop(_output, "taken"),
     "vllm_python": _gap_loop(_output, "taken"),
     "sglang": _gap_loop(_kind_in("ct"), "event"),
     "evalscope": _gap_loop(_kind_in("ctf"), "data"),
@@ -162,6 +162,9 @@ def test_any_reply_is_read_as_the_client_s_loop_reads_it(
         seen.append((list(zip(times, kinds, tokens, strict=True)), end, usage, sum(tokens)))
     printed = printed_by_tools(records)
     for tool, loop in LOOPS.items():
+        _prints_what_its_loop_reads(tool, printed[tool], [loop(*one) for one in seen])
+    printed, loop = printed_by_tools(records, endpoint="completions"), _gap_loop(_kind_in("rctfo"), "taken")
+    for tool in ("vllm", "vllm_python"):
         _prints_what_its_loop_reads(tool, printed[tool], [loop(*one) for one in seen])
 
 

@@ -374,7 +374,7 @@ def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -
     marked = {title: [cell.tone == "apart" for cell in row.cells] for title, row in rows.items()}
     #                                      TTFT   TPOT   ITL   E2EL  tokens TPS
     assert marked["Trueload"] == [False, False, False, False, False, False]
-    assert marked["vllm bench serve"] == [False, False, True, False, False, False]
+    assert marked["vllm bench serve"] == [False, False, False, False, False, False]
     assert marked["guidellm"] == [False, True, False, True, False, False]
     assert marked["genai-bench"] == [False, True, False, True, False, False]
     assert rows["genai-bench"].cells[2] == Cell(formatting.NOTHING)
