@@ -8,6 +8,7 @@ that scripts take for a failed objective.
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -87,6 +88,9 @@ def _report_defect() -> None:
 
 
 def _dispatch(words: list[str]) -> int:
+    if undecoded := [word for word in words if re.search("[\ud800-\udfff]", word)]:
+        # What a run writes down is UTF-8.
+        raise UsageError([f"{word!a} is not UTF-8: give the file or directory another name" for word in undecoded])
     if len(words) > 1 and words[0] in ("-h", "--help") and words[1] in COMMANDS:  # `--help run`
         words = [words[1], words[0]]
     if not words or words[0] in ("-h", "--help"):

@@ -128,6 +128,15 @@ def test_each_error_has_its_status_and_its_words(
     assert ("this is a defect of Trueload" in err) is (status == 70)
 
 
+def test_words_that_are_not_utf8_are_named_all_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--out", "r\udcff", "--dataset", "ä", "--mix", "\udc80"]) == Exit.USAGE
+    error = capsys.readouterr().err
+    assert "'r\\udcff' is not UTF-8: give the file or directory another name" in error
+    assert "'\\udc80' is not UTF-8" in error
+    assert "--url" not in error
+    assert "ä" not in error
+
+
 @pytest.mark.parametrize(("words", "survives"), [(["run"], True), (["dataset", "x"], False), ([], True)])
 def test_a_process_of_ours_is_set_up_first(words: list[str], survives: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[object] = []
