@@ -96,11 +96,15 @@ def free_port() -> int:
 
 
 def refuse_taken(url: str, port: int) -> None:
-    """Raises UsageError if a port is taken: the load would go to another server."""
+    """Raises UsageError if a port is taken, because the load would go to another server, or if the host is unknown."""
     host = urlsplit(url).hostname or "127.0.0.1"
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.settimeout(_ASK_S)
-        if probe.connect_ex((host, port)) == 0:
+        try:
+            refused = probe.connect_ex((host, port))
+        except (OSError, UnicodeError) as e:
+            raise UsageError(f"server.url: the host {host} is not known ({e})") from None
+        if not refused:
             raise UsageError(
                 f"port {port} is taken: another server answers there, and would be measured in place of the arm. End it, "
                 "or name other server.ports"

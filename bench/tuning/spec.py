@@ -294,6 +294,16 @@ def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
         wrong.append("server.ready is empty: give answer, a path such as /health, or a part of a line of the output")
     if part.clear_cache is not None:
         wrong += _of_clear_cache(part.clear_cache)
+    wrong += [
+        f"server.environment: {name!r} is not the name of a variable"
+        for name in part.environment
+        if not name or "=" in name or "\0" in name
+    ]
+    wrong += [
+        f"server.environment.{name} has a NUL: leave it out"
+        for name, value in part.environment.items()
+        if "\0" in str(value)
+    ]
     if part.together and len(part.ports) < 2:
         wrong.append("server.together: servers that run together need two server.ports or more")
     start_s = _seconds("server.start_within", part.start_within, wrong)
