@@ -146,7 +146,7 @@ GROUPS: dict[str, Group] = {
          "tests/sockets/test_quality_command.py", "tests/sockets/test_run_gives_back.py", "tests/sockets/test_set_load.py",
          "tests/sockets/test_clock.py", "tests/sockets/test_console_command.py", "tests/sockets/test_plan_command.py"),
     ),
-    "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores.py",)),
+    "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores*.py",)),
     "plans": Group(("mockserver/plans/*.py",), (_MOCK,)),
     "engine": Group(("mockserver/engine/*.py",), (_MOCK, f"{_UNIT}/test_batching_model.py")),
     "mock": Group(

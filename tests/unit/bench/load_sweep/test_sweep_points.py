@@ -164,6 +164,10 @@ def test_a_load_without_both_numbers_has_no_place_and_a_single_value_no_interval
     last = points[-1]
     assert last.per_gpu == Number(25.0)
     assert last.per_user == Number(100.0)  # 10 ms per token.
+    # A time per token that may be 0 has no highest speed, and so no interval.
+    (open_above,) = points_of([made_run(4, tpot_p50=Number(10.0, 0.0, 20.0))], 4)
+    assert open_above.per_user == Number(100.0, 50.0, None)
+    assert open_above.place is not None
 
 
 def test_the_knee_is_of_tokens_or_of_inputs_or_of_requests() -> None:
@@ -303,6 +307,10 @@ def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     # Without a latency the whole series counts: it rose in the first three seconds only.
     unknown = in_flight([0.0, 50.0, 100.0, 100.0, 100.0, 100.0, 0.0, 0.0])
     assert kept_up(filled(RunSummary, series=unknown.series, latency={"e2el_ms": {"p90": None}})) is False
+    # What rises before the p90 of E2EL, five seconds here, does not count, however far it rises.
+    early = in_flight([0.0, 40.0, 80.0, 120.0, 160.0, 196.0, 196.0, *[200.0] * 11], e2el_ms=5_000.0)
+    assert kept_up(early) is True
+    assert kept_up(filled(RunSummary, series=early.series, latency={"e2el_ms": {"p90": 0.0}})) is False
     # A third of the sending time, however long the drain is.
     rising, sent = [10.0 * k * k for k in range(12)], [10] * 12
     drained = {"t_s": list(range(42)), "in_flight": rising + [9.0] * 30, "sent": sent + [0] * 30}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.clock import NS_PER_S
@@ -15,6 +16,7 @@ from bench.config import RunConfig, resolve
 from bench.config.values import MOST_SEED
 from bench.errors import Exit, TargetError, UsageError
 from bench.evaluate import Result
+from bench.load_sweep import points
 from bench.load_sweep.measure import SweepResult, sweep
 from bench.load_sweep.repeats import REPEATS, repeat
 from bench.load_sweep.visits import parse
@@ -63,6 +65,14 @@ def test_every_load_is_visited_there_and_back_and_finished_runs_are_not_made_aga
         "2 of 4: 2 users, repeat 1 of 2: measured already", "(numbers)",
         "3 of 4: 2 users, repeat 2 of 2",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["rate", "concurrency"])
+def test_only_at_a_rate_a_server_may_fall_behind(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(points, "kept_up", lambda summary: True)
+    swept(MadeSeries(tmp_path), f"{kind}=1,2")
+    found = [run["kept_up"] for run in json.loads((tmp_path / "sweep.json").read_text())["runs"]]
+    assert found == [True if kind == "rate" else None] * 4
 
 
 @pytest.mark.parametrize("how", ["interrupted", KeyboardInterrupt()], ids=["in a run", "between two"])
@@ -317,6 +327,22 @@ def test_ctrl_c_keeps_the_repeats_that_are_done(how: BaseException | str, tmp_pa
     found = repeat(CONFIG, 3, MadeSeries(tmp_path / "b", at={"run-1": how}))
     assert (found.exit, found.content.runs) == (Exit.INTERRUPTED, [])
     assert not (tmp_path / "b" / REPEATS).exists()
+
+
+def test_the_numbers_of_repeats_are_those_of_the_measured_ones(tmp_path: Path) -> None:
+    class Busy(MadeSeries):
+        """The second run is INVALID."""
+
+        def run(self, name: str, config: RunConfig) -> Result:
+            result = super().run(name, config)
+            status = "INVALID" if name == "run-2" else "VALID"
+            verdict = msgspec.structs.replace(result.summary.verdict, status=status)
+            return replace(result, summary=msgspec.structs.replace(result.summary, verdict=verdict, steady=None))
+
+    latencies = {"run-1": 100.0, "run-2": 9_999.0, "run-3": 100.0}
+    content = repeat(CONFIG, 3, Busy(tmp_path, e2el_p90_ms=latencies)).content
+    assert [run.usable for run in content.runs] == [True, False, True]
+    assert content.numbers["e2el:p90"].value == pytest.approx(100.0)
 
 
 def test_repeats_that_were_killed_keep_the_runs_that_are_done(tmp_path: Path) -> None:
