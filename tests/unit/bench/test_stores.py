@@ -91,7 +91,16 @@ def test_an_address_has_the_scheme_of_a_store(text: str, is_one: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["s3://b/k", "s3://b", "s3://b@c/k:1", "s3://b/a.b/..c", "s3://b:9/k", "s3://arn:aws:s3:eu:1:a/b/k@1"]
+    "address",
+    [
+        "s3://b/k",
+        "s3://b",
+        "s3://b@c/k:1",
+        "s3://b/k:1@c",
+        "s3://b/a.b/..c",
+        "s3://b:9/k",
+        "s3://arn:aws:s3:eu:1:a/b/k@1",
+    ],
 )
 def test_an_address_loses_the_slash_at_its_end(address: str) -> None:
     assert transfer.checked(f"{address}/") == transfer.checked(address) == address
@@ -341,7 +350,7 @@ def test_the_last_line_of_the_program_is_the_error(
 ) -> None:
     def run(line: list[str], **how: Any) -> Any:
         assert line == [sys.executable, "-m", "bench.stores.transfer", "get", "s3://b/k", "x"]
-        assert not how["check"]
+        assert how == {"capture_output": True, "text": True, "check": False}
         return SimpleNamespace(returncode=status, stdout=" done\n", stderr=err)
 
     monkeypatch.setattr("bench.stores.words.subprocess.run", run)

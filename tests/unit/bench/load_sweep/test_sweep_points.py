@@ -324,6 +324,9 @@ def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     assert [point.kept_up for point in points_of([made_run(20)], None)] == [None]
     both = [replace(made_run(20, k), kept_up=k == 1) for k in (1, 2)]
     assert [point.kept_up for point in points_of(both, None)] == [False]  # Over all runs of the load.
+    fell_behind = replace(made_run(20, 2, "INVALID"), kept_up=False)
+    assert [point.kept_up for point in points_of([runs[0], fell_behind], None)] == [True]  # Of the measured ones.
+    assert [point.kept_up for point in points_of([fell_behind], None)] == [False]
     rates = {**content(runs), "kind": "rate", "unit": "requests/s"}
     text = " ".join(sweep_text(rates).split())
     assert "At 40 requests/s: requests in flight kept rising" in text

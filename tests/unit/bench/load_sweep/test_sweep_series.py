@@ -129,6 +129,9 @@ def test_a_run_lasts_by_the_latency_of_the_nearest_load_that_is_known(tmp_path: 
         (16, 100, 125), (9, 80, 100), (8, 90, 112.5), (1, 60, 75),
     ]  # fmt: skip
     assert [ramp_up_s(config) for config in made] == [5, 30, 30, 40, 50, 40, 45, 30]  # Half of the time to settle.
+    of_20 = {"concurrency-1-1": 20_001.2}
+    made = swept_with(UNLIMITED, MadeSeries(tmp_path / "b", e2el_p90_ms=of_20), "concurrency=1,2", 1)
+    assert made[1].warmup_s == 40.002  # In milliseconds.
 
 
 def test_at_a_rate_a_run_has_200_arrivals_and_no_users_to_start_one_by_one(tmp_path: Path) -> None:
@@ -331,11 +334,13 @@ def test_ctrl_c_keeps_the_repeats_that_are_done(how: BaseException | str, tmp_pa
 
 def test_the_numbers_of_repeats_are_those_of_the_measured_ones(tmp_path: Path) -> None:
     class Busy(MadeSeries):
-        """The second run is INVALID."""
+        """Some runs are INVALID."""
+
+        invalid: tuple[str, ...] = ("run-2",)
 
         def run(self, name: str, config: RunConfig) -> Result:
             result = super().run(name, config)
-            status = "INVALID" if name == "run-2" else "VALID"
+            status = "INVALID" if name in self.invalid else "VALID"
             verdict = msgspec.structs.replace(result.summary.verdict, status=status)
             return replace(result, summary=msgspec.structs.replace(result.summary, verdict=verdict, steady=None))
 
@@ -343,6 +348,13 @@ def test_the_numbers_of_repeats_are_those_of_the_measured_ones(tmp_path: Path) -
     content = repeat(CONFIG, 3, Busy(tmp_path, e2el_p90_ms=latencies)).content
     assert [run.usable for run in content.runs] == [True, False, True]
     assert content.numbers["e2el:p90"].value == pytest.approx(100.0)
+
+    class AllBusy(Busy):
+        invalid = ("run-1", "run-2", "run-3")
+
+    content = repeat(CONFIG, 3, AllBusy(tmp_path / "all", e2el_p90_ms=dict.fromkeys(latencies, 9_999.0))).content
+    assert not any(run.usable for run in content.runs)
+    assert content.numbers["e2el:p90"].value == pytest.approx(9_999.0)
 
 
 def test_repeats_that_were_killed_keep_the_runs_that_are_done(tmp_path: Path) -> None:
