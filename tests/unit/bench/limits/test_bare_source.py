@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -116,6 +117,23 @@ def read(connection: socket.socket, size: int) -> bytes:
     while len(data) < size and (more := connection.recv(size - len(data))):
         data += more
     return data
+
+
+def test_a_token_does_not_wait_for_the_acknowledgement_of_the_one_before() -> None:
+    ours, its = socket.socketpair()
+    source = BareSource(NS_PER_MS, its.fileno())
+    with (
+        ours,
+        its,
+        source._listener,
+        source._poll,
+        socket.create_connection(source._listener.getsockname(), PATIENCE_S),
+    ):
+        select.select([source._listener], [], [], PATIENCE_S)
+        source._accept()
+        (stream,) = source._streams.values()
+        with stream.socket:
+            assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_each_token_comes_at_its_time_and_none_before() -> None:
