@@ -302,6 +302,9 @@ def test_the_report_of_llm_d_leaves_out_what_is_not_known() -> None:
     assert set(found["latency"]) == {"time_to_first_token", "time_per_output_token", "request_latency"}
     assert "stddev" not in found["latency"]["time_to_first_token"]
     assert "total_token_rate" not in found["throughput"]
+    uncounted = {"usage": {**golden_summary()["tokens"]["usage"], "input": None}}
+    unknown = made(run={"config": {}}, counts={"succeeded": 8}, tokens=uncounted)
+    assert report_of(unknown)["scenario"]["load"]["standardized"]["input_seq_len"]["value"] == 0.0
     nothing = made(run={"config": {}}, counts={"succeeded": 0})
     assert report_of(nothing)["scenario"]["load"]["standardized"]["input_seq_len"]["value"] == 0.0
 

@@ -203,6 +203,10 @@ def changed(name: str, **values: object) -> str:
         (changed("guidellm-closed.json", benchmarks=[]), "has no runs"),
         (json.dumps({"individual_request_metrics": []}), "missing required field `aggregated_metrics`"),
         (changed("sglang-closed.jsonl", itls="gone", ttfts="gone"), "run sglang.bench_serving with --output-details"),
+        (
+            json.dumps({"total_output_tokens_retokenized": 1, "request_throughput": 2}),
+            "run sglang.bench_serving with --output-details",
+        ),
         (changed("sglang-closed.jsonl", errors=None), r", line 1: Expected `array`, got `null` - at `\$.errors`"),
         (
             changed(

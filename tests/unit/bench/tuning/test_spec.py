@@ -172,6 +172,8 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"exclude": ["seqs ~ 1"]}, "exclude: 'seqs ~ 1' is not a condition"),
         ({"exclude": ["sequences > 1"]}, "'sequences' is not a flag of this file"),
         ({"exclude": ["seqs == 64"]}, "the default is an excluded combination"),
+        ({"exclude": ["seqs == 1", "seqs == 64"]}, "the default is an excluded combination"),
+        ({"int": 3}, "int is not a key of this file"),
         ({"needs": {"x": "seqs > 1"}}, "needs.x: not a flag"),
         ({"flags": {"seqs": [*range(200)]}}, "these are 200 combinations"),
         ({"gpus": "tp"}, "gpus: 'tp' is not a flag"),
