@@ -66,6 +66,7 @@ def test_this_machine_and_allowed_servers_may_be_loaded(operations: Operations, 
         ({"url": HERE, "server_metrics": r"http://127.0.0.1\@evil:1/x"}, "http://evil:1 is not an allowed target"),
         ({"url": HERE, "gpu_metrics": ["http://127.0.0.1'@evil:1/x"]}, "http://evil:1 is not an allowed target"),
         ({"url": HERE, "slo": ["x", {"y": "see wss://evil/x"}]}, "evil is not an allowed target"),
+        ({"url": HERE, "otlp": "http:///traces"}, "http:///traces is not an allowed target"),
         ({"url": HERE, "cluster": "10.0.0.1:6379"}, "cluster"),
         ({"url": HERE, "cluster": "ray://10.0.0.1:10001"}, "ray://10.0.0.1:10001 is not an allowed target"),
     ],
@@ -118,10 +119,36 @@ def test_a_key_typed_by_an_agent_and_a_file_of_this_machine_are_refused(operatio
             operations.start({"url": HERE, **LOAD, **settings}, kind="run", target=None, key_variable=None, title=None)
 
 
+def test_a_saved_target_has_its_own_key(operations: Operations) -> None:
+    operations.console.save_target({"name": "here", "url": HERE})
+    with pytest.raises(Refused, match="give target or key_variable: a saved target has its own key"):
+        operations.start(LOAD, kind="run", target="here", key_variable="OPENAI_API_KEY", title=None)
+
+
+@pytest.mark.parametrize(("settings", "refused"), [({"model": "m"}, ["model"]), ({"model": None}, []), ({}, [])])
+def test_what_a_kind_sets_itself_is_left_out(
+    settings: dict[str, Any], refused: list[str], operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(*_: object, **__: object) -> None:
+        raise Refused([])
+
+    monkeypatch.setattr(operations.console, "create", create)
+    with pytest.raises(Refused) as caught:
+        operations.start({**LOAD, **settings}, kind="calibrate", target=None, key_variable=None, title=None)
+    said = str(caught.value)
+    assert [name for name in ("url", "model", "endpoint") if f"{name}: the kind calibrate sets it" in said] == refused
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/b", "", ".x", "x" * 65])
 def test_a_baseline_has_a_name_and_no_path(operations: Operations, name: str) -> None:
     with pytest.raises(ConsoleError, match="give it a name"):
         operations.gate([], GateRules(baseline=name))
+
+
+def test_the_first_baseline_makes_their_folder(operations: Operations) -> None:
+    path = operations._baseline("main")
+    assert (path.name, path.parent.is_dir()) == ("main.json", True)
+    assert operations._baseline("other").parent == path.parent
 
 
 @pytest.mark.processes
