@@ -117,8 +117,8 @@ def resolve(flags: Mapping[str, object], file: Mapping[str, object] | None = Non
         # This warm-up comes from the run.yaml of a run with the default length, and the flags give another length.
         del given["warmup"]
     problems = addresses.spread(given, flags)
-    for key in sorted(given.keys() - Settings.model_fields.keys()):
-        problems.append(_unknown(key, given[key], flags, file_name))
+    for key in sorted(given.keys() - Settings.model_fields.keys(), key=str):  # YAML has keys that are no text.
+        problems.append(_unknown(str(key), given[key], flags, file_name))
         del given[key]
     for key in [key for key, value in given.items() if _has_zero(value)]:
         problems.append(f"{_place(key, flags, file_name)} contains a zero byte")

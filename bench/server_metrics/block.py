@@ -200,4 +200,4 @@ def _rate(series: ServerSeries, role: Role, begin: int, end: int) -> float | Non
         return None
     begin, end = max(begin, first), min(end, last)
     rise = series.rise(role, begin, end)
-    return None if rise is None else rise / ((end - begin) / NS_PER_S)
+    return None if rise is None or begin == end else rise / ((end - begin) / NS_PER_S)

@@ -43,7 +43,7 @@ def describe(scrapes: Iterable[Scrape], urls: Sequence[str], start_ns: int, end_
         return None
     url_of = dict(zip(sorted(pages), urls, strict=False))
     return [
-        _part(series, url_of[page], rank, start_ns, end_ns)
+        _part(series, url_of.get(page, f"page {page}"), rank, start_ns, end_ns)  # A damaged file may lack a URL.
         for (page, rank), series in sorted(parts.items(), key=_order)
     ]
 

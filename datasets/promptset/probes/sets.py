@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -26,7 +27,11 @@ _MMLU_COLUMNS = 6
 
 def looks_like_a_set(name: str) -> bool:
     """Whether a name is a file, or could be one or a data set of the hub: it contains a slash or a dot."""
-    return "/" in name or "." in name or Path(name).is_file()
+    if "/" in name or "." in name:
+        return True
+    with suppress(OSError):  # A name may be too long for a file.
+        return Path(name).is_file()
+    return False
 
 
 def read_set(source: str, count: int | None) -> list[Probe]:

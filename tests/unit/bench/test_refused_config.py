@@ -48,6 +48,10 @@ def test_an_unknown_key_of_a_file_is_named_with_the_nearest_known_one() -> None:
     assert problems({"conccurrency": 5}, "load.yaml") == [
         "load.yaml: conccurrency is not known: did you mean concurrency?"
     ]
+    of_yaml: dict[Any, Any] = {10: None, "concurrency": 4, "zzzz": 1}
+    assert [problem.partition(" is not known")[0] for problem in problems(of_yaml, "load.yaml")] == [
+        "load.yaml: 10", "load.yaml: zzzz"
+    ]  # fmt: skip
 
 
 def test_a_problem_inside_a_nested_key_has_its_whole_path() -> None:

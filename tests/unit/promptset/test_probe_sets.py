@@ -13,6 +13,7 @@ from promptset.errors import SpecError
 from promptset.probes import Probe, make_probes, parse_probes
 from promptset.probes.hub_set import file_of
 from promptset.probes.ifeval import patterns_of
+from promptset.probes.sets import looks_like_a_set
 
 
 def read(path: Path, count: int | None = None) -> list[Probe]:
@@ -230,3 +231,8 @@ def test_the_test_split_of_a_hub_data_set_is_taken(tmp_path: Path) -> None:
     (tmp_path / "main/train-00000-of-00001.parquet").unlink()
     with pytest.raises(SpecError, match="has no file of a split"):
         file_of(tmp_path, "openai/gsm8k")
+
+
+@pytest.mark.parametrize(("name", "is_one"), [("a/b", True), ("a.jsonl", True), ("20", False), ("x" * 300, False)])
+def test_a_name_too_long_for_a_file_is_none(name: str, is_one: bool) -> None:
+    assert looks_like_a_set(name) is is_one

@@ -149,3 +149,4 @@ def test_a_chart_of_no_steps_or_of_no_page_is_empty() -> None:
     assert steps(served(1, 9), [3.0, 5.0]) == {"prompt_tokens_per_s": [10, 10]}
     assert steps(served(1, 6, 9), [3.0, 5.0], 1.0)["running"] == [7.5, 9.5]
     assert "running" not in steps(served(1, 6.5, 9), [3.0, 5.0], 1.0)
+    assert steps(served(1, 9), [3.0], 0.0) == {"prompt_tokens_per_s": [None]}  # A damaged file may say so.

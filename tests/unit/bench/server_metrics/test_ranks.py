@@ -39,6 +39,13 @@ def test_pages_keep_their_urls_where_one_before_them_was_left() -> None:
     assert [(part.url, part.finished) for part in found] == [(URLS[0], 3), (URLS[1], 4)]
 
 
+def test_a_page_whose_url_is_lost_has_its_number() -> None:
+    scrapes = [page(second, number, r0=(second * number, 0)) for second in (0, 10) for number in (0, 1, 2)]
+    found = ranks.describe(scrapes, URLS, 0, 10 * S) or []
+    assert [(part.url, part.finished) for part in found] == [(URLS[0], 0), (URLS[1], 10), ("page 2", 20)]
+    assert [part.url for part in ranks.describe(scrapes, [], 0, 10 * S) or []] == ["page 0", "page 1", "page 2"]
+
+
 def test_one_server_has_no_parts() -> None:
     assert ranks.describe([page(0, 0, r0=(0, 1)), page(9, 0, r0=(9, 1))], URLS[:1], 0, 9 * S) is None
     plain = Scrape(t_ns=0, asked_ns=0, page=0, values={"vllm:num_requests_running": 3.0})
