@@ -30,4 +30,6 @@ class LoadChange:
         change = cls(t_ns=int(row["t_ns"]), before=float(row["from"]), after=float(row["to"]), by=str(row["by"]))
         if not (0 < change.before < math.inf and 0 < change.after < math.inf):
             raise ValueError(f"a load must be above 0: {change.before:g} to {change.after:g}")
+        if not 0 <= change.t_ns < 1 << 63:
+            raise ValueError(f"t_ns is no time: {change.t_ns:g}")
         return change

@@ -86,6 +86,15 @@ def test_a_change_to_or_from_an_impossible_load_is_refused(before: float, after:
         assert LoadChange.of_row({**row, "from": good[0], "to": good[1]}) == change
 
 
+@pytest.mark.parametrize("t_ns", [-1, -1e308, 1 << 63])
+def test_a_change_has_a_time(t_ns: float) -> None:
+    row = {"t_ns": t_ns, "from": 4, "to": 8, "by": "x"}
+    with pytest.raises(ValueError, match="t_ns is no time: "):
+        LoadChange.of_row(row)
+    assert LoadChange.of_row({**row, "t_ns": 0}).t_ns == 0
+    assert LoadChange.of_row({**row, "t_ns": (1 << 63) - 1}).t_ns == (1 << 63) - 1
+
+
 @pytest.mark.parametrize(
     ("more", "may"),
     [
