@@ -134,6 +134,7 @@ def test_a_token_does_not_wait_for_the_acknowledgement_of_the_one_before() -> No
         (stream,) = source._streams.values()
         with stream.socket:
             assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert not stream.socket.getblocking()  # Nor for a client that does not read.
 
 
 def test_each_token_comes_at_its_time_and_none_before() -> None:

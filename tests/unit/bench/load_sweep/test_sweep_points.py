@@ -165,7 +165,8 @@ def test_a_load_without_both_numbers_has_no_place_and_a_single_value_no_interval
     assert last.per_gpu == Number(25.0)
     assert last.per_user == Number(100.0)  # 10 ms per token.
     # A time per token that may be 0 has no highest speed, and so no interval.
-    (open_above,) = points_of([made_run(4, tpot_p50=Number(10.0, 0.0, 20.0))], 4)
+    faster = made_run(8, output_tokens_per_s=Number(900.0, 899.0, 901.0), tpot_p50=Number(10.0, 9.9, 10.1))
+    open_above, _ = points_of([made_run(4, tpot_p50=Number(10.0, 0.0, 20.0)), faster], 4)
     assert open_above.per_user == Number(100.0, 50.0, None)
     assert open_above.place is not None
 
