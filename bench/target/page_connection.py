@@ -110,7 +110,7 @@ class PageConnection:
         content = response.read(MOST_BYTES + 1)
         if self._late:
             raise TimeoutError
-        if not response.isclosed():
+        if self._connection.sock is None or not response.isclosed():  # The server ends the connection, or we do.
             self.close()
         if response.status != HTTPStatus.OK:
             raise NoPage(f"status {response.status}")

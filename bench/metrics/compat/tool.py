@@ -71,7 +71,7 @@ class Tool:
     it prints the time from sending to the last byte, like us."""
     differs: Mapping[str, str] = field(default_factory=dict)
     others: Mapping[str, Tool] = field(default_factory=dict)
-    """Its definitions for `messages` and `responses`, if any, and for `completions` if they are not those of chats."""
+    """Its definitions for other endpoints: `messages`, `responses`, and `completions` if it counts them unlike chats."""
 
     def of_endpoint(self, endpoint: str) -> Tool | None:
         """The definitions for this endpoint. Returns None if they are unknown."""

@@ -20,7 +20,7 @@ PAGE = b"up 1\n"
 class Asked:
     """A connection that answers as told, and counts."""
 
-    sock = None
+    sock: object = "open"
 
     def __init__(self, *answers: Exception | tuple[int, bytes]) -> None:
         self.answers = list(answers)
@@ -76,6 +76,14 @@ def test_a_page_is_asked_for_again_only_where_an_idle_connection_was_closed(
     page._connection = connection = Asked(*answers)  # type: ignore[assignment]
     assert got(page) == found
     assert (len(connection.requests), connection.closed) == (asked, closed)
+
+
+def test_a_connection_that_the_server_ends_is_closed_at_once() -> None:
+    page = connection_to()
+    page._connection = connection = Asked((200, PAGE))  # type: ignore[assignment]
+    connection.sock = None  # As after a response with Connection: close.
+    assert got(page) == PAGE
+    assert connection.closed == 1
 
 
 @pytest.mark.parametrize(
