@@ -171,9 +171,9 @@ def _calibration_sweep(path: Path, form: str) -> int:
 
 def _collect(path: Path, folders: Sequence[Path]) -> None:
     directory = RunDirectory.open(path)
-    workers = manifest.read(directory).manifest.workers
-    count = collect(directory, folders, alone=workers == 1)
-    print(f"shards: of {count} of {workers} workers", file=sys.stderr)
+    facts = manifest.read(directory).manifest
+    count = collect(directory, folders, facts.run_id, facts.workers)
+    print(f"shards: of {count} of {facts.workers} workers", file=sys.stderr)
 
 
 def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:

@@ -31,7 +31,7 @@ from bench.process import child_process, priority
 from bench.run_files.growing_file import PIECE_BYTES, GrowingFile
 from bench.run_files.run_directory import shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset
-from bench.scale.cluster.collect import clock_name
+from bench.scale.cluster.collect import ClockNote, clock_name
 from bench.scale.cluster.environment import packages
 from bench.scale.cluster.shipping import on_driver_clock
 from bench.scale.messages import Begin, Change, ProgressUpdate, Refused, WarmupEnds
@@ -150,7 +150,7 @@ class NodeWorker:
             share = replace(share, offsets_ns=array("q", offsets))
         self._directory = Path(tempfile.gettempdir()) / f"trueload-{assignment.run_id}"
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        self._alone, self._number = assignment.alone, share.worker
+        self._alone, self._number, self._run_id = assignment.alone, share.worker, assignment.run_id
         names = shard_names(None if self._alone else self._number)
         self._paths = [self._directory / name for name in names]
         self._note = self._directory / clock_name(self._number)
@@ -170,7 +170,7 @@ class NodeWorker:
     def set_clock(self, offset: ClockOffset) -> None:
         """Set the driver's clock minus this node's: from now on messages and records use the driver's clock."""
         self._offset = offset
-        self._note.write_bytes(orjson.dumps({"worker": self._number, "offset_ns": offset.offset_ns}))
+        self._note.write_bytes(orjson.dumps(ClockNote(self._number, offset.offset_ns, self._run_id)))
 
     # ---- During the load ----
 

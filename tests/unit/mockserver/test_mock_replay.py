@@ -102,6 +102,16 @@ def test_a_longer_reply_goes_on_with_the_second_chunk_and_a_shorter_one_is_cut(t
     assert RecordedReply(1, (9,), (3, 4)).stretched(9, 0) == ((0, 0, 9, 0, 0, 0, 9, 0), (3, 4, 2))
 
 
+def test_a_recording_refuses_the_settings_that_it_would_hide(tmp_path: Path) -> None:
+    path = write(tmp_path / "ledger.jsonl", ledger_line(0, 5))
+    with pytest.raises(UsageError) as refused:
+        plan(path, 0, "--ttft=7ms", "--tpot=7ms", "--itl=7ms", "--output-tokens=7")
+    assert refused.value.problems == [
+        f"{flag} has no effect with the recording --replay {path}: remove it"
+        for flag in ("--ttft", "--itl", "--output-tokens")
+    ]
+
+
 def test_a_profile_gives_distributions_in_place_of_the_flags(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
     path.write_text(json.dumps({"ttft": "30ms", "tpot": "4ms", "ttft_per_input_token": "10us", "output_tokens": "6"}))

@@ -22,7 +22,7 @@ from bench.run_files.growing_file import GrowingFile
 from bench.run_files.run_directory import RunDirectory
 from bench.scale.cluster import shipping
 from bench.scale.cluster.clock_offset import ClockOffset, Ping, closest
-from bench.scale.cluster.collect import clock_name, collect
+from bench.scale.cluster.collect import ClockNote, clock_name, collect
 from bench.scale.cluster.crew import differences
 from bench.scale.cluster.environment import environment_of, packages
 from bench.scale.cluster.node_worker import NodeFacts, node_facts
@@ -115,11 +115,11 @@ def test_pieces_are_whole_lines_of_bounded_size_and_together_the_file(
     assert shard.next_piece() == b""
 
 
-def left_on_a_node(folder: Path, worker: int, offset_ns: int) -> None:
+def left_on_a_node(folder: Path, worker: int, offset_ns: int, run_id: str = "r") -> None:
     folder.mkdir(exist_ok=True)
     (folder / f"requests-{worker}.jsonl").write_bytes(to_line(replace(made_record(worker), worker=worker)) + b'{"torn')
     (folder / f"samples-{worker}.jsonl").write_bytes(b'{"t_ns":5}\n')
-    (folder / clock_name(worker)).write_bytes(orjson.dumps({"worker": worker, "offset_ns": offset_ns}))
+    (folder / clock_name(worker)).write_bytes(orjson.dumps(ClockNote(worker, offset_ns, run_id)))
 
 
 def test_shards_that_were_left_on_nodes_are_put_into_the_run_by_the_driver_s_clock(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_shards_that_were_left_on_nodes_are_put_into_the_run_by_the_driver_s_clo
     left_on_a_node(tmp_path / "b", 1, -2_000)
     directory = RunDirectory.create(tmp_path / "run")
     (directory.path / "requests-1.jsonl").write_bytes(b"{}\n")  # The shipped part of the shard.
-    assert collect(directory, [tmp_path / "a", tmp_path / "b"], alone=False) == 2
+    assert collect(directory, [tmp_path / "a", tmp_path / "b"], "r", 2) == 2
     ends = {record.worker: record.end_ns for record in directory.records()}
     assert ends == {0: made_record(0).end_ns + 1_000, 1: made_record(1).end_ns - 2_000}
     assert [row["t_ns"] for row in directory.samples()] == [1_005, -1_995]
@@ -136,11 +136,42 @@ def test_shards_that_were_left_on_nodes_are_put_into_the_run_by_the_driver_s_clo
 def test_shards_of_nowhere_and_of_a_run_that_is_whole_are_refused(tmp_path: Path) -> None:
     directory = RunDirectory.create(tmp_path / "run")
     with pytest.raises(UsageError, match="no shard of a worker"):
-        collect(directory, [tmp_path], alone=False)
+        collect(directory, [tmp_path], "r", 2)
     left_on_a_node(tmp_path / "a", 0, 0)
     (directory.path / "requests.jsonl").write_bytes(to_line(made_record()))
     with pytest.raises(UsageError, match="in one file already"):
-        collect(directory, [tmp_path / "a"], alone=False)
+        collect(directory, [tmp_path / "a"], "r", 2)
+
+
+def test_shards_that_cannot_be_of_the_run_are_all_named_before_any_is_taken(tmp_path: Path) -> None:
+    a, b, c, d = (tmp_path / name for name in "abcd")
+    left_on_a_node(a, 1, 0)
+    left_on_a_node(b, 1, 0)
+    left_on_a_node(c, 0, 0, "earlier")
+    left_on_a_node(d, 2, 0)
+    (a / "samples-1.jsonl").unlink()
+    directory = RunDirectory.create(tmp_path / "run")
+    with pytest.raises(UsageError) as refused:
+        collect(directory, [a, b, c, d], "r", 2)
+    assert refused.value.problems == [
+        f"--shards: {a}/samples-1.jsonl is missing: copy the whole directory of the node, or leave {a} out",
+        f"--shards: {b} and {a} both have a shard of worker 1: name one of them",
+        f"--shards: {c} has shards of the run earlier, not of r: name its directory of this run",
+        f"--shards: {d} has a shard of worker 2, but the run has 2 (from 0)",
+    ]
+    assert list(directory.shards("requests.jsonl")) == []
+
+
+def test_a_damaged_note_of_a_clock_is_refused_by_its_name(tmp_path: Path) -> None:
+    left_on_a_node(tmp_path / "a", 0, 0)
+    note = tmp_path / "a" / clock_name(0)
+    note.write_text('{"worker": 0, "offset_ns": "x"}')
+    with pytest.raises(UsageError) as refused:
+        collect(RunDirectory.create(tmp_path / "run"), [tmp_path / "a"], "r", 2)
+    assert refused.value.problems == [
+        f'{note}: offset_ns must be a whole number, not "x"',
+        f"{note}: run_id is missing",
+    ]
 
 
 # ---- Nodes and settings --------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def test_a_node_tells_and_writes_instants_in_the_clock_of_the_driver(program: Pr
     assert node.take(0) is first  # The first delivery was lost on its way.
 
     node.set_clock(AHEAD)
-    assert orjson.loads((there / "clock-3.json").read_bytes()) == {"worker": 3, "offset_ns": 100}
+    assert orjson.loads((there / "clock-3.json").read_bytes()) == {"worker": 3, "offset_ns": 100, "run_id": "r"}
     for message in (Begin(1000), Change(2000, 5.0), WarmupEnds(3000), Command(Order.CUT)):
         node.send(message)
     assert [program.other.recv() for _ in range(4)] == [
