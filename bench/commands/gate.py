@@ -132,7 +132,7 @@ def _update(path: Path, baseline: Baseline | None, gate: Gate) -> str:
     if not gate.runs:
         return f"{path} is unchanged: no run can be used"
     # If some runs in the baseline lack a number, no later run is checked for it.
-    why = "something failed" if gate.exit else "a number of it cannot be compared" if gate.missing else None
+    why = "something failed" if gate.exit else "a number of it cannot be compared" if gate.lost else None
     if why is not None:
         if baseline is None:
             return f"{path} was not written, because {why}"

@@ -42,10 +42,15 @@ def verdict_line(content: GateResult) -> str:
         bad = next(run for run in content.runs if run.verdict == ("INVALID" if content.exit == 3 else "FAILED"))
         because = bad.reasons[0] if bad.reasons else "no reason was recorded"
         return f"{bad.verdict}: {bad.directory} cannot be judged ({because})"
-    tally = ", ".join(f"{counts[name]} {name}" for name in ("failed", "held", "not shown") if counts[name])
+    outcomes = [
+        *((name, counts[name]) for name in ("failed", "held", "not shown")),
+        ("not compared", len(content.lost)),
+    ]
+    tally = ", ".join(f"{count} {name}" for name, count in outcomes if count)
     passed = "failed" if content.exit else "passed"
     if content.exit and not counts["failed"]:
-        return f"The gate failed: {tally}, and --strict counts not shown as failed"
+        open_ = " and ".join(name for name, count in outcomes[2:] if count)
+        return f"The gate failed: {tally}, and --strict counts {open_} as failed"
     if not tally:
         return f"The gate {passed}: nothing was judged"
     return f"The gate {passed}: {tally}{'' if content.exit or not counts['not shown'] else _NOT_HELD}"

@@ -31,6 +31,7 @@ def result_of(gate: Gate, *, baseline: Path | None, command: Sequence[str], note
         baseline=None if baseline is None else GateBaseline(path=str(baseline), runs=count),
         objectives=[_objective(judged) for judged in gate.objectives],
         metrics=[_metric(judged) for judged in gate.metrics],
+        lost=gate.lost,
         counts={str(verdict): gate.verdicts.count(verdict) for verdict in Verdict},
         notes=[*gate.notes, *notes],
         command=list(command),

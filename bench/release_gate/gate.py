@@ -24,6 +24,7 @@ from bench.release_gate import objectives
 from bench.release_gate.baseline import entry_of, failures, independent_values, value_of
 from bench.release_gate.objectives import ObjectiveVerdict
 from bench.results.baseline import Baseline, BaselineRun
+from bench.results.gate import GateLost
 from bench.statistics.between_runs import MARGIN, error_by_chance
 from bench.statistics.gate import ALPHA, LEAST_CANDIDATES, Judged, Metric, Verdict, judge, missing_runs
 
@@ -62,8 +63,7 @@ class Gate:
     unusable: tuple[MeasuredRun, ...]
     objectives: tuple[ObjectiveVerdict, ...] = ()
     metrics: tuple[MetricVerdict, ...] = ()
-    missing: tuple[str, ...] = ()
-    """A sentence for each number of the baseline that these runs lack; such a number is neither failed nor held."""
+    lost: tuple[GateLost, ...] = ()
     notes: tuple[str, ...] = ()
     baseline: Baseline | None = None
     strict: bool = False
@@ -81,7 +81,7 @@ class Gate:
             return Exit.TARGET
         if self.unusable and (not self.runs or self.strict):
             return Exit.INVALID
-        not_shown = Verdict.NOT_SHOWN in self.verdicts or self.missing
+        not_shown = Verdict.NOT_SHOWN in self.verdicts or self.lost
         if Verdict.FAILED in self.verdicts or (self.strict and not_shown):
             return Exit.OBJECTIVE_FAILED
         return Exit.GOOD
@@ -108,16 +108,7 @@ def decide(
     objectives.refuse_unknown_parts(wanted, usable)
     entries = tuple(entry_of(run) for run in usable)
     judged = tuple(objectives.judge(objective, usable, entries) for objective in wanted)
-    notes = [f"{run.directory} is left out: {run.status}" for run in unusable]
-    notes += [
-        f"{run.directory} is SUSPECT: {run.summary.verdict.reasons[0]}" for run in usable if run.status == "SUSPECT"
-    ]
-    notes += [
-        f"{run.directory} was {reason} before its end"
-        for run in usable
-        if (reason := run.summary.run.stop_reason) in ("interrupted", "killed")
-    ]
-    notes += [note for run in usable for note in run.notes]
+    notes = _of_runs(usable, unusable)
     if updating:
         notes += [
             f"{entry.error_rate:.1%} of the requests of {run.directory} failed: held to a baseline with it, as many may fail"
@@ -125,7 +116,7 @@ def decide(
             if (entry.error_rate or 0.0) > _MANY_FAILED
         ]
     metrics: tuple[MetricVerdict, ...] = ()
-    missing: list[str] = []
+    lost: list[GateLost] = []
     if baseline is not None:
         assert baseline_path is not None, "a baseline was read from a file"
         baselines.refuse_other_workload(baseline_path, baseline, usable[0])
@@ -135,7 +126,7 @@ def decide(
         notes += [
             f"{run.directory} is in the baseline already: it is compared with the other runs there" for run in again
         ]
-        missing = lost(before, entries) if before else []
+        lost = lost_numbers(before, entries) if before else []
         lacks = missing_runs(len(before), len(usable))
         if lacks is not None and not updating:
             raise UsageError(f"--baseline {baseline_path}: {lacks}")
@@ -145,8 +136,23 @@ def decide(
             metrics = against(before, entries, rules)
             notes += notes_on(before, entries)
         notes += dict.fromkeys(note for run in usable for note in _changes(baseline, run))
-    notes = [*missing, *notes, *(f"{row.number.title} is not shown to hold: {row.few}" for row in metrics if row.few)]
-    return Gate(usable, entries, unusable, judged, metrics, tuple(missing), tuple(notes), baseline, rules.strict)
+    notes += [f"{row.number.title} is not shown to hold: {row.few}" for row in metrics if row.few]
+    notes = [*(f"{number.title} is not compared: {number.why}" for number in lost), *notes]
+    return Gate(usable, entries, unusable, judged, metrics, tuple(lost), tuple(notes), baseline, rules.strict)
+
+
+def _of_runs(usable: Sequence[MeasuredRun], unusable: Sequence[MeasuredRun]) -> list[str]:
+    """Notes on the runs by themselves."""
+    notes = [f"{run.directory} is left out: {run.status}" for run in unusable]
+    notes += [
+        f"{run.directory} is SUSPECT: {run.summary.verdict.reasons[0]}" for run in usable if run.status == "SUSPECT"
+    ]
+    notes += [
+        f"{run.directory} was {reason} before its end"
+        for run in usable
+        if (reason := run.summary.run.stop_reason) in ("interrupted", "killed")
+    ]
+    return notes + [note for run in usable for note in run.notes]
 
 
 def objectives_of(run: MeasuredRun) -> tuple[Objective, ...]:
@@ -223,14 +229,14 @@ def _counted_by(entries: Sequence[BaselineRun]) -> list[str]:
     return [*dict.fromkeys(entry.tokens_by for entry in entries if entry.tokens_by is not None)]
 
 
-def lost(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:
-    """A sentence for each number of the baseline that these runs lack: a server that no longer streams has no TPOT, and
+def lost_numbers(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[GateLost]:
+    """The numbers of the baseline that these runs lack: a server that no longer streams has no TPOT, and
     tokens that are counted in another way give another number."""
     both = _decided([*before, *now])
     # Some runs of an old baseline may lack a number that the others have.
     had = dict.fromkeys(number for entry in before for number in _decided([entry]))
     there, here = (" and by ".join(_counted_by(entries)) for entries in (before, now))
-    sentences = []
+    lost = []
     for number in had:
         lacking, lacked = (sum(not _has(number, entry) for entry in entries) for entries in (now, before))
         why = f"{lacking} of {len(now)} runs have no known value above 0"
@@ -239,8 +245,8 @@ def lost(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]
         if not lacking and not lacked:
             why = f"tokens were counted by {there} there, and by {here} here"
         if number not in both:
-            sentences.append(f"{number.title} is not compared: the baseline has it, and {why}")
-    return sentences
+            lost.append(GateLost(name=number.name, title=number.title, why=f"the baseline has it, and {why}"))
+    return lost
 
 
 def notes_on(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:

@@ -69,6 +69,14 @@ class GateMetric(Result, frozen=True, kw_only=True):
     verdict: GateVerdict
 
 
+class GateLost(Result, frozen=True, kw_only=True):
+    """A number that the baseline has and that cannot be compared: it is neither failed nor held."""
+
+    name: str
+    title: str
+    why: str
+
+
 class GateResult(Result, frozen=True, kw_only=True):
     """The result of a gate. Shares are numbers: 0.05 is 5%."""
 
@@ -76,11 +84,12 @@ class GateResult(Result, frozen=True, kw_only=True):
     exit: int
     """The exit status of the command."""
     strict: bool
-    """Whether objectives and numbers that are not shown fail too."""
+    """Whether objectives and numbers that are not shown, or are lost, fail too."""
     runs: Sequence[GateRun]
     baseline: GateBaseline | None
     objectives: Sequence[GateObjective]
     metrics: Sequence[GateMetric]
+    lost: Sequence[GateLost]
     counts: Annotated[Mapping[str, Count], every_key(*VERDICTS)]
     notes: Sequence[str]
     command: Sequence[str]

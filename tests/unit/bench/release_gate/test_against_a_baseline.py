@@ -15,10 +15,10 @@ from bench.documents.formatting import NOTHING
 from bench.documents.gate_document import gate_document
 from bench.errors import Exit
 from bench.release_gate.document import result_of
-from bench.release_gate.gate import Gate, Rules, against, lost, notes_on
+from bench.release_gate.gate import Gate, Rules, against, lost_numbers, notes_on
 from bench.report import text as report
 from bench.results.baseline import BaselineRun
-from bench.results.gate import GateMetric, GateResult
+from bench.results.gate import GateLost, GateMetric, GateResult
 from bench.statistics.gate import Metric as Judged
 from bench.statistics.gate import Verdict, judge
 from tests.support.made_gate import entry_with
@@ -141,31 +141,36 @@ def test_a_baseline_of_one_hour_long_ago_is_noted() -> None:
 def test_numbers_of_the_baseline_that_runs_lack_are_named_and_fail_a_strict_gate() -> None:
     rng = np.random.default_rng(0)
     before, now = ([entry(rng, 0.02) for _ in range(n)] for n in (5, 3))
-    assert lost(before, now) == []
+    assert lost_numbers(before, now) == []
     # Two of three runs no longer stream, and one has no tokens.
     whole = [structs.replace(one, stats={"ttft_ms": one.stats["ttft_ms"]}) for one in now[:2]]
     silent = structs.replace(now[2], output_tokens_per_s=0.0)
-    assert lost(before, [*whole, silent]) == [
-        "TPOT p50 is not compared: the baseline has it, and 2 of 3 runs have no known value above 0",
-        "TPOT p99 is not compared: the baseline has it, and 2 of 3 runs have no known value above 0",
-        "Output tokens/s is not compared: the baseline has it, and 1 of 3 runs have no known value above 0",
+    assert [(one.name, one.title, one.why) for one in lost_numbers(before, [*whole, silent])] == [
+        ("tpot:p50", "TPOT p50", "the baseline has it, and 2 of 3 runs have no known value above 0"),
+        ("tpot:p99", "TPOT p99", "the baseline has it, and 2 of 3 runs have no known value above 0"),
+        ("output_tokens_per_s", "Output tokens/s", "the baseline has it, and 1 of 3 runs have no known value above 0"),
     ]
     # Nor may a baseline drop a number in silence because some of its runs lack it.
-    assert lost([*before, *whole], now) == [
-        "TPOT p50 is not compared: the baseline has it, and 2 of its 7 runs have no known value above 0",
-        "TPOT p99 is not compared: the baseline has it, and 2 of its 7 runs have no known value above 0",
+    assert [(one.title, one.why) for one in lost_numbers([*before, *whole], now)] == [
+        ("TPOT p50", "the baseline has it, and 2 of its 7 runs have no known value above 0"),
+        ("TPOT p99", "the baseline has it, and 2 of its 7 runs have no known value above 0"),
     ]
     for strict, status in ((False, Exit.GOOD), (True, Exit.OBJECTIVE_FAILED)):
-        assert Gate((), (), (), missing=("TPOT p50 is not compared",), strict=strict).exit is status
+        assert (
+            Gate((), (), (), lost=(GateLost(name="tpot:p50", title="TPOT p50", why="none"),), strict=strict).exit
+            is status
+        )
 
 
 def test_numbers_whose_tokens_were_counted_in_another_way_are_named() -> None:
     before = [entry_with(tokens_by=by) for by in ("usage", None, "usage")]
     now = [entry_with(tokens_by="chunks")] * 3
-    other = "is not compared: the baseline has it, and tokens were counted by usage there, and by chunks here"
-    assert lost(before, now) == [f"{title} {other}" for title in ("TPOT p50", "TPOT p99", "Output tokens/s")]
+    other = "the baseline has it, and tokens were counted by usage there, and by chunks here"
+    assert [(one.title, one.why) for one in lost_numbers(before, now)] == [
+        (title, other) for title in ("TPOT p50", "TPOT p99", "Output tokens/s")
+    ]
     assert [row.number.name for row in against(before, now, Rules())] == ["ttft:p90", "ttft:p99", "error_rate"]
-    assert lost(before, [entry_with(tokens_by=by) for by in ("usage", None)]) == []
+    assert lost_numbers(before, [entry_with(tokens_by=by) for by in ("usage", None)]) == []
 
 
 def test_a_gate_that_can_find_no_change_of_a_share_says_so() -> None:

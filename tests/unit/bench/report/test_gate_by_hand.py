@@ -13,6 +13,7 @@ from bench.results.gate import GateMetric, GateResult
 from tests.support.results import filled
 
 RUN = {"directory": "runs/a", "verdict": "INVALID", "reasons": ["the client was late"]}
+LOST = {"name": "tpot:p50", "title": "TPOT p50", "why": "the baseline has it"}
 TOO_FEW = ". Not shown is not held: it may be broken, and these runs cannot tell. --strict fails it"
 
 
@@ -29,6 +30,15 @@ def gate(failed: int = 0, held: int = 0, unsure: int = 0, **more: Any) -> GateRe
         (gate(1, 2, exit=1), "The gate failed: 1 failed, 2 held"),
         (gate(1, 2, 3, exit=1), "The gate failed: 1 failed, 2 held, 3 not shown"),
         (gate(0, 2, 3, exit=1), "The gate failed: 2 held, 3 not shown, and --strict counts not shown as failed"),
+        (gate(held=2, lost=[LOST]), "The gate passed: 2 held, 1 not compared"),
+        (
+            gate(held=2, lost=[LOST], exit=1),
+            "The gate failed: 2 held, 1 not compared, and --strict counts not compared as failed",
+        ),
+        (
+            gate(0, 2, 3, lost=[LOST], exit=1),
+            "The gate failed: 2 held, 3 not shown, 1 not compared, and --strict counts not shown and not compared as failed",
+        ),
         (
             gate(exit=3, runs=[{**RUN, "verdict": "VALID"}, RUN]),
             "INVALID: runs/a cannot be judged (the client was late)",

@@ -6,7 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from bench.report import junit
-from bench.results.gate import GateMetric, GateObjective, GateResult, GateRun
+from bench.results.gate import GateLost, GateMetric, GateObjective, GateResult, GateRun
 from tests.support.results import filled
 
 
@@ -34,19 +34,21 @@ def cases(result: GateResult) -> tuple[dict[str, str], dict[str, tuple[str, str 
     return suite.attrib, found
 
 
-def test_what_failed_is_a_failure_what_is_not_shown_is_skipped_and_a_bad_run_is_an_error() -> None:
-    result = filled(
-        GateResult,
-        runs=[run("VALID", 1.5), run("SUSPECT", None, "late"), run("INVALID", 2.0, "late", "slow"), run("FAILED", 0.25)],
-        objectives=[
-            objective("a", "held"), objective("b", "failed"), objective("c", "not shown", "too few values"),
-            objective("d", "not shown"),
-        ],
-        metrics=[metric("ttft:p50", "held"), metric("ttft:p90", "failed"), metric("ttft:p99", "not shown")],
-    )  # fmt: skip
-    counts, found = cases(result)
+RESULT: dict[str, Any] = {
+    "runs": [run("VALID", 1.5), run("SUSPECT", None, "late"), run("INVALID", 2.0, "late", "slow"), run("FAILED", 0.25)],
+    "objectives": [
+        objective("a", "held"), objective("b", "failed"), objective("c", "not shown", "too few values"),
+        objective("d", "not shown"),
+    ],
+    "metrics": [metric("ttft:p50", "held"), metric("ttft:p90", "failed"), metric("ttft:p99", "not shown")],
+    "lost": [GateLost(name="tpot:p50", title="TPOT p50", why="the baseline has it")],
+}  # fmt: skip
+
+
+def test_what_fails_the_gate_is_a_failure_or_an_error_and_what_it_leaves_open_is_skipped() -> None:
+    counts, found = cases(filled(GateResult, RESULT, exit=4))
     assert found == {
-        "trueload.measurement runs/INVALID": ("error", "INVALID: late; slow", "INVALID"),
+        "trueload.measurement runs/INVALID": ("skipped", "INVALID: late; slow", None),
         "trueload.measurement runs/FAILED": ("error", "FAILED: ", "FAILED"),
         "trueload.objective b": ("failure", "7 ms [6, 8] ms", "failed"),
         "trueload.objective c": ("skipped", "not shown: too few values", None),
@@ -55,10 +57,25 @@ def test_what_failed_is_a_failure_what_is_not_shown_is_skipped_and_a_bad_run_is_
         "trueload.baseline ttft:p99": (
             "skipped", "not shown: +20.0% [+10.0, +30.0], allowed +5%; found from 4.0% on", None
         ),
+        "trueload.baseline tpot:p50": ("skipped", "not compared: the baseline has it", None),
     }  # fmt: skip
     assert {name: counts[name] for name in ("tests", "failures", "errors", "skipped", "time")} == {
-        "tests": "11", "failures": "2", "errors": "2", "skipped": "3", "time": "3.750"
+        "tests": "12", "failures": "2", "errors": "1", "skipped": "5", "time": "3.750"
     }  # fmt: skip
+
+
+def test_what_a_strict_gate_leaves_open_fails_as_its_exit_status_says() -> None:
+    counts, found = cases(filled(GateResult, RESULT, exit=4, strict=True))
+    assert found["trueload.measurement runs/INVALID"] == ("error", "INVALID: late; slow", "INVALID")
+    assert found["trueload.objective c"] == ("failure", "not shown: too few values", "not shown")
+    assert found["trueload.baseline tpot:p50"] == ("failure", "not compared: the baseline has it", "not compared")
+    assert (counts["failures"], counts["errors"], counts["skipped"]) == ("6", "2", "0")
+
+
+def test_invalid_runs_are_errors_if_no_other_is_left() -> None:
+    for status, tag in ((3, "error"), (0, "skipped")):
+        _, found = cases(filled(GateResult, runs=[run("INVALID", 1.0, "late")], exit=status))
+        assert found["trueload.measurement runs/INVALID"][0] == tag
 
 
 def test_what_xml_cannot_hold_is_replaced() -> None:
