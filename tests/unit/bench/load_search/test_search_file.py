@@ -218,6 +218,22 @@ def test_the_smallest_and_the_largest_number_are_read() -> None:
             from_json(wrong, SHA256)
 
 
+def test_more_violations_than_were_judged_are_refused() -> None:
+    kept = kept_of(made_search(made_visit(1, 12.0)))
+    visit = kept["visits"][0]
+    visit["requests"] = 40
+    for counts, most in (
+        ({}, 40),
+        ({"about": {P99.text: 30}}, 30),
+        ({"about": {P99.text: 30}, "jobs": {P99.text: 50}}, 50),
+    ):
+        visit |= counts | {"violations": {P99.text: most}}
+        assert from_json(copy.deepcopy(kept), SHA256).results[0].share(P99.text) == 1.0
+        visit["violations"] = {P99.text: most + 1}
+        with pytest.raises(UsageError, match="visit 1 has a number that cannot be"):
+            from_json(copy.deepcopy(kept), SHA256)
+
+
 def test_of_a_damaged_file_ten_problems_are_named_and_the_others_counted() -> None:
     kept = kept_of(made_search(*[made_visit(n, 12.0) for n in range(1, 13)]))
     for visit in kept["visits"]:
