@@ -35,6 +35,7 @@ def facts(**values: Any) -> dict[str, tuple[str, str]]:
     [
         ({"replicas": 1}, ("1 replica holds the objectives", "", "good")),
         ({"replicas": 1200, "cost_a_day": 99.994}, ("1,200 replicas hold the objectives", ", $99.99 a day", "good")),
+        ({"replicas": 2, "cost_a_day": 100}, ("2 replicas hold the objectives", ", $100 a day", "good")),
         ({"replicas": 2, "cost_a_day": 100.4}, ("2 replicas hold the objectives", ", $100 a day", "good")),
         ({"replicas": 2, "cost_a_day": 0.00123}, ("2 replicas hold the objectives", ", $0.0012 a day", "good")),
         ({"replicas": 2, "cost_a_day": 0.01}, ("2 replicas hold the objectives", ", $0.01 a day", "good")),
@@ -81,6 +82,8 @@ def test_the_banner_has_the_answer_and_what_to_do(values: dict[str, Any], banner
         ({"search": {"low": 17.5, "high": None, "estimate": 20}}, "A replica keeps", ("at least 17.50 requests/s", "")),
         ({"search": {"low": 17.5, "high": 23, "estimate": 20}}, "A replica keeps", ("20 (17.50 to 23) requests/s", "")),
         ({"headroom": 1.254}, "Traffic that they hold", ("1.25 times this (at least this)", "")),
+        *(({"headroom": 1.254, "headroom_interval": ends}, "Traffic that they hold", ("1.25 times this (at least this)", ""))
+          for ends in ([None, 1.5], [1, None])),
         ({"headroom": 1.2, "headroom_interval": [1, 1.5]}, "Traffic that they hold", ("1.20 times this (1.00 to 1.50)", "")),
         (
             {"headroom": 0, "headroom_interval": [0, 1.05]},
