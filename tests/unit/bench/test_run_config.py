@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.clock import NS_PER_S
+from bench.config import RunConfig, resolve
 from bench.config.settings import Settings
 from tests.support.configurations import problems, resolved
 
@@ -85,6 +86,60 @@ def test_the_page_of_metrics_is_at_this_machine_unless_a_host_is_given(
 def test_a_load_has_its_warm_up_and_its_end(flags: dict[str, Any], warmup_ns: int, ends_ns: int | None) -> None:
     length = resolved(**flags).length
     assert (length.warmup_ns, length.ends_ns) == (warmup_ns, ends_ns)
+
+
+@pytest.mark.parametrize(
+    ("flags", "lasts_s"),
+    [
+        ({"mode": "rate", **STEPS}, 20.0),
+        ({"mode": "rate", "ramp": "1..9:7.5s"}, 7.5),
+        ({"duration": "9s"}, 9.0),
+        ({"requests": "5"}, None),
+    ],
+)
+def test_a_load_lasts_as_long_as_its_segments_or_its_duration(flags: dict[str, Any], lasts_s: float | None) -> None:
+    assert resolved(**flags).lasts_s == lasts_s
+
+
+def test_only_an_api_of_a_file_is_kept_in_the_configuration(tmp_path: Path) -> None:
+    api = tmp_path / "api.yaml"
+    api.write_text('{path: /, body: {q: "{{ prompt }}"}, reply: chunks}')
+    config = resolved(endpoint=str(api))
+    assert config.api is not None
+    assert config.api["body"] == {"q": "{{ prompt }}"}
+    assert [resolved(endpoint=name).api for name in (None, "chat", "gemini")] == [None, None, None]
+    # A stored run has its API, whatever became of the file.
+    api.unlink()
+    again = Settings.model_validate({"url": "http://h", "api": config.api, "endpoint": str(api)})
+    assert (again.api, again.endpoint) == (config.api, str(api))
+    assert RunConfig.stored(config.public()).api == config.api
+
+
+def test_a_template_that_cannot_be_filled_is_refused_at_once() -> None:
+    assert problems(endpoint="http", body_template="{{ int 9 1 }}") == [
+        "--body-template: {{ int 9 1 }} is not understood: write {{ int LOW HIGH }}"
+    ]
+
+
+def test_a_load_is_of_a_kind_that_certificates_cover() -> None:
+    config = resolved(rate="5")
+    kind = config.kind_for(3)
+    assert (kind.loop, kind.transport, kind.stream, kind.tls, kind.workers, kind.endpoint) == (
+        "open loop", config.transport, "streamed", False, 3, "chat",
+    )  # fmt: skip
+    other = resolved(url="https://h", concurrency="5", stream=False, endpoint="completions").kind_for(1)
+    assert (other.loop, other.stream, other.tls, other.endpoint) == ("closed loop", "whole", True, "completions")
+
+
+def test_settings_that_were_asked_for_make_the_same_configuration_again() -> None:
+    config = resolved(url=["http://a=3", "http://b"], concurrency="4", seed="5")
+    asked = config.asked_for()
+    assert asked["url"] == ["http://a=3", "http://b"]
+    assert "targets" not in asked
+    assert (asked["concurrency"], asked["seed"]) == (4, 5)
+    assert resolve(asked).addresses == config.addresses
+    changed = config.with_values(seed=6, concurrency=7)
+    assert (changed.seed, changed.most_users, changed.addresses) == (6, 7, config.addresses)
 
 
 def test_a_recipe_is_no_file_with_columns_and_takes_batches_and_tools(tmp_path: Path) -> None:
