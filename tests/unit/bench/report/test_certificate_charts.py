@@ -45,6 +45,23 @@ def test_errors_lie_in_the_middle_of_their_steps() -> None:
     assert values(charts()["error-tpot_ms"]) == {name: [None, None, None] for name in ("median", "P99", "largest")}
 
 
+def test_charts_over_time_zoom_together_and_show_the_largest_error_in_words_alone() -> None:
+    found = charts()
+    assert {key: chart.over_time for key, chart in found.items()} == {
+        "error-ttft_ms": True, "error-tpot_ms": True, "error-e2el_ms": True, "qq-ttft_ms": False, "lag-over-time": True,
+        "lag": False,
+    }  # fmt: skip
+    for key in ("error-ttft_ms", "lag-over-time"):
+        assert [(line.style, line.hidden) for line in found[key].panels[0].lines] == [
+            ("steps", False), ("steps", False), ("line", True),
+        ]  # fmt: skip
+    assert [(line.style, line.hidden, line.unit) for line in found["lag"].panels[0].lines] == [
+        ("bars", False, None), ("line", True, ""),
+    ]  # fmt: skip
+    (panel,) = found["qq-ttft_ms"].panels
+    assert (panel.from_zero, [line.dashed for line in panel.lines]) == (False, [False, True])
+
+
 def test_lags_have_their_share_and_their_bounds_in_words() -> None:
     found = charts()
     assert values(found["lag-over-time"])["P99"] == [0.4, 0.5, 0.6]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.documents.document import Document, Facts, Findings, Level, Table
+from bench.documents.document import ChartBlock, Document, Facts, Findings, Level, Table
 from bench.documents.plan_document import clock, plan_document
 from bench.results.plan import PlanContent
 from tests.support.results import filled
@@ -57,6 +57,8 @@ def facts(**values: Any) -> dict[str, tuple[str, str]]:
                 ([], "Raise --replicas, or relax an objective"),
                 ([HOURS[2], {**HOURS[1], "breaks": "no"}], "Raise --replicas, or relax an objective"),
                 (HOURS, "Nor do they surely hold 2.5/s, so more may not help: relax an objective"),
+                ([{**HOURS[1], "rate": 0.5}, HOURS[2]],
+                 "Nor do they surely hold 0.5/s, so more may not help: relax an objective"),
             )
         ),
     ],
@@ -159,6 +161,14 @@ def test_each_hour_is_a_row(values: dict[str, Any], heads: list[str], last: list
     assert [*table.notes] == notes
     if "One fewer breaks it" in heads:
         assert [row.cells[-1].text for row in table.rows] == ["–", "perhaps", "yes"]
+
+
+def test_the_day_is_drawn_by_its_rates() -> None:
+    (chart,) = (block.chart for block in page(hours=HOURS).sections[1].blocks if isinstance(block, ChartBlock))
+    (line,) = chart.panels[0].lines
+    assert ([*line.values], line.style, chart.panels[0].unit) == ([0, 2.5, 40], "bars", "/s")
+    assert [*chart.x_names] == ["00:00, 0 requests/s", "06:30, 2.500 requests/s", "08:00, 40 requests/s"]
+    assert [text for _, text in chart.ticks] == ["00:00", "06:30", "08:00"]
 
 
 def test_the_head_names_the_server_and_what_was_looked_at() -> None:
