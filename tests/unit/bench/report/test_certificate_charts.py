@@ -62,6 +62,14 @@ def test_charts_over_time_zoom_together_and_show_the_largest_error_in_words_alon
     assert (panel.from_zero, [line.dashed for line in panel.lines]) == (False, [False, True])
 
 
+@pytest.mark.parametrize(("steps", "ticks"), [(6, "0 2 4 6 8 10 12"), (7, "0 5 10"), (30, "0 10 20 30 40 50 60")])
+def test_an_axis_of_time_has_at_most_six_parts_and_ends_with_the_run(steps: int, ticks: str) -> None:
+    over_time = {"step_s": 2.0, "t_s": [2.0 * k for k in range(steps)]}
+    chart = charts(over_time=over_time, lag=[])["error-ttft_ms"]
+    assert " ".join(text.removesuffix(" s") for _, text in chart.ticks) == ticks
+    assert [at for at, _ in chart.ticks] == [float(text) for text in ticks.split()]
+
+
 def test_lags_have_their_share_and_their_bounds_in_words() -> None:
     found = charts()
     assert values(found["lag-over-time"])["P99"] == [0.4, 0.5, 0.6]

@@ -70,6 +70,22 @@ def test_numbers_that_decide_stand_apart_from_those_that_are_explored() -> None:
     assert [row[0] for row in said["Explored: no change shown"]] == ["TPOT P50"]
 
 
+def test_margins_that_a_calibration_widened_are_named_for_ratios_that_decide() -> None:
+    document = made(
+        number(margin=0.08),
+        number("e2el:p50", title="E2EL P50", margin=0.05),
+        number("tpot:p50", title="TPOT P50", margin=0.09, primary=False, change=0.001, a=1.0, b=1.001),
+        number("error_rate", title="Error rate", unit="share", ratio=False, margin=0.07),
+    )
+    (table,) = (b for b in blocks(document) if isinstance(b, Table) and b.title == "The numbers that decide")
+    assert table.notes[0].endswith(
+        " The margin is 5.0% (by the error that a calibration found: TTFT P90 8.0%), and one point of shares. Corrected for "
+        "the number of tests."
+    )
+    (plain,) = (b for b in blocks(made(number())) if isinstance(b, Table) and b.title == "The numbers that decide")
+    assert " The margin is 5.0%, and one point of shares." in plain.notes[0]
+
+
 @pytest.mark.parametrize(
     ("numbers", "tone"),
     [
