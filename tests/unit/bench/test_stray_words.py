@@ -95,7 +95,7 @@ def test_what_a_wrong_word_gave_is_not_missing(words: str, given: dict[str, str]
         ("--RATE", ["--rate"], "--RATE is not a flag: did you mean --rate?"),
         ("--Max_Errors", ["--max-errors"], "--Max_Errors is not a flag: did you mean --max-errors?"),
         # The case of a single letter counts.
-        ("-Z", ["-z"], "-Z is not a flag: prog --help lists all"),
+        ("-Q", ["-q"], "-Q is not a flag: prog --help lists all"),
     ],
 )
 def test_a_flag_that_does_not_exist_leads_to_the_nearest_one(name: str, known: list[str], sentence: str) -> None:
