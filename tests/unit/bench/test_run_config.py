@@ -115,6 +115,41 @@ def test_only_an_api_of_a_file_is_kept_in_the_configuration(tmp_path: Path) -> N
     assert RunConfig.stored(config.public()).api == config.api
 
 
+@pytest.mark.parametrize(
+    ("flags", "output", "inputs"),
+    [
+        ({}, "128", None),
+        ({"output_tokens": "5"}, "5", None),
+        ({"dataset": "chatbot"}, None, None),
+        ({"endpoint": "images"}, None, None),
+        ({"endpoint": "speech"}, None, None),
+        ({"endpoint": "http"}, None, None),
+        ({"endpoint": "transcriptions", "audio": "length=1s"}, None, None),
+        ({"endpoint": "rerank"}, None, "10"),
+        ({"endpoint": "embeddings"}, None, "1"),
+        ({"endpoint": "embeddings", "batch_inputs": "4"}, None, "4"),
+        ({"endpoint": "embeddings", "dataset": "chatbot"}, None, "1"),
+    ],
+)
+def test_only_replies_of_text_have_a_length_and_only_batches_a_size(
+    flags: dict[str, Any], output: str | None, inputs: str | None
+) -> None:
+    config = resolved(**flags)
+    assert (config.output_tokens, config.batch_inputs) == (output, inputs)
+
+
+@pytest.mark.parametrize(
+    ("flags", "tokens"),
+    [
+        ({"endpoint": "images"}, "64"),
+        ({"endpoint": "images", "input_tokens": "9"}, "9"),
+        ({"endpoint": "speech"}, "1024"),
+    ],
+)
+def test_prompts_of_images_are_short_unless_their_length_is_given(flags: dict[str, Any], tokens: str) -> None:
+    assert resolved(**flags).input_tokens == tokens
+
+
 def test_a_template_that_cannot_be_filled_is_refused_at_once() -> None:
     assert problems(endpoint="http", body_template="{{ int 9 1 }}") == [
         "--body-template: {{ int 9 1 }} is not understood: write {{ int LOW HIGH }}"

@@ -36,6 +36,75 @@ def test_the_last_value_before_a_limit_is_taken(flags: dict[str, Any], value: ob
     assert getattr(resolved(**flags), next(iter(flags))) == value
 
 
+YEAR_S = 366 * 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ({"concurrency": "1000001"}, "1,000,001 need as many open sockets: give at most 1,000,000"),
+        ({"concurrency": "0"}, "must be at least 1 (given: '0')"),
+        (
+            {"requests": "1000000001"},
+            "1,000,000,001 requests take weeks and terabytes of records: give at most 1,000,000,000",
+        ),
+        ({"rate": "1000001", "duration": "1s"}, "1e+06 requests a second are more than a machine sends"),
+        ({"rate": "0.0000099"}, "must be at least 1e-05: one request a day is 0.0000116 a second"),
+        (
+            {"input_tokens": "10000001"},
+            "'10000001' needs about 0.1 GB of text for every request: give at most 10,000,000",
+        ),
+        (
+            {"output_tokens": "10000001"},
+            "'10000001' needs about 0.1 GB of text for every request: give at most 10,000,000",
+        ),
+        ({"warmup": "1000000001"}, "1,000,000,001 requests are too many to send: give at most 1,000,000,000"),
+        (
+            {"workers": "1025", "concurrency": "2000"},
+            "1,025 processes are too many for one machine: give at most 1,024, or",
+        ),
+        ({"workers": "0"}, "'0' is neither a number of processes (4) nor auto"),
+        ({"duration": f"{YEAR_S + 1}"}, f"'{YEAR_S + 1}' is more than a year: give at most 8784h"),
+        ({"seed": f"{2**63}"}, f"must be at most 9.22337e+18 (given: '{2**63}')"),
+        ({"seed": "-1"}, "must be at least 0 (given: '-1')"),
+        ({"gpu_hour_cost": "0", "gpus": "1"}, "must be more than 0 (given: '0')"),
+        ({"gpus": "0"}, "must be at least 1 (given: '0')"),
+        ({"workers_per_node": "0", "cluster": "ray"}, "must be at least 1 (given: '0')"),
+        ({"burstiness": "0.00099", "rate": "1"}, "must be at least 0.001 (given: '0.00099')"),
+        ({"burstiness": "1000001", "rate": "1"}, "must be at most 1e+06 (given: '1000001')"),
+        ({"trace_speed": "0.0000009", "mode": "sessions"}, "must be at least 1e-06 (given: '0.0000009')"),
+        ({"trace_speed": "1000001", "mode": "sessions"}, "must be at most 1e+06 (given: '1000001')"),
+        ({"max_concurrency": "0", "rate": "1"}, "must be at least 1 (given: '0')"),
+        ({"max_errors": "100.1%"}, "'100.1%' is more than all requests: give at most 100%"),
+        ({"repeated_text": "1"}, "must be less than 1"),
+        ({"repeated_text": "-0.1"}, "must be at least 0 (given: '-0.1')"),
+        ({"timeout": "0"}, "must be more than 0"),
+    ],
+)
+def test_the_first_value_beyond_a_limit_is_refused(flags: dict[str, Any], says: str) -> None:
+    (problem, *_) = problems(**flags)
+    name = next(iter(flags)).replace("_", "-")
+    assert problem.startswith(f"--{name}: {says}")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"gpu_hour_cost": "0.01", "gpus": "1"},
+        {"workers_per_node": "1", "cluster": "ray"},
+        {"burstiness": "1000000", "rate": "1"},
+        {"max_concurrency": "1", "rate": "1"},
+        {"repeated_text": "0.999"},
+        {"repeated_text": "0"},
+        {"concurrency": "1"},
+        {"timeout": "0.001"},
+    ],
+)
+def test_a_value_inside_its_limits_is_taken(flags: dict[str, Any]) -> None:
+    name, text = next(iter(flags.items()))
+    assert getattr(resolved(**flags), name) == float(text)
+
+
 def test_the_most_addresses_with_the_largest_weight_are_taken() -> None:
     config = resolve({"url": [f"http://h{i}={MOST_WEIGHT:g}" for i in range(MOST)]})
     assert (len(config.addresses), {one.weight for one in config.addresses}) == (256, {1e6})
