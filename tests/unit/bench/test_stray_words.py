@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from functools import cache
 
 import pytest
 
 from bench.commands.parsers import parsers
-from bench.config.flags import Parser, about_unknown, parse
+from bench.config.flags import about_unknown, parse
 
 ALL = "python -m bench run --help-all lists all"
 SWEEP = "--rate takes one value; for several loads, write python -m bench sweep --loads rate="
@@ -15,7 +16,7 @@ AGAIN = "takes one value, and may be given again"
 
 
 @cache
-def run_parser() -> Parser:
+def run_parser() -> ArgumentParser:
     return parsers()["run"]
 
 
