@@ -187,5 +187,21 @@ def test_a_recipe_is_no_file_with_columns_and_takes_batches_and_tools(tmp_path: 
     assert resolved(dataset="chatbot", tools=str(tools)).tools == str(tools)
 
 
+def test_what_is_not_given_has_the_defaults_of_the_documentation() -> None:
+    fields = {
+        name: field for name, field in Settings.model_fields.items() if not field.is_required() and name != "limits"
+    }
+    assert {name: field.default for name, field in fields.items() if field.default not in (None, (), False, "")} == {
+        "affinity": "session", "stream": True, "burstiness": 1.0, "trace_speed": 1.0, "warmup": "0",
+        "sessions_begin": "first", "input_tokens": "1024", "bad_rows": "fail", "text": "words", "history": "real",
+        "reasoning_in_history": "drop", "rows": "auto", "timeout": 600.0, "connect_timeout": 10.0, "probe_timeout": 30.0,
+        "gpu_metrics": "auto", "transport": "wire", "workers": "auto", "cpu_priority": "auto", "metrics_linger": 15.0,
+        "name": "run", "format": "text",
+    }  # fmt: skip
+    assert {name for name in ("seed", "ramp_up", "repeated_text") if fields[name].default == 0} == {
+        "seed", "ramp_up", "repeated_text",
+    }  # fmt: skip
+
+
 def test_replies_are_streamed_and_every_other_switch_is_off_unless_it_is_asked_for() -> None:
     assert [name for name, field in Settings.model_fields.items() if field.default is True] == ["stream"]

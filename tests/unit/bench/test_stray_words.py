@@ -37,6 +37,7 @@ def run_parser() -> ArgumentParser:
         ("concurrency=5", ["'concurrency=5' was not expected: did you mean --concurrency 5?"]),
         ("--url http://h url=http://u:p@x", ["'url=http://***@x' was not expected: did you mean --url http://***@x?"]),
         ("—rate 5", ["'—rate' begins with a long dash: write --rate"]),
+        ("–-rate 5", ["'–-rate' begins with a long dash: write --rate"]),
         ("−rate 5", ["'−rate' begins with a long dash: write --rate"]),
         ("-c400", ["-c is not a flag here: write --concurrency 400"]),
         ("-c 400", ["-c is not a flag here: write --concurrency 400"]),

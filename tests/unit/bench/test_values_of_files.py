@@ -29,6 +29,8 @@ NO_SUCH_KEY = "is not known: keys are the names of flags, which python -m bench 
         ({"seed": -1}, ["seed: must be at least 0 (given: -1)"]),
         ({"stream": 3}, ["stream: must be true or false (given: 3)"]),
         ({"api_key": 5}, ["api_key: must be text"]),
+        ({"header": 5}, ["header: must be a list"]),
+        ({"slo": 5}, ["slo: must be a list (given: 5)"]),
         ({"extra_body": [1]}, ["extra_body: must be an object of fields and values"]),
         ({"mode": "warp"}, ["mode: 'warp' is not one of concurrency, rate, throughput, trace, sessions"]),
         ({"format": "x"}, ["format: must be 'text' or 'json' (given: 'x')"]),
