@@ -46,6 +46,9 @@ def mixed(*classes: dict[str, Any]) -> dict[str, Any]:
          ["--images need a chat, but the endpoint is transcriptions"]),
         ({"endpoint": "responses", "audio": "length=1s"},
          ["--audio needs --endpoint chat, transcriptions or realtime, and the endpoint is responses"]),
+        ({"endpoint": "gemini", "audio": "length=1s", "video": "n=1"},
+         ["--audio needs --endpoint chat, transcriptions or realtime, and the endpoint is gemini",
+          "--video needs --endpoint chat, and the endpoint is gemini"]),
         ({"endpoint": "responses", "websocket": True, "transport": "httpx"},
          ["--websocket needs --transport wire: httpx has no WebSocket"]),
         ({"probes": "tool"},
@@ -255,3 +258,21 @@ def test_a_class_has_an_endpoint_of_trueload_itself() -> None:
     (sentence,) = problems(mix=mixed({"share": 1, "endpoint": "gemini"}))
     assert sentence.startswith("--mix: class a: endpoint: a class has one of chat, completions, ")
     assert sentence.endswith("; a file or a package is for the whole run")
+
+
+@pytest.mark.parametrize(
+    ("settings", "arrivals", "burstiness"),
+    [
+        ({}, "constant", 1.0),
+        ({"burstiness": 2}, "gamma", 2.0),
+        ({"arrivals": "poisson"}, "poisson", 1.0),
+        ({"arrivals": "gamma", "burstiness": 0.5}, "gamma", 0.5),
+    ],
+)
+def test_a_class_arrives_as_the_run_does_unless_it_has_its_own_way(
+    settings: dict[str, Any], arrivals: str, burstiness: float
+) -> None:
+    first, second = resolved(arrivals="constant", mix=mixed({"rate": 3, **settings}, {"rate": 2})).classes
+    assert (first.config.arrivals, first.config.burstiness, first.config.rate) == (arrivals, burstiness, 3)
+    assert (second.config.arrivals, second.config.burstiness, second.config.rate) == ("constant", 1.0, 2)
+    assert first.config.seed != second.config.seed
