@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -145,6 +146,15 @@ def test_the_first_scrapes_are_sent_before_the_load_begins(goes_on: bool, monkey
     monkeypatch.setattr(scrape_program, "give_way", lambda: done.append("gives way"))
     scrape_program._scrape(connection)  # type: ignore[arg-type]
     assert done == ["gives way", first, *(["goes on"] if goes_on else [])]
+
+
+def test_what_is_written_may_be_read_by_all_and_run_by_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.umask(0)
+    try:
+        watch(Played({"http://h/metrics": [counted(5.0)]}), tmp_path, monkeypatch).first()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "server").stat().st_mode & 0o777 == 0o644
 
 
 def test_gpus_have_a_file_of_their_own_and_count_nothing_that_must_settle(

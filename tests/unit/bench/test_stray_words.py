@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from functools import cache
+from typing import Literal
 
 import pytest
+from pydantic import BaseModel
 
 from bench.commands.parsers import parsers
-from bench.config.flags import about_unknown, parse
+from bench.config.fields import option
+from bench.config.flags import Parser, about_unknown, add_fields, parse
 
 ALL = "python -m bench run --help-all lists all"
 SWEEP = "--rate takes one value; for several loads, write python -m bench sweep --loads rate="
@@ -41,6 +44,10 @@ def run_parser() -> ArgumentParser:
         ("−rate 5", ["'−rate' begins with a long dash: write --rate"]),
         ("-c400", ["-c is not a flag here: write --concurrency 400"]),
         ("-c 400", ["-c is not a flag here: write --concurrency 400"]),
+        ("a ftp://x --slo s", ["'a' was not expected: values follow a flag",
+                               "'ftp://x' was not expected: values follow a flag"]),
+        ("-num-prompts 5", ["-num-prompts is not a flag here: write --requests 5"]),
+        ("-tp 5", ["-tp is not a flag here: write --gpus 5. It is a flag of the server; --gpus counts its GPUs."]),
         ("-n 5", ["-n is not a flag here: write --requests 5"]),
         ("-5", ["'-5' was not expected: values follow a flag"]),
         ("--Rate 5", ["--Rate is not a flag: did you mean --rate?"]),
@@ -102,3 +109,16 @@ def test_what_a_wrong_word_gave_is_not_missing(words: str, given: dict[str, str]
 )
 def test_a_flag_that_does_not_exist_leads_to_the_nearest_one(name: str, known: list[str], sentence: str) -> None:
     assert about_unknown(name, None, known, "prog").sentence == sentence
+
+
+class Model(BaseModel):
+    number: int | None = option(None, "a number", group="load")
+    word: Literal["a", "b"] | None = option(None, "a word", group="load")
+
+
+def test_a_setting_without_a_word_for_its_value_takes_its_choices_or_its_name() -> None:
+    parser = Parser(prog="p")
+    add_fields(parser, Model)
+    assert {action.dest: action.metavar for action in parser._actions if action.dest in Model.model_fields} == {
+        "number": "NUMBER", "word": "a|b",
+    }  # fmt: skip
