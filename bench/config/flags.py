@@ -307,7 +307,7 @@ def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, gi
     """A sentence about the word at this place, which belongs to no flag."""
     word = words[place]
     if word.startswith(("–", "—", "−")):
-        return f"{shown_url(word)!r} begins with a long dash: write --{word.lstrip('–—−')}"
+        return f"{shown_url(word)!r} begins with a long dash: write --{word.lstrip('–—−-')}"
     options = {option: action for action in parser._actions for option in action.option_strings}
     if word.startswith(("http://", "https://")) and "--url" in options and "url" not in given:
         given["url"] = word  # The URL is not missing.

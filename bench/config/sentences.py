@@ -24,6 +24,7 @@ _PLAIN = {
     "bool_type": "must be true or false",
     "string_type": "must be text",
     "list_type": "must be a list",
+    "tuple_type": "must be a list",
     "dict_type": "must be an object of fields and values",
     "literal_error": "must be {expected}",
 }

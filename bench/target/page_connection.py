@@ -53,7 +53,6 @@ class PageConnection:
         self._connection._create_connection = self._connect  # type: ignore[attr-defined]
         self._address = address
         self._timeout_s = timeout_s
-        self._late = False
         self._socket: socket.socket | None = None
         """The connection's socket, duplicated: TLS and some responses take the original away."""
 

@@ -125,6 +125,11 @@ def test_a_name_gives_one_address_for_each_ip(monkeypatch: pytest.MonkeyPatch) -
     assert places_of(found) == "https://10.0.0.3:8443 and 2 more addresses"
     with pytest.raises(TargetError, match="the name gone is not known"):
         resolved([given, TargetAddress(url="http://gone")])
+    with pytest.raises(TargetError) as refused:
+        resolved([TargetAddress(url="http://gone"), given, TargetAddress(url="http://lost:1")])
+    assert str(refused.value).splitlines() == [
+        f"the name {name} is not known (Name or service not known)" for name in ("gone", "lost")
+    ]
     known["wide"] = [f"10.0.0.{n}" for n in range(256)]
     assert len(resolved([TargetAddress(url="http://wide")])) == 256
     known["wide"].append("10.0.1.0")

@@ -401,6 +401,12 @@ def test_the_default_of_sessions_in_the_help_is_what_is_sent(capsys: pytest.Capt
     assert "between an answer and the next turn (default: 0s)" in explained
 
 
+def test_a_switch_shows_no_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not {"(default: False)", "(default: True)", "(default: None)"} & {
+        *re.findall(r"\(default: \w+\)", help_of("run", capsys))
+    }
+
+
 def test_no_default_is_written_in_prose() -> None:
     assert [name for name, field in Settings.model_fields.items() if "(default" in str(field.description)] == []
 

@@ -61,6 +61,7 @@ def got(connection: PageConnection) -> bytes | str:
         ([(200, PAGE)], PAGE, 1, 0),
         ([(404, PAGE)], "status 404", 1, 0),
         ([(302, PAGE)], "status 302", 1, 0),  # Followed, it would give the key to another server.
+        ([(200, b"#" * MOST_BYTES)], b"#" * MOST_BYTES, 1, 0),
         ([(200, b"#" + b" " * MOST_BYTES)], "more than 16777216 bytes", 1, 1),
         ([RemoteDisconnected(""), (200, PAGE)], PAGE, 2, 1),
         ([ConnectionResetError(), (200, PAGE)], PAGE, 2, 1),
@@ -68,6 +69,7 @@ def got(connection: PageConnection) -> bytes | str:
         ([HTTPException()], "HTTPException", 1, 1),
         ([TimeoutError("timed out")], "timed out", 1, 1),
     ],
+    ids=range(10),
 )
 def test_a_page_is_asked_for_again_only_where_an_idle_connection_was_closed(
     answers: list[Any], found: bytes | str, asked: int, closed: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,6 +122,39 @@ def test_the_second_usual_page_of_a_server_is_read_only_if_the_first_has_no_metr
     watching = watch(played, tmp_path, monkeypatch, [ScrapePage(url, looked_for=True) for url in urls])
     assert watching.first().goes_on
     assert {line["url"] for line in lines(tmp_path / "server")[:2]} == {urls[1].replace("k=v", "k=***"), urls[2]}
+
+
+def test_a_page_that_is_not_read_twice_hides_none_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played({f"http://{host}/metrics": [counted(5.0)] for host in "ab"})
+    urls = ["http://a/metrics", "http://a/prometheus/metrics", "http://b/metrics"]
+    watching = watch(played, tmp_path, monkeypatch, [ScrapePage(url, looked_for=True) for url in urls])
+    assert watching.first() == FirstScrape((), goes_on=True)
+    assert [line["url"] for line in lines(tmp_path / "server")[:2]] == [urls[0], urls[2]]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_the_first_scrapes_are_sent_before_the_load_begins(goes_on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    first = FirstScrape((), goes_on)
+    connection = SimpleNamespace(recv=lambda: "task", send=done.append)
+
+    def watching(task: object, of: object) -> SimpleNamespace:
+        assert (task, of) == ("task", connection)
+        return SimpleNamespace(first=lambda: first, go_on=lambda: done.append("goes on"))
+
+    monkeypatch.setattr(scrape_program, "Watch", watching)
+    monkeypatch.setattr(scrape_program, "give_way", lambda: done.append("gives way"))
+    scrape_program._scrape(connection)  # type: ignore[arg-type]
+    assert done == ["gives way", first, *(["goes on"] if goes_on else [])]
+
+
+def test_what_is_written_may_be_read_by_all_and_run_by_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.umask(0)
+    try:
+        watch(Played({"http://h/metrics": [counted(5.0)]}), tmp_path, monkeypatch).first()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "server").stat().st_mode & 0o777 == 0o644
 
 
 def test_gpus_have_a_file_of_their_own_and_count_nothing_that_must_settle(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -136,3 +138,36 @@ def test_a_page_that_cannot_be_had_is_none(error: Exception, monkeypatch: pytest
     monkeypatch.setattr(side_requests, "PageConnection", connection)
     assert asyncio.run(side_requests.get("http://h/page", TARGET)) is None
     assert connection.closed
+
+
+def test_a_request_that_is_cancelled_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[bool] = []
+    asked, over = threading.Event(), threading.Event()
+
+    class Thread(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            waits.append(wait)
+            super().shutdown(wait=False)
+
+    def slow(*_: object) -> bytes:
+        asked.set()
+        over.wait()
+        return b"late"
+
+    monkeypatch.setattr(side_requests, "ThreadPoolExecutor", Thread)
+    monkeypatch.setattr(side_requests, "_get", slow)
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(side_requests.get("http://h/page", TARGET))
+        await asyncio.to_thread(asked.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    try:
+        asyncio.run(cancelled())
+    finally:
+        over.set()
+    assert waits == [False]
+    assert asyncio.run(side_requests.get("http://h/page", TARGET)) == b"late"
+    assert waits == [False, True]

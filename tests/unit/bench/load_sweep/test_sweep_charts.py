@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from msgspec.structs import replace
 from bench.documents import load_curves
 from bench.documents.charts import Chart, Line
 from bench.documents.document import Banner, Findings, Table
-from bench.documents.sweep_document import repeats_document
+from bench.documents.sweep_document import names_of, repeats_document, sweep_document
 from bench.documents.sweep_words import progress_line, sentences
-from bench.results.sweep import RepeatsContent, SweepRun
+from bench.results.sweep import RepeatsContent, SweepContent, SweepRun
 from bench.results.sweep import SweepNumber as Number
 from tests.support.made_sweeps import LADDER, content, made_run, typed
 from tests.support.results import filled
@@ -162,6 +163,103 @@ def test_a_sweep_says_what_is_missing_and_what_to_do() -> None:
         "Not complete (64 users could not be measured: gone): 2 of 2 runs.",
         "No knee: it needs 4 usable runs over 3 loads, and has 2 over 2: sweep more loads.",
     ]
+
+
+def test_the_warning_of_a_knee_is_a_sentence() -> None:
+    swept = typed(content(LADDER))
+    assert swept.knee is not None
+    plain = sentences(replace(swept, knee=replace(swept.knee, warning=None)))
+    warned = sentences(replace(swept, knee=replace(swept.knee, warning="the curve is not flat: Sweep more")))
+    assert warned == [*plain, "The curve is not flat: Sweep more."]
+
+
+def table_of(swept: SweepContent, places: Sequence[str] = ()) -> Table:
+    (table,) = (b for s in sweep_document([swept], places).sections for b in s.blocks if isinstance(b, Table))
+    return table
+
+
+def test_a_load_links_the_reports_of_its_own_runs() -> None:
+    runs = [made_run(1), made_run(8, 1), made_run(8, 2, "FAILED"), made_run(16, 1, "INVALID")]
+    swept = typed(content(runs))
+    for places, place in (((), ""), (("of/a",), "of/a/")):
+        cells = [row.cells[2] for row in table_of(swept, places).rows]
+        assert [(cell.text, cell.links) for cell in cells] == [
+            ("1 of 1", (("run 1", f"{place}concurrency-1-1/report.html"),)),
+            (
+                "1 of 2",
+                (("run 1", f"{place}concurrency-8-1/report.html"), ("run 2", f"{place}concurrency-8-2/report.html")),
+            ),
+            ("0 of 1", (("run 1", f"{place}concurrency-16-1/report.html"),)),
+        ]
+    assert [(row.cells[1].tone, row.quiet) for row in table_of(swept).rows] == [
+        ("good", False), ("bad", False), ("bad", True),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "text", "below"),
+    [
+        ({"error_rate": Number(0.015, 0.01, 0.02)}, "1.50%", ("1%–2%",)),
+        ({"error_rate": Number(0.015, None, 0.02)}, "1.50%", ()),
+        ({"error_rate": Number(0.015, 0.01, None)}, "1.50%", ()),
+        ({"error_rate": Number(None)}, "–", ()),
+    ],
+)
+def test_a_share_has_its_interval_if_both_ends_are_known(
+    changed: dict[str, Any], text: str, below: tuple[str, ...]
+) -> None:
+    table = table_of(typed(content([made_run(8, **changed)])))
+    place = [column.title for column in table.columns].index("Failed")
+    assert (table.rows[0].cells[place].text, table.rows[0].cells[place].below) == (text, below)
+
+
+def test_a_number_has_its_interval_below_it() -> None:
+    table = table_of(typed(content([made_run(80)])))  # 800 tokens/s, within 2%.
+    assert (table.rows[0].cells[3].text, table.rows[0].cells[3].below) == ("800", ("784–816",))
+    assert [column.title for column in table.columns] == [
+        "users", "Verdict", "Runs", "Output tokens/s", "Requests/s", "TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99",
+        "E2EL p50", "E2EL p99", "Failed", "Goodput",
+    ]  # fmt: skip
+    assert [column.drop for column in table.columns] == [0, 0, 0, 0, 7, 0, 8, 10, 4, 6, 3, 2, 9]
+
+
+@pytest.mark.parametrize(("marked", "more"), [(5, None), (6, "1 more loads"), (7, "2 more loads")])
+def test_of_many_loads_that_are_not_valid_five_say_why(marked: int, more: str | None) -> None:
+    runs = [made_run(2**k, 1, "SUSPECT" if k % 2 else "FAILED") for k in range(marked)]
+    blocks = sweep_document([typed(content([*runs, made_run(1000)]))]).sections[-1].blocks
+    (found,) = (block for block in blocks if isinstance(block, Findings))
+    texts = [finding.text for finding in found.sentences]
+    assert texts[:2] == [
+        "1 users is FAILED; its numbers are not used elsewhere: the client was busy",
+        "2 users is SUSPECT: the client was busy",
+    ]  # fmt: skip
+    assert texts[5:] == ([] if more is None else [f"{more} are not VALID: see their reports"])
+
+
+def test_loads_that_the_server_did_not_keep_up_with_are_named() -> None:
+    swept = typed(content([made_run(load) for load in (1, 2, 1000)]))
+    behind = [
+        replace(point, kept_up=kept_up) for point, kept_up in zip(swept.points, (True, False, False), strict=True)
+    ]
+    blocks = sweep_document([replace(swept, points=behind)]).sections[-1].blocks
+    (found,) = (block for block in blocks if isinstance(block, Findings))
+    assert [finding.text for finding in found.sentences] == [
+        "At 2, 1,000 users: requests in flight kept rising, so the server may not keep up, and latencies grow with the "
+        "length of the run.",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "places", "shown"),
+    [
+        (["a", "b"], [], ["a", "b"]),
+        (["a", "b"], ["x", "y"], ["a", "b"]),
+        (["a", "a"], ["x", "y"], ["x", "y"]),
+        (["a", "a"], [], ["a 1", "a 2"]),
+    ],
+)
+def test_sweeps_of_one_name_are_told_apart(names: list[str], places: list[str], shown: list[str]) -> None:
+    assert names_of([typed(content(LADDER[:2], name=name)) for name in names], places) == shown
 
 
 def number(value: float | None, low: float | None = None, high: float | None = None, sd: float | None = None) -> Number:

@@ -45,6 +45,31 @@ def test_errors_lie_in_the_middle_of_their_steps() -> None:
     assert values(charts()["error-tpot_ms"]) == {name: [None, None, None] for name in ("median", "P99", "largest")}
 
 
+def test_charts_over_time_zoom_together_and_show_the_largest_error_in_words_alone() -> None:
+    found = charts()
+    assert {key: chart.over_time for key, chart in found.items()} == {
+        "error-ttft_ms": True, "error-tpot_ms": True, "error-e2el_ms": True, "qq-ttft_ms": False, "lag-over-time": True,
+        "lag": False,
+    }  # fmt: skip
+    for key in ("error-ttft_ms", "lag-over-time"):
+        assert [(line.style, line.hidden) for line in found[key].panels[0].lines] == [
+            ("steps", False), ("steps", False), ("line", True),
+        ]  # fmt: skip
+    assert [(line.style, line.hidden, line.unit) for line in found["lag"].panels[0].lines] == [
+        ("bars", False, None), ("line", True, ""),
+    ]  # fmt: skip
+    (panel,) = found["qq-ttft_ms"].panels
+    assert (panel.from_zero, [line.dashed for line in panel.lines]) == (False, [False, True])
+
+
+@pytest.mark.parametrize(("steps", "ticks"), [(6, "0 2 4 6 8 10 12"), (7, "0 5 10"), (30, "0 10 20 30 40 50 60")])
+def test_an_axis_of_time_has_at_most_six_parts_and_ends_with_the_run(steps: int, ticks: str) -> None:
+    over_time = {"step_s": 2.0, "t_s": [2.0 * k for k in range(steps)]}
+    chart = charts(over_time=over_time, lag=[])["error-ttft_ms"]
+    assert " ".join(text.removesuffix(" s") for _, text in chart.ticks) == ticks
+    assert [at for at, _ in chart.ticks] == [float(text) for text in ticks.split()]
+
+
 def test_lags_have_their_share_and_their_bounds_in_words() -> None:
     found = charts()
     assert values(found["lag-over-time"])["P99"] == [0.4, 0.5, 0.6]

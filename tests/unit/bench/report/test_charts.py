@@ -134,6 +134,8 @@ def test_a_distribution_has_every_value_in_its_interval() -> None:
         ([0.0] * 10 + [20.0] * 80 + [30.0] * 10, "under 10.3", 10),
         # One tiny value in 200 must not squeeze the others into a line at the right.
         ([0.002] + [20.0] * 150 + [40.0] * 49, "under 10.3", 0.5),
+        # One in a hundred is not more than that.
+        ([0.5] + [20.0] * 99, "under 10.", 1),
         # Two in 100 get their own bars.
         ([0.5] * 2 + [20.0] * 98, "0.498–", 2),
         ([0.0] * 10, "under 0.000", 100),

@@ -11,7 +11,7 @@ import pytest
 
 from bench.documents.calibration_sweep_document import calibration_sweep_document
 from bench.documents.certificate_document import ledger_document
-from bench.documents.document import Column, Document, Table
+from bench.documents.document import Column, Document, Level, Table
 from bench.documents.gate_document import gate_document
 from bench.documents.quality_document import quality_document
 from bench.documents.run_document import run_document
@@ -99,3 +99,51 @@ def going(columns: Sequence[Column]) -> list[str]:
 def test_a_narrow_terminal_leaves_out_what_helps_least(title: str, first: list[str]) -> None:
     (table,) = (table for table in tables() if table.title == title)
     assert going(table.columns) == first
+
+
+@pytest.mark.parametrize(
+    ("titles", "wrapped"),
+    [
+        (("Arms",), ["Flags"]),
+        (("Throughput against latency",), ["On the front"]),
+        (("Turns without a value",), ["Flags", "Why a turn has no value", "Last words of the server"]),
+        (("Answers with another request's code",), ["Answer"]),
+        (("Errors",), ["Message"]),
+        (("By kind of probe", "The three runs", "Every load", "Error of each number", "The numbers that decide",
+          "Alone against under load", "Against the baseline", "What must agree exactly"), []),
+    ],
+)  # fmt: skip
+def test_only_words_of_any_length_are_written_over_several_lines(titles: Sequence[str], wrapped: list[str]) -> None:
+    for title in titles:
+        (table,) = (table for table in tables() if table.title == title)
+        assert [column.title for column in table.columns if column.wrap] == wrapped
+
+
+def test_drawings_and_links_have_room_on_a_page_alone() -> None:
+    assert {(table.title, column.title) for table in tables() for column in table.columns if column.page_only} == {
+        ("The numbers that decide", "Shaded: the margin"), ("Every load", "Runs"),
+    }  # fmt: skip
+
+
+def test_names_begin_on_the_left_in_tables_of_names() -> None:
+    for title in (
+        "Arms",
+        "Throughput against latency",
+        "Turns without a value",
+        "Answers with another request's code",
+        "Errors",
+    ):
+        (table,) = (table for table in tables() if table.title == title)
+        assert table.columns[0].left
+
+
+def test_tables_of_a_first_screen_are_shown_in_a_terminal_at_once() -> None:
+    assert {table.title for table in tables() if table.level < Level.USUAL} == {
+        "Objectives", "Latency and throughput", "Errors", "Against the baseline", "Alone against under load",
+        "Answers with another request's code", "Arms",
+    }  # fmt: skip
+    assert {table.title for table in tables() if table.lead} == {
+        "Latency and throughput",
+        "Alone against under load",
+        "Arms",
+    }

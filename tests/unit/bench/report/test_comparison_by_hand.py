@@ -8,7 +8,8 @@ import pytest
 
 from bench.documents import comparison, comparison_document
 from bench.documents.charts import Chart
-from bench.documents.document import Block, ChartBlock, Document, DrawnInterval, Facts, Table
+from bench.documents.document import Block, ChartBlock, Document, DrawnInterval, Facts, Findings, Level, Table
+from bench.documents.formatting import NOTHING
 from bench.results.comparison import ComparedNumber, ComparisonResult
 from tests.support.results import filled
 
@@ -67,6 +68,22 @@ def test_numbers_that_decide_stand_apart_from_those_that_are_explored() -> None:
     ]
     assert [row[0] for row in said["Explored: better or worse"]] == ["E2EL P50"]
     assert [row[0] for row in said["Explored: no change shown"]] == ["TPOT P50"]
+
+
+def test_margins_that_a_calibration_widened_are_named_for_ratios_that_decide() -> None:
+    document = made(
+        number(margin=0.08),
+        number("e2el:p50", title="E2EL P50", margin=0.05),
+        number("tpot:p50", title="TPOT P50", margin=0.09, primary=False, change=0.001, a=1.0, b=1.001),
+        number("error_rate", title="Error rate", unit="share", ratio=False, margin=0.07),
+    )
+    (table,) = (b for b in blocks(document) if isinstance(b, Table) and b.title == "The numbers that decide")
+    assert table.notes[0].endswith(
+        " The margin is 5.0% (by the error that a calibration found: TTFT P90 8.0%), and one point of shares. Corrected for "
+        "the number of tests."
+    )
+    (plain,) = (b for b in blocks(made(number())) if isinstance(b, Table) and b.title == "The numbers that decide")
+    assert " The margin is 5.0%, and one point of shares." in plain.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +181,57 @@ def test_sweeps_are_drawn_over_the_loads_that_both_visited() -> None:
     assert (first.x, first.x_span, first.x_names) == ([0, 1], (-0.5, 1.5), ["8 users", "16 users"])
     assert first.ticks == ((0, "8"), (1, "16"))
     assert {line.name: [*line.values] for line in first.panels[0].lines} == {"A": [8, 16], "B": [16, 32]}
+
+
+def findings_of(document: Document) -> list[tuple[list[str], Level]]:
+    return [
+        ([f.text for f in block.sentences], block.level) for block in blocks(document) if isinstance(block, Findings)
+    ]
+
+
+def test_a_number_that_decides_and_is_missing_says_why() -> None:
+    few = number(answer=None, missing="too few requests")
+    other = number("e2el:p50", title="E2EL P50", primary=False, answer=None, missing="too few replies")
+    document = made(few, few, other)
+    assert findings_of(document) == [(["TTFT P90: too few requests"], Level.USUAL)]
+    assert findings_of(made(number())) == []
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [("BC", ["TTFT P90: too few"]), ("BD", ["B, D against A: TTFT P90: too few"]), ("BCD", ["TTFT P90: too few"]),
+     ("B", None)],
+)  # fmt: skip
+def test_a_warning_that_several_sides_share_is_said_once(of: str, said: list[str] | None) -> None:
+    names = "ABC" if of == "BC" else "ABCD"
+    sides = [{**SIDES[1], "name": name} for name in names]
+
+    def versus(b: str, numbers: list[dict[str, Any]], warnings: list[str]) -> dict[str, Any]:
+        return {"a": "A", "b": b, "method": "runs", "headline": f"{b}.", "numbers": numbers, "warnings": warnings}
+
+    few = number(answer=None, missing="too few")
+    document = made(sides=sides, versus=[versus(b, [few] if b in of else [number()], []) for b in names[1:]])
+    assert findings_of(document) == ([(["TTFT P90: too few"], Level.USUAL)] if said is None else [(said, Level.BRIEF)])
+    # A warning of one side alone stands in its answer.
+    warned = made(sides=sides, versus=[versus(b, [number()], ["it is slow"] if b in of else []) for b in names[1:]])
+    reasons = {banner.status: [reason.text for reason in banner.reasons] for banner in warned.banners}
+    assert reasons == {f"{b}.": ["it is slow"] if said is None and b in of else [] for b in names[1:]}
+
+
+@pytest.mark.parametrize(
+    ("ends", "written"),
+    [((-0.0004, 0.0004), "[0.0, 0.0]"), ((-1.5, 1.5), "[-150, +150]"), ((0.9994, 0.9996), "[+99.9, +100]")],
+)
+def test_an_interval_has_the_digits_of_its_ends(ends: tuple[float, float], written: str) -> None:
+    low, high = ends
+    assert comparison.interval_text(filled(ComparedNumber, number(low=low, high=high))) == written
+
+
+def test_a_share_cannot_change_by_more_than_all_of_it() -> None:
+    row = filled(ComparedNumber, number(ratio=False, low=-1.5, high=1.25, seen_from=1.0))
+    assert (comparison.interval_text(row), comparison.seen_text(row)) == ("[-100, +100]", NOTHING)
+    assert comparison.seen_text(filled(ComparedNumber, number(ratio=False, seen_from=0.999))) == "99.9 pts"
+    assert comparison.seen_text(filled(ComparedNumber, number(seen_from=1.0))) == "100%"
 
 
 def test_many_sides_that_show_nothing_have_one_answer_and_those_that_differ_come_first() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.documents.document import Document, Facts, Findings, Level, Table
+from bench.documents.document import ChartBlock, Document, Facts, Findings, Level, Table
 from bench.documents.plan_document import clock, plan_document
 from bench.results.plan import PlanContent
 from tests.support.results import filled
@@ -35,6 +35,7 @@ def facts(**values: Any) -> dict[str, tuple[str, str]]:
     [
         ({"replicas": 1}, ("1 replica holds the objectives", "", "good")),
         ({"replicas": 1200, "cost_a_day": 99.994}, ("1,200 replicas hold the objectives", ", $99.99 a day", "good")),
+        ({"replicas": 2, "cost_a_day": 100}, ("2 replicas hold the objectives", ", $100 a day", "good")),
         ({"replicas": 2, "cost_a_day": 100.4}, ("2 replicas hold the objectives", ", $100 a day", "good")),
         ({"replicas": 2, "cost_a_day": 0.00123}, ("2 replicas hold the objectives", ", $0.0012 a day", "good")),
         ({"replicas": 2, "cost_a_day": 0.01}, ("2 replicas hold the objectives", ", $0.01 a day", "good")),
@@ -56,6 +57,8 @@ def facts(**values: Any) -> dict[str, tuple[str, str]]:
                 ([], "Raise --replicas, or relax an objective"),
                 ([HOURS[2], {**HOURS[1], "breaks": "no"}], "Raise --replicas, or relax an objective"),
                 (HOURS, "Nor do they surely hold 2.5/s, so more may not help: relax an objective"),
+                ([{**HOURS[1], "rate": 0.5}, HOURS[2]],
+                 "Nor do they surely hold 0.5/s, so more may not help: relax an objective"),
             )
         ),
     ],
@@ -81,6 +84,8 @@ def test_the_banner_has_the_answer_and_what_to_do(values: dict[str, Any], banner
         ({"search": {"low": 17.5, "high": None, "estimate": 20}}, "A replica keeps", ("at least 17.50 requests/s", "")),
         ({"search": {"low": 17.5, "high": 23, "estimate": 20}}, "A replica keeps", ("20 (17.50 to 23) requests/s", "")),
         ({"headroom": 1.254}, "Traffic that they hold", ("1.25 times this (at least this)", "")),
+        *(({"headroom": 1.254, "headroom_interval": ends}, "Traffic that they hold", ("1.25 times this (at least this)", ""))
+          for ends in ([None, 1.5], [1, None])),
         ({"headroom": 1.2, "headroom_interval": [1, 1.5]}, "Traffic that they hold", ("1.20 times this (1.00 to 1.50)", "")),
         (
             {"headroom": 0, "headroom_interval": [0, 1.05]},
@@ -156,6 +161,14 @@ def test_each_hour_is_a_row(values: dict[str, Any], heads: list[str], last: list
     assert [*table.notes] == notes
     if "One fewer breaks it" in heads:
         assert [row.cells[-1].text for row in table.rows] == ["–", "perhaps", "yes"]
+
+
+def test_the_day_is_drawn_by_its_rates() -> None:
+    (chart,) = (block.chart for block in page(hours=HOURS).sections[1].blocks if isinstance(block, ChartBlock))
+    (line,) = chart.panels[0].lines
+    assert ([*line.values], line.style, chart.panels[0].unit) == ([0, 2.5, 40], "bars", "/s")
+    assert [*chart.x_names] == ["00:00, 0 requests/s", "06:30, 2.500 requests/s", "08:00, 40 requests/s"]
+    assert [text for _, text in chart.ticks] == ["00:00", "06:30", "08:00"]
 
 
 def test_the_head_names_the_server_and_what_was_looked_at() -> None:

@@ -68,6 +68,10 @@ FALL = "right answers fall by 10 points (5 to 15.5)"
         ((ROSE, OTHER), {},
          ("Load changes the answers, but no fault is shown to be more frequent",
           ": valid JSON rises by 10 points (5 to 15); same text falls by 10 points (5 to 15)", "warn")),
+        # As many probes got better as got worse: a change, and no fault.
+        (({**FELL, "fall": 0.0, "interval": (-0.05, 0.05)},), {},
+         ("Load changes the answers, but no fault is shown to be more frequent",
+          ": right answers fall by 0 points (-5 to 5)", "warn")),
         (({**FELL, "fall": 0.01, "interval": (-0.012, 0.054)},), {},
          ("Load changes the answers", ": right answers fall by 1 point (-1.2 to 5.4)", "bad")),
         (({**RIGHT, "blamed_on_time": True}, SAME, {**SAME, "title": "ends", "blamed_on_time": True}), {},
@@ -157,7 +161,7 @@ def test_each_measure_is_a_row_with_its_decision() -> None:
     rows = (
         {**FELL, "p_corrected": 0.0004}, {**ROSE, "p_corrected": 0.001}, {**OTHER, "p_corrected": 0.0421},
         {**SAME, "fall": -0.0004}, {**RIGHT, "probes_to_show": 1_200},
-        {**RIGHT, "blamed_on_time": True, "probes_to_show": 1_200},
+        {**RIGHT, "blamed_on_time": True, "probes_to_show": 1_200}, {**FELL, "fall": 0.0, "interval": (-0.05, 0.05)},
     )  # fmt: skip
     table = tables(quality_document(content(*rows)))["Alone against under load"]
     assert texts(table) == [
@@ -167,8 +171,9 @@ def test_each_measure_is_a_row_with_its_decision() -> None:
         ["same text", "98%", "100%", "0", "-2 to 6", NOTHING, "within the margin", ""],
         ["right answers", "98%", "100%", "1", "-2 to 6", NOTHING, "not shown", "about 1,200"],
         ["right answers", "98%", "100%", "1", "-2 to 6", NOTHING, "not load: time", ""],
+        ["right answers", "98%", "100%", "0", "-5 to 5", NOTHING, "changed", ""],
     ]
-    assert [row.cells[6].tone for row in table.rows] == ["bad", "warn", "warn", "good", "quiet", "warn"]
+    assert [row.cells[6].tone for row in table.rows] == ["bad", "warn", "warn", "good", "quiet", "warn", "warn"]
     assert [row.cells[0].hint for row in table.rows[1:3]] == ["", "compared with the first answer alone"]
     assert (table.rows[0].cells[1].below, table.rows[0].cells[2].below) == (("2 of 100 bad",), ("0 of 50 bad",))
     assert table.notes == (

@@ -98,7 +98,8 @@ def test_users_without_a_request_are_said(requests: int | None, said: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("gap_ms", "bound_ms", "said"), [(0.04, None, True), (0.06, None, False), (0.0, 50.0, True), (0.0, 20.0, False)]
+    ("gap_ms", "bound_ms", "said"),
+    [(0.04, None, True), (0.05, None, False), (0.06, None, False), (0.0, 50.0, True), (0.0, 20.0, False)],
 )
 def test_replies_whose_tokens_came_at_once_are_said(gap_ms: float, bound_ms: float | None, said: bool) -> None:
     """`bound_ms`: the earliest possible time of the first token."""

@@ -114,6 +114,21 @@ def test_a_page_shows_what_differs_from_the_defaults_with_units_and_what_starts_
         assert shown in page
 
 
+def test_settings_to_copy_keep_their_order_and_stay_readable() -> None:
+    words = " ".join(["word"] * 18)  # 89 characters.
+    changed = {"url": "http://x", "name": "für alle", "model": words, "body": f"{words} {words}"}
+    run = {
+        "config": {"api_key": None, "header": [], "name": "x"},
+        "changed": changed | {"header": ["a: b"], "api_key": "k"},
+    }
+    (copied,) = (block for block in configuration(filled(RunOrigin, run)).blocks if isinstance(block, Code))
+    lines = copied.text.splitlines()
+    assert lines[:3] == ["url: http://x", "name: für alle", f"model: {words}"]
+    assert [len(line) for line in lines[3:]] == [105, 81]  # A line ends with the word that goes over 100.
+    assert yaml.safe_load(copied.text) == changed
+    assert copied.level is Level.PAGE
+
+
 def test_units_are_of_settings_that_exist() -> None:
     assert UNITS.keys() <= Settings.model_fields.keys()
 

@@ -220,6 +220,11 @@ def test_the_race_is_drawn_as_bars_on_the_lines_of_the_table() -> None:
     assert (chart.panels[0].rows, chart.hover, chart.wide) == (7, "rows", True)
 
 
+def test_a_race_without_turns_is_not_drawn() -> None:
+    assert charts(tune_document(race())) == {}
+    assert "The race" not in [section.title for section in tune_document(race()).sections]
+
+
 def test_an_axis_of_minutes_has_at_most_eight_parts() -> None:
     (longer, longest) = (
         charts(tune_document(race(turns=[{**turn(1, 1), "seconds": 60.0 * minutes}])))["race"].ticks
