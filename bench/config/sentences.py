@@ -31,6 +31,10 @@ _PLAIN = {
 """pydantic's error types in plain words; the limits are filled in from the error."""
 
 
+_MOST_SHOWN = 200
+"""Characters of a value that a sentence quotes."""
+
+
 def sentences(error: ErrorDetails, place_of: Callable[[str], str]) -> list[str]:
     """Plain sentences for pydantic's error about one field; our validators may report several problems. `place_of`
     returns where a setting was given."""
@@ -46,5 +50,8 @@ def sentences(error: ErrorDetails, place_of: Callable[[str], str]) -> list[str]:
     if error["type"] in _PLAIN:
         message = _PLAIN[error["type"]].format(**error.get("ctx", {}))
     shown = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url", "targets", "extra_body")
-    suffix = "" if shown else f" (given: {error['input']!r})"
+    given = repr(error["input"])
+    if len(given) > _MOST_SHOWN:
+        given = f"{given[: _MOST_SHOWN - 3]}..."
+    suffix = "" if shown else f" (given: {given})"
     return [f"{place}: {message[0].lower()}{message[1:]}{suffix}"]

@@ -107,7 +107,7 @@ def requests_per_s(value: float) -> float:
     """A rate that a machine could send. Raises ValueError."""
     if not value <= MOST_RATE:
         raise ValueError(
-            f"{value:g} requests a second are more than a machine sends (a processor sends about "
+            f"{value:,.10g} requests a second are more than a machine sends (a processor sends about "
             f"{_RATE_A_PROCESSOR:,}): give at most {MOST_RATE:,.0f}"
         )
     if value < LEAST_RATE:

@@ -25,6 +25,12 @@ def test_all_problems_are_named_at_once() -> None:
     assert len(found) >= 6
 
 
+def test_of_a_long_value_only_the_begin_is_quoted() -> None:
+    for length, shown in ((200, f"'{'x' * 198}'"), (201, f"'{'x' * 196}...")):
+        (problem,) = problems(seed="x" * (length - 2))
+        assert problem == f"--seed: must be a whole number (given: {shown})"
+
+
 def test_several_problems_of_one_flag_are_several_and_each_names_it() -> None:
     with pytest.raises(UsageError) as refused:
         resolve({"url": "http://h", "input_tokens": "lognormal:mean=3,foo=4"})
@@ -132,7 +138,7 @@ def test_a_problem_is_blamed_on_the_flag_that_overrode_the_file() -> None:
         ({"warmup": "9999999h"}, "--warmup: '9999999h' is more than a year"),
         ({"seed": "99999999999999999999"}, "--seed: must be at most 9.22337e+18"),
         ({"concurrency": "100000000"}, "--concurrency: 100,000,000 need as many open sockets: give at most 1,000,000"),
-        ({"rate": "1e9"}, "--rate: 1e+09 requests a second are more than a machine sends"),
+        ({"rate": "1e9"}, "--rate: 1,000,000,000 requests a second are more than a machine sends"),
         ({"rate": "inf"}, "--rate inf: to send everything at once, write --mode throughput"),
         ({"rate": "nan"}, "--rate: must be more than 0"),
         ({"rate": "1e-9"}, "--rate: must be at least 1e-05"),

@@ -122,7 +122,7 @@ def test_shards_of_nodes_become_the_file_of_one_worker_or_those_of_several(
         {**directory.manifest(), "manifest": {**directory.manifest()["manifest"], "workers": workers}}
     )
     (run / REQUESTS).write_bytes(b"")
-    left_on_a_node(tmp_path / "node", 0, 1_000)
+    left_on_a_node(tmp_path / "node", 0, 1_000, directory.manifest()["manifest"]["run_id"])
     (tmp_path / "node" / REQUESTS).write_bytes(to_line(RECORDS[1]))
     (tmp_path / "node" / SAMPLES).write_bytes(b"")
     cli.main(["report", str(run), "--shards", str(tmp_path / "node"), "--quiet"])

@@ -48,7 +48,7 @@ YEAR_S = 366 * 24 * 3600
             {"requests": "1000000001"},
             "1,000,000,001 requests take weeks and terabytes of records: give at most 1,000,000,000",
         ),
-        ({"rate": "1000001", "duration": "1s"}, "1e+06 requests a second are more than a machine sends"),
+        ({"rate": "1000001", "duration": "1s"}, "1,000,001 requests a second are more than a machine sends"),
         ({"rate": "0.0000099"}, "must be at least 1e-05: one request a day is 0.0000116 a second"),
         (
             {"input_tokens": "10000001"},
