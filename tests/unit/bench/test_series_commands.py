@@ -11,9 +11,10 @@ import pytest
 from bench import cli
 from bench.answer_quality.stored import PAGE
 from bench.api import searches, tunes
-from bench.commands import compare, quality, set_load
-from bench.config import RunConfig
+from bench.commands import compare, options, quality, report, search, set_load
+from bench.config import RunConfig, resolve
 from bench.control import PresentLoad
+from bench.documents import load_curves
 from bench.documents.document import Level
 from bench.errors import TargetError, UsageError
 
@@ -147,3 +148,80 @@ def test_a_configuration_of_a_race_is_resolved_as_everywhere(monkeypatch: pytest
     monkeypatch.setattr(tunes, "race", lambda *of, resume: "result")
     found: object = tunes.tune({})
     assert (found, made[0].url) == ("result", "http://h")
+
+
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        ({"concurrency": 10, "requests": 10}, ""),
+        ({"concurrency": 10}, ""),
+        ({"rate": 10, "requests": 3}, ""),
+        ({"concurrency": 2_000, "requests": 9},
+         "note: 2,000 users with --requests 9: only 9 users send, one request each. For 2000 in flight, give --requests "
+         "20000 (ten for each user) or --duration 60s\n"),
+        ({"concurrency": 2, "requests": 1},
+         "note: 2 users with --requests 1: only 1 user sends, one request each. For 2 in flight, give --requests 20 (ten for "
+         "each user) or --duration 60s\n"),
+        ({"concurrency": 2, "requests": 1, "quiet": True}, ""),
+    ],
+)  # fmt: skip
+def test_users_who_never_send_are_told_of(
+    settings: dict[str, object], note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options.note_idle_users(resolve({"url": "http://h", **settings}))
+    assert capsys.readouterr().err == note
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_page_has_only_so_many_sweeps(more: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / str(number) for number in range(load_curves.MOST_SWEEPS + more)]
+
+    def read(path: Path) -> None:
+        raise UsageError(f"{path.parent.name} is read")
+
+    monkeypatch.setattr("bench.load_sweep.stored.read", read)
+    with pytest.raises(UsageError) as refused:
+        report._sweeps(paths, tmp_path / "sweeps.html", "text")
+    most = load_curves.MOST_SWEEPS
+    too_many = f"{most + 1} sweeps are too many for one page: name at most {most}"
+    assert str(refused.value) == (too_many if more else "0 is read")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["a", "b"], "a does not exist: name the directory of a result; b does not exist: name the directory of a result"),
+        (["a", "--out", "x.html"],
+         "--out is for the page of several sweeps: the page of one result is in its directory"),
+        (["a", "b", "--format", "csv"],
+         "--format csv, --format markdown, --requests, --shards and --server-chart work with one run: name its directory"),
+    ],
+)  # fmt: skip
+def test_what_a_report_is_asked_for_and_cannot_be_is_refused(words: list[str], problem: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        report.main(words)
+    assert "; ".join(refused.value.problems) == problem
+
+
+@pytest.mark.parametrize(
+    ("error", "printed"),
+    [
+        (None, ""),
+        (TargetError("the server is gone"), "error: the server is gone\n"),
+        (UsageError(["one", "two"]), "error: 2 problems\n  - one\n  - two\n"),
+    ],
+)
+def test_a_search_prints_what_ended_it_after_its_answer(
+    error: Exception | None,
+    printed: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    base = SimpleNamespace(quiet=True, format="json")
+    made = SimpleNamespace(base=base, search="search", wanted="wanted", require=None)
+    monkeypatch.setattr(search, "_plan", lambda argv, command: (made, SimpleNamespace(path=tmp_path)))
+    monkeypatch.setattr(search, "carry_out", lambda *of, require: (SimpleNamespace(error=error), "rendered"))
+    monkeypatch.setattr(search, "print_search", lambda rendered, form, *, quiet: 7)
+    assert search.main(["--url", "http://h"]) == 7
+    assert capsys.readouterr().err == printed
