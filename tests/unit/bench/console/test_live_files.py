@@ -7,10 +7,14 @@ from typing import Any
 
 import orjson
 import pytest
+from starlette.testclient import TestClient
 
 from bench.console import live_charts, live_lines, tasks
 from bench.console.pages.site import after, lines, load, number, spark, when
+from bench.console.service import Console
 from bench.console.task import Task
+from bench.run_files.run_directory import RunDirectory
+from tests.support.made_tasks import made_run
 
 LINE = {"second": {"output_tokens": 3, "succeeded": 1}, "client": {"loop_lag_ms": 0.1, "cpu": None, "run_queue_share": None},
         "sent": 1, "done": 1, "in_flight": 0, "failed": 0, "left_s": None, "share_done": None}  # fmt: skip
@@ -141,3 +145,24 @@ def test_the_catalog_is_asked_for_every_text_of_a_chart() -> None:
 def test_only_a_load_of_inputs_has_a_chart_of_inputs(settings: dict[str, Any], unit: bool) -> None:
     keys = [chart.key for chart in live_charts.charts(task(**settings))]
     assert ("inputs_per_s" in keys, "ttft" in keys) == (unit, not unit)
+
+
+@pytest.mark.parametrize(("late_ms", "warned"), [((900.0, 0.1), False), ((0.1, 900.0), True)])
+def test_the_page_of_a_running_task_warns_of_what_its_last_second_shows(
+    late_ms: tuple[float, ...], warned: bool, user: TestClient, console: Console
+) -> None:
+    path = made_run(console.runs, "run", state="running")
+    client = {"cpu": None, "run_queue_share": None}
+    rows = [{**LINE, "sent": 100 * n, "client": {**client, "loop_lag_ms": ms}} for n, ms in enumerate(late_ms, 7)]
+    (path / "live.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    with RunDirectory(path).held():
+        page = user.get("/tasks/run").text
+    assert ("up to 900 ms late in the last second" in page) is warned
+    assert ("800" in page, ">700<" in page) == (True, False)
+
+
+def test_the_page_of_a_task_without_lines_has_no_warning(user: TestClient, console: Console) -> None:
+    path = made_run(console.runs, "run", state="running")
+    with RunDirectory(path).held():
+        page = user.get("/tasks/run")
+    assert (page.status_code, "late in the last second" in page.text) == (200, False)

@@ -159,6 +159,12 @@ def test_a_file_of_several_runs_makes_a_directory_for_each(tmp_path: Path, capsy
     assert printed_lines.err.splitlines() == [str(tmp_path / "runs" / name) for name in "123"]
     assert main(["import", str(several), "--out", str(tmp_path / "runs"), "--quiet"]) == Exit.USAGE
     assert "already holds a run" in capsys.readouterr().err
+    # Nothing is made if one of the directories is used, whichever it is.
+    made_before = tmp_path / "again" / "3"
+    made_before.mkdir(parents=True)
+    (made_before / "run.yaml").write_text("x")
+    assert main(["import", str(several), "--out", str(tmp_path / "again"), "--quiet"]) == Exit.USAGE
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["3"]
 
 
 def test_a_file_of_one_run_makes_one_directory_and_names_no_other(
