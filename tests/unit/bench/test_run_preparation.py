@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import rich.console
 
-from bench import manifest, readiness, run_facts, supply
+from bench import load_test, manifest, readiness, run_facts, supply
+from bench.api import qualities
 from bench.clock import NS_PER_S, LoopClock
-from bench.commands import gate
+from bench.commands import compare, gate, plan, tasks
+from bench.commands.options import ConfigFile, resolve_flags
 from bench.config import resolve
+from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError, UsageError
+from bench.evaluate import Result
 from bench.observer import Observer
 from bench.readiness import wait_for_server
+from bench.records import Outcome
 from bench.run_files.load_change import LoadChange
+from bench.run_files.run_state import RunState
 from bench.sources.mixed import Mixed
 from bench.supply import Supply
+from bench.watched_load import Measurement
 from promptset.errors import SpecError
 from tests.support.made_records import START_NS as RECORDED_NS
 from tests.support.made_records import made_record
@@ -263,3 +273,94 @@ def test_what_became_of_a_baseline_is_one_sentence(
     baseline: Any = None if is_new else "baseline"
     assert gate._update(Path("b.json"), baseline, decided) == sentence
     assert added == ([(Path("b.json"), "run", "entries")] if "now holds" in sentence else [])
+
+
+def test_a_key_that_a_server_refuses_after_a_wait_is_not_called_missing() -> None:
+    record = made_record(0, outcome=Outcome.HTTP_ERROR, status=401, chunks_ms=(), error="no")
+    options = BodyOptions(endpoint="chat", model="m", stream=True)
+    assert readiness._what_is_wrong(resolve({"url": "http://h"}), (record, None, options)) == (
+        "the server refuses this key (status 401: no): check --api-key, OPENAI_API_KEY and --header"
+    )
+
+
+def test_a_directory_of_results_that_no_system_takes_is_a_problem_among_the_others() -> None:
+    for settings in ({"out": "a\0b"}, {"header": [5]}, {"header": "X"}):
+        with pytest.raises(UsageError) as refused:
+            resolve_flags({"requests": 0}, [], ConfigFile({"url": "http://h", **settings}, "f.yaml"))
+        assert len(refused.value.problems) == 2
+
+
+def test_each_configuration_of_a_comparison_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in ("a.yaml", "b.yaml")]
+    (tmp_path / "b.yaml").write_text("url: http://h\nrequests: 0\nrate: x\n")
+    with pytest.raises(UsageError) as refused:
+        compare.main(["--run", *names])
+    assert [next(name for name in names if name in problem) for problem in refused.value.problems] == [
+        names[0], names[1], names[1],
+    ]  # fmt: skip
+
+
+def test_a_trace_without_lengths_of_its_own_is_no_problem() -> None:
+    args = plan._parser().parse_args(["--profile", "p", "--trace", "none"])
+    with pytest.raises(UsageError) as refused:
+        plan._traffic(args, None)
+    (problem,) = refused.value.problems
+    assert problem.startswith("--trace: the data set none")
+
+
+@pytest.mark.parametrize(("given", "resume"), [({}, False), ({"resume": True}, True)])
+def test_checked_answers_from_python_begin_anew_unless_asked_to_go_on(
+    given: Any, resume: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qualities, "measure", lambda made, series, *, resume: (made.strict, resume))
+    strict: Any = {"strict": True} if resume else {}
+    found: object = qualities.quality({"url": "http://h"}, requests=100, **given, **strict)
+    assert found == (resume, resume)
+
+
+def test_a_run_whose_report_is_made_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+
+    async def measure(config: Any, directory: Any, *_: object, **more: object) -> Measurement:
+        done.append(more)
+        return Measurement(directory, ("late",))
+
+    @contextmanager
+    def beside(config: object, directory: object) -> Iterator[object]:
+        yield SimpleNamespace(
+            load_ended=lambda: done.append("load ended"), linger=lambda observer: done.append("lingers")
+        )
+
+    def made(directory: Any) -> Result:
+        nothing: Any = None
+        return Result(directory, nothing, nothing, nothing)
+
+    monkeypatch.setattr(load_test, "_measure", measure)
+    monkeypatch.setattr(load_test, "companions", beside)
+    monkeypatch.setattr("bench.evaluate.evaluate", made)
+    monkeypatch.setattr(manifest, "mark", lambda directory, state: done.append((directory.path, state)))
+    observer = Waits()
+    config = resolve({"url": "http://h", "out": str(tmp_path / "run"), "wait_for_server": 9})
+    result = load_test.run(config, observer=observer, before_evaluation=lambda directory: done.append("before"))
+    steps = ["load ended", "before", (tmp_path / "run", RunState.ENDED), "lingers"]
+    assert done == [{"changeable": False, "wait_s": 9.0}, *steps]
+    assert (result.problems, observer.waited) == (("late",), ["making the report"])
+    done.clear()
+    again = config.model_copy(update={"out": str(tmp_path / "again")})
+    load_test.run(again, observer=observer, wait=False, changeable=True)
+    assert done[0] == {"changeable": True, "wait_s": None}
+
+
+def test_the_progress_of_a_file_is_shown_on_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, object]] = []
+    console = rich.console.Console
+
+    def noted(**given: Any) -> rich.console.Console:
+        made.append(given)
+        return console(**given)
+
+    monkeypatch.setattr("rich.console.Console", noted)
+    with tasks._shown("a.csv") as show:
+        show(1, None)
+        show(5, 9)
+    assert made[0] == {"stderr": True}

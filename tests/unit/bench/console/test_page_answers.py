@@ -67,6 +67,25 @@ def test_data_is_taken_from_a_file_else_a_url_else_a_hub_and_split_as_chosen(
     ]  # fmt: skip
 
 
+def test_a_field_of_a_file_that_a_browser_left_empty_is_no_file(
+    user: TestClient, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    async def fetch(url: str, rows: Rows) -> list[str]:
+        given.append(url)
+        return ["x"]
+
+    monkeypatch.setattr(console, "fetch", fetch)
+    body = (
+        '--B\r\ncontent-disposition: form-data; name="file"; filename=""\r\ncontent-type: application/octet-stream\r\n\r\n'
+        '\r\n--B\r\ncontent-disposition: form-data; name="url"\r\n\r\nhttp://h/x\r\n--B--\r\n'
+    )
+    kind = {"content-type": "multipart/form-data; boundary=B"}
+    reply = user.post("/data", content=body, headers=kind, follow_redirects=False)
+    assert (reply.status_code, given) == (303, ["http://h/x"])
+
+
 def test_a_form_of_data_without_any_is_refused_and_shown_as_it_was(user: TestClient) -> None:
     page = user.post("/data", data={"url": " ", "split": "base64"}, files={"file": ("", b"")})
     assert page.status_code == 400

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from bench.clock import utc_now
 from bench.config import resolve
-from bench.console import data_files, runner
+from bench.console import runner
 from bench.console.errors import Refused
 from bench.console.plan import Plan
 from bench.console.security import Keys
@@ -20,7 +20,7 @@ from bench.console.series import read
 from bench.console.service import Console
 from bench.console.store import Marks, Store, Target
 from bench.console.task import Task
-from bench.console.tasks import TaskFolder
+from bench.console.tasks import TaskFolder, last_words
 from bench.load_search.decisions import Ending
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.run_files.run_directory import RunDirectory, series_held
@@ -163,10 +163,6 @@ def test_only_the_token_of_readers_is_theirs() -> None:
     assert not Keys("a-token-of-users").is_read_token("a-token-of-readers")
 
 
-def test_half_a_gibibyte_of_the_disk_stays_for_the_records_of_tasks() -> None:
-    assert data_files.STAYS_FREE == 536_870_912
-
-
 def test_a_copy_of_a_task_without_a_title_has_none(user: TestClient, console: Console) -> None:
     made_run(console.runs, "night")
     page = user.get("/new?from=night").text
@@ -188,3 +184,25 @@ def test_the_list_offers_the_states_and_labels_that_tasks_have(user: TestClient,
 def test_the_page_of_data_says_how_large_a_file_may_be(user: TestClient) -> None:
     text = user.get("/data").text
     assert "at most 2 GiB, also unpacked (64 MiB from a URL, or without JavaScript), and 100 files." in text
+
+
+def test_a_damaged_plan_is_not_called_queued_or_starting(tmp_path: Path) -> None:
+    (path := tmp_path / "bad").mkdir()
+    (path / "task.yaml").write_text("[1]")
+    store = Store(tmp_path / ".console" / "console.sqlite")
+    folder = TaskFolder(tmp_path, store)
+    for queue, starting in (({}, ()), ({"bad": None}, ()), ({}, ("bad",))):
+        task = folder.task("bad", queue, starting)
+        assert (task.state, task.problem) == (
+            "could not start", "task.yaml is damaged: it must hold keys with values",
+        )  # fmt: skip
+    store.close()
+
+
+@pytest.mark.parametrize(("length", "words"), [(8_000, "gone\nmore"), (8_001, "rror: gone\nmore")])
+def test_of_a_log_the_last_8000_characters_are_read(length: int, words: str, tmp_path: Path) -> None:
+    log = tmp_path / "a" / "console.log"
+    log.parent.mkdir()
+    text = "error: gone\nmore"
+    log.write_text(text + " " * (length - len(text)))
+    assert last_words(log) == words
