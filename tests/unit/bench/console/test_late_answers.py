@@ -102,3 +102,24 @@ def test_the_events_of_a_task_are_looked_for_twice_a_second(monkeypatch: pytest.
     monkeypatch.setattr(results, "run_in_threadpool", at_once)
     assert run_virtual(main) == ["task", "task", "task"]
     assert looked == [0, 0.5, 1.0, 1.5]
+
+
+@pytest.mark.parametrize("run", ["01", None])
+def test_whoever_followed_a_run_of_a_series_that_is_over_hears_of_no_other(
+    run: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_once(function: Any, *of: object) -> object:
+        return function(*of)
+
+    class Seen:
+        def task(self, name: str) -> Task:
+            return Task(id=name, state="ended")
+
+        def followed_live(self, name: str, run: str | None, after: int, position: int | None) -> tuple[list[Any], int]:
+            return [], 0
+
+    async def main(loop: VirtualTimeLoop) -> list[str | None]:
+        return [event.event async for event in results._events(cast(Console, Seen()), "a", 0, run)]
+
+    monkeypatch.setattr(results, "run_in_threadpool", at_once)
+    assert run_virtual(main) == ["task"]
