@@ -108,14 +108,11 @@ def differing_settings(tasks: Sequence[Task]) -> list[str]:
 def grouped(tasks: Sequence[Task], by: str) -> list[Group]:
     """Group tasks into sides, the baseline first, then by time. `by` is task or label; a task without a label is its
     own side."""
-    sides: dict[str, list[Task]] = {}
+    sides: dict[tuple[str | None, str], list[Task]] = {}
     for task in in_order(tasks):
         label = task.marks.label if by == "label" else None
-        sides.setdefault(f"label {label}" if label else task.id, []).append(task)
-    return [
-        Group(members[0].marks.label or name if name.startswith("label ") else members[0].title, tuple(members))
-        for name, members in sides.items()
-    ]
+        sides.setdefault((label, "" if label else task.id), []).append(task)
+    return [Group(label or members[0].title, tuple(members)) for (label, _), members in sides.items()]
 
 
 class Comparer:
@@ -163,10 +160,13 @@ class Comparer:
                 needed += _to_allow(pair)
             else:
                 good.append(other)
-        rest = self._run(good, margin, allow) if len(good) > 1 else None
-        if rest is None or isinstance(rest, str):
-            return Comparison(tuple(left_out), allow=tuple(dict.fromkeys(needed)))
-        return Comparison(tuple(left_out), *rest, allow=tuple(dict.fromkeys(needed)))
+        allowing = tuple(dict.fromkeys(needed))
+        if len(good) == 1:
+            return Comparison(tuple(left_out), allow=allowing)
+        rest = self._run(good, margin, allow)
+        if isinstance(rest, str):
+            return Comparison((*left_out, self._named(rest, good)), allow=allowing)
+        return Comparison(tuple(left_out), *rest, allow=allowing)
 
     def _run(self, groups: Sequence[Group], margin: str, allow: str) -> tuple[str, dict[str, Any]] | str:
         """Returns the page and the document, or a sentence why there are none."""

@@ -31,7 +31,7 @@ class _Sender:
 
 
 def _log(sentence: str) -> None:
-    print(f"warning: {sentence}", file=sys.stderr, flush=True)
+    print(f"warning: {sentence}", file=sys.stderr)
 
 
 class Guesses:

@@ -74,8 +74,10 @@ class _Job:
         load = self.load
         if load.goes_on:
             load = replace(load, elapsed_s=round((now_ns() - self.begun_ns) / NS_PER_S, 1))
-        if load.state == LOADING and self.aside is not None:
-            load = replace(load, received_bytes=min(_bytes_in(self.aside), load.size_bytes or 0))
+        if load.state == LOADING:
+            assert self.aside is not None
+            assert load.size_bytes is not None
+            load = replace(load, received_bytes=min(_bytes_in(self.aside), load.size_bytes))
         return load
 
     def becomes(self, load: HubLoad) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import re
+import runpy
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -358,3 +359,42 @@ def test_the_token_is_the_flags_then_the_variables_and_other_machines_need_one(
 )  # fmt: skip
 def test_a_mock_that_has_not_begun_has_an_address_for_each_replica(flags: str, places: str | list[str]) -> None:
     assert anywhere(flags) == places
+
+
+def test_the_status_of_a_command_is_that_of_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(cli, "main", lambda: 3)
+    monkeypatch.setattr(cli, "leave", leave)
+    with pytest.raises(SystemExit) as ended:
+        cli.command()
+    assert ended.value.code == 3
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("bench", run_name="__main__")
+    assert ended.value.code == 3
+    assert "command" in runpy.run_module("bench.__main__", run_name="bench.__main__")  # Nothing is run on import.
+
+
+@pytest.mark.parametrize(("version", "old"), [((3, 10, 9), True), ((3, 11, 0), False), ((4, 0, 0), False)])
+def test_an_interpreter_that_is_too_old_is_named(
+    version: tuple[int, ...], old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", version)
+    if not old:
+        assert "command" in runpy.run_module("bench.__main__", run_name="bench.__main__")
+        return
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("bench.__main__", run_name="bench.__main__")
+    assert ended.value.code == f"error: Trueload needs Python 3.11 or newer, and {sys.executable} is 3.10"
+
+
+def test_ctrl_c_while_a_command_is_imported_ends_with_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "bench.cli", Interrupting("bench.cli"))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("bench.__main__", run_name="bench.__main__")
+    assert ended.value.code == 130

@@ -263,6 +263,10 @@ def test_a_request_outside_the_run_is_refused(tmp_path: Path) -> None:
         rows = [orjson.loads(row) for row in file.read_bytes().splitlines()]
         (path / "samples.jsonl").write_bytes(orjson.dumps({"t_ns": rows[-1]["end_ns"]}) + b"\n")
         evaluate(RunDirectory.open(path))
+        # The latest sample counts, wherever it is in the file.
+        instants = [{"t_ns": at} for at in (rows[0]["sent_ns"], rows[-1]["end_ns"], rows[0]["sent_ns"])]
+        (path / "samples.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in instants))
+        evaluate(RunDirectory.open(path))
         rows[2] |= {key: rows[2][key] + by_ns for key in moments}
         rows[2]["chunk_ns"] = [at + by_ns for at in rows[2]["chunk_ns"]]
         file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))

@@ -15,7 +15,7 @@ from bench.api.runs import result_of
 from bench.clock import NS_PER_S
 from bench.config import resolve
 from bench.errors import PRECEDENCE, Exit, UsageError
-from bench.evaluate import evaluate, exit_status, too_many_errors
+from bench.evaluate import _evidence, _read, evaluate, exit_status, too_many_errors
 from bench.records import Outcome, to_line
 from bench.results.summary import Counts, RunSummary
 from bench.run_facts import facts_of
@@ -228,3 +228,9 @@ def test_a_certificate_compares_with_the_arrivals_that_the_rate_planned(
     if planned:
         first, second = islice(arrivals, 2)
         assert (START_NS <= first <= START_NS + NS_PER_S, second - first) == (True, NS_PER_S // 10)
+
+
+@pytest.mark.parametrize(("host", "limit"), [({}, None), ({"cpu_limit": "0.5"}, "0.5"), ({"cpu_limit": 2}, "2")])
+def test_the_cpu_limit_of_a_container_is_evidence(host: dict[str, object], limit: str | None, tmp_path: Path) -> None:
+    measured = _read(run_directory(tmp_path / "run", made_record(0), host=host))
+    assert _evidence(measured, None, None).cpu_limit == limit

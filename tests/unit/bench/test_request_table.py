@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli
+from bench.commands import request_table
 from bench.config import resolve
 from bench.errors import Exit
 from bench.metrics.request_rows import request_rows
@@ -130,3 +131,23 @@ def test_shards_of_nodes_become_the_file_of_one_worker_or_those_of_several(
     # One worker alone writes a file without its number.
     (record,) = RunDirectory.open(run).records()
     assert record.index == (1 if workers == 1 else 0)
+
+
+def test_a_table_that_cannot_be_finished_leaves_an_older_one_and_no_draft(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run / "requests.csv").write_text("old")
+
+    def broken(path: Path, rows: object) -> None:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(request_table.FORMATS, "csv", broken)
+    before = sorted(path.name for path in run.iterdir())
+    with pytest.raises(OSError, match="No space left"):
+        request_table.write(RunDirectory.open(run), "csv")
+    assert (run / "requests.csv").read_text() == "old"
+    assert sorted(path.name for path in run.iterdir()) == before
+    monkeypatch.undo()
+    assert request_table.write(RunDirectory.open(run), "csv") == run / "requests.csv"
+    assert sorted(path.name for path in run.iterdir()) == before

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +16,23 @@ from bench import manifest
 from bench.clock import NS_PER_MS
 from bench.config import resolve
 from bench.dispatch.interface import NeverSent
+from bench.errors import UsageError
 from bench.load.assignment import WorkerReport
-from bench.load.crew import CrewReport
+from bench.load.crew import CrewReport, Order
+from bench.metrics.precision import PRECISE_ENOUGH
 from bench.observer import Observer
 from bench.process.priority import PriorityUse
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.run_state import RunState
-from bench.watched_load import ABANDONED, RunContext, WatchedLoad, _goal, _notes_of_places, abandoned
+from bench.watched_load import (
+    ABANDONED,
+    RunContext,
+    WatchedLoad,
+    _goal,
+    _notes_of_places,
+    abandoned,
+    write_manifest,
+)
 from tests.support.made_records import made_record
 from tests.unit.bench.test_evaluate import run_directory
 
@@ -191,3 +204,130 @@ def test_a_load_is_logged_while_it_runs_and_as_draining_after_ctrl_c(
 def test_live_numbers_name_the_unit_of_the_load(flags: dict[str, Any], unit: str) -> None:
     plan: Any = SimpleNamespace(requests=5)
     assert _goal(resolve({"url": "http://h", **flags}), plan).load_unit == unit
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_load_is_followed_by_the_last_metrics_and_what_was_begun_is_closed(
+    beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    class Waits(Heard):
+        def waiting(self, what: object) -> AbstractContextManager[None]:
+            done.append(f"waits: {what() if callable(what) else what}")
+            return nullcontext()
+
+    def noted(name: str, result: object = None) -> Any:
+        async def act() -> object:
+            done.append(name)
+            return result
+
+        return act
+
+    def note(name: str) -> Any:
+        return lambda *_: done.append(name)
+
+    scraper = SimpleNamespace(begin=noted("scraper begins", ("a note",)), finish=noted("scraper ends"))
+    telemetry = SimpleNamespace(finish=noted("telemetry ends", ("late",)))
+    observer = Waits()
+    of: dict[str, Any] = {"scraper": scraper, "telemetry": telemetry} if beside else {}
+    clock = SimpleNamespace(now_ns=lambda: 1_000)
+    watched, _, first = load(run_directory(tmp_path / "run"), observer=observer, clock=clock, **of)
+    crew: Any = SimpleNamespace(
+        preparing="crew", prepare=noted("crew prepares"), begin_lead_ns=7, places=(), warnings=("slow",), counts=None,
+        begin=lambda start_ns, progress: done.append(f"begins at {start_ns}"), load=noted("load", "report"),
+        close=note("crew closed"),
+    )  # fmt: skip
+    watched._crew = crew
+    if beside:
+        precision: Any = SimpleNamespace(ready=noted("precision ready"), close=note("precision closed"))
+        watched._precision = precision
+
+    @contextmanager
+    def follow(live: object, written: bytes, start_ns: int) -> Iterator[tuple[object, object]]:
+        yield "progress", SimpleNamespace(seen=True)
+
+    monkeypatch.setattr(watched, "_watched", follow)
+    begun, report, interrupted = asyncio.run(watched._load())
+    assert (report, interrupted, begun.start_ns) == ("report", True, 1_007)
+    assert manifest.read(RunDirectory.open(tmp_path / "run")).manifest.start_ns == 1_007
+    notes = (*first.notes, *(("a note",) if beside else ()), "slow")
+    assert begun.notes == notes
+    assert observer.said == [*(["note: a note"] if beside else []), "warning: slow"]
+    assert watched._export_notes == (("late",) if beside else ())
+    begins = ["waits: crew", "crew prepares"]
+    ends = ["begins at 1007", "load"]
+    if beside:
+        assert sorted(done[:4]) == sorted([*begins, "scraper begins", "precision ready"])
+        assert done[4:] == [
+            *ends, "waits: asking the server for its metrics", "scraper ends", "waits: exporting the last metrics",
+            "telemetry ends", "crew closed", "precision closed",
+        ]  # fmt: skip
+    else:
+        assert done == [*begins, *ends, "crew closed"]
+
+
+def test_a_load_whose_crew_cannot_prepare_closes_what_was_begun(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    async def begin() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            done.append("scraper cancelled")
+
+    async def prepare() -> None:
+        await asyncio.sleep(0)
+        raise OSError("no worker")
+
+    watched, _, _ = load(run_directory(tmp_path / "run"), scraper=SimpleNamespace(begin=begin))
+    crew: Any = SimpleNamespace(preparing="crew", prepare=prepare, close=lambda: done.append("crew closed"))
+    watched._crew = crew
+    with pytest.raises(OSError, match="no worker"):
+        asyncio.run(watched._load())
+    assert done == ["crew closed", "scraper cancelled"]
+
+
+def test_a_precise_load_is_stopped_and_its_precision_shown(tmp_path: Path) -> None:
+    told: list[object] = []
+    watched, _, _ = load(run_directory(tmp_path / "run"))
+    crew: Any = SimpleNamespace(tell=lambda *order: told.append(order))
+    watched._crew = crew
+    looks: list[Any] = []
+    precision: Any = SimpleNamespace(begin=looks.append)
+    watched._precision = precision
+    live: Any = SimpleNamespace(follow=lambda *_: None, precision=None)
+    log: Any = None
+    interrupts: Any = None
+    watched._follow(live, log, interrupts)
+    (look,) = looks
+
+    class Look:
+        def __init__(self, enough: bool) -> None:
+            self.enough = enough
+
+        def __str__(self) -> str:
+            return f"enough: {self.enough}"
+
+    look(Look(False))
+    assert (live.precision, told) == ("enough: False", [])
+    look(Look(True))
+    assert (live.precision, told) == ("enough: True", [(Order.STOP, PRECISE_ENOUGH)])
+
+
+def test_a_manifest_that_cannot_be_written_at_the_end_is_a_problem_and_at_the_beginning_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = run_directory(tmp_path / "run", stop_reason=None)
+    watched, _, first = load(directory)
+
+    def full(*_: object) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(manifest, "write", full)
+    path = directory.path / "run.yaml"
+    problems = watched._end(first, CrewReport((QUIET,)), interrupted=False).problems
+    assert problems == (f"{path}: No space left on device; it stays as when the load began",)
+    with pytest.raises(UsageError) as refused:
+        write_manifest(directory, resolve({"url": "http://h"}), first)
+    assert str(refused.value) == f"{path} cannot be written (No space left on device): make room, or name another --out"

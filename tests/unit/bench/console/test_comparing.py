@@ -50,6 +50,32 @@ def test_sides_of_several_tasks_and_no_comparison_have_no_changes() -> None:
     assert missing == {("second", "ttft_p99_ms"): ShownChange("not tested", "", "too few")}
 
 
+def test_a_side_of_several_tasks_does_not_hide_the_sides_after_it() -> None:
+    whole = document(answer="differs")
+    whole["sides"].insert(1, {"name": "C", "path": "label", "runs": [{}, {}]})
+    whole["versus"].insert(0, {**whole["versus"][0], "b": "C"})
+    assert [*changes(whole)] == [("second", "ttft_p99_ms")]
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ({"answer": "differs"}, ShownChange("+99.9%", "worse", "95% interval: +90.0% to +110.0%")),
+        ({"answer": "differs", "ratio": False, "change": 12.5, "low": 2.25, "high": 30.0},
+         ShownChange("+12.5", "worse", "95% interval: +2.25 to +30")),
+        ({"answer": "these two agree"}, ShownChange("no difference shown", "", "95% interval: +90.0% to +110.0%")),
+        ({"answer": "differs", "low": None}, ShownChange("+99.9%", "worse", "")),
+        ({"answer": "differs", "high": None}, ShownChange("+99.9%", "worse", "")),
+        ({"answer": None}, ShownChange("not tested", "", "there is no test of it")),
+        ({"answer": "differs", "change": None, "missing": "no reply"}, ShownChange("not tested", "", "no reply")),
+    ],
+)  # fmt: skip
+def test_a_change_has_its_interval_or_the_reason_why_it_was_not_tested(
+    number: dict[str, Any], shown: ShownChange
+) -> None:
+    assert changes(document(**number)) == {("second", "ttft_p99_ms"): shown}
+
+
 def test_what_follows_from_other_settings_is_no_difference() -> None:
     typed: dict[str, Any] = {"concurrency": 8}
     resolved: dict[str, Any] = {"concurrency": 32, "endpoint": "chat", "mode": "concurrency"}
@@ -58,6 +84,11 @@ def test_what_follows_from_other_settings_is_no_difference() -> None:
     tasks[0].settings["endpoint"] = "completions"
     tasks[0].settings["mode"] = "throughput"
     assert sorted(differing_settings(tasks)) == ["concurrency", "endpoint", "mode"]
+
+
+def test_an_api_that_is_implied_is_no_difference_when_both_tasks_state_their_mode() -> None:
+    settings: tuple[dict[str, Any], ...] = ({"mode": "rate"}, {"mode": "rate", "endpoint": "chat"})
+    assert differing_settings([Task(id=str(n), state="ended", settings=of) for n, of in enumerate(settings)]) == []
 
 
 class Counted(Comparer):
@@ -139,6 +170,16 @@ def test_sides_are_the_baseline_and_then_the_others_by_their_time() -> None:
         ("old", ["z"]), ("x", ["x"]), ("new", ["y", "w"]),
     ]  # fmt: skip
     assert [group.name for group in comparing.grouped(tasks, "task")] == ["Base", "x", "y", "w"]
+    waiting = replace(TASK, id="v")
+    assert comparing.in_order([early, waiting]) == [waiting, early]
+
+
+def test_a_task_called_like_a_label_is_a_side_of_its_own_with_its_title() -> None:
+    called = replace(TASK, id="label new", started="1", marks=Marks(title="Mine"))
+    labelled = replace(TASK, id="x", started="2", marks=Marks(label="new"))
+    assert [(group.name, len(group.tasks)) for group in comparing.grouped([called, labelled], "label")] == [
+        ("Mine", 1), ("new", 1),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ def test_a_file_is_kept_shown_and_removed(tmp_path: Path) -> None:
     assert files.add("my prompts.jsonl", b'{"prompt": "a"}\n{"prompt": "b"}\n') == ["my-prompts.jsonl"]
     assert files.preview("my-prompts.jsonl") == ['{"prompt": "a"}', '{"prompt": "b"}']
     assert [(file.name, file.size_bytes) for file in files.listed()] == [("my-prompts.jsonl", 32)]
+    assert data_files.STAYS_FREE == 536_870_912  # Half a GiB.
     files.remove("my-prompts.jsonl")
     assert files.listed() == []
 

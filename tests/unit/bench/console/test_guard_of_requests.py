@@ -365,3 +365,47 @@ def test_the_bytes_of_an_upload_go_through_unread(headers: dict[bytes, bytes], s
     reply = asked("PUT", "/api/uploads/0123456789abcdef", headers=headers | huge, pieces=[b"x", b"y"])
     assert (reply.status, reply.unread) == (status, 2)
     assert asked("PUT", "/api/files", headers=headers | huge).status in (413, status if status != 299 else 413)
+
+
+@pytest.mark.parametrize("site", [b"same-site", b"cross-site"])
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [(b"Bearer " + TOKEN.encode(), 299), (b"bearer " + TOKEN.encode(), 299), (b"Bearer wrong", 403),
+     (b"Basic " + TOKEN.encode(), 403), (b"", 403)],
+)  # fmt: skip
+def test_a_program_with_the_token_may_also_send_the_cookie(site: bytes, authorization: bytes, status: int) -> None:
+    headers = LOGGED_IN | {b"sec-fetch-site": site, b"authorization": authorization}
+    assert asked(headers=headers).status == status
+    # The token makes a change without the CSRF token of a page.
+    assert asked("POST", headers=headers).status == status
+
+
+@pytest.mark.parametrize(
+    ("fetch", "method", "status"),
+    [
+        ({b"sec-fetch-site": b"same-origin"}, "GET", 299),
+        ({b"sec-fetch-site": b"none"}, "GET", 299),
+        ({b"sec-fetch-site": b"cross-site"}, "GET", 403),
+        (
+            {b"sec-fetch-site": b"cross-site", b"sec-fetch-mode": b"navigate", b"sec-fetch-dest": b"document"},
+            "GET",
+            299,
+        ),
+        (
+            {b"sec-fetch-site": b"same-site", b"sec-fetch-mode": b"navigate", b"sec-fetch-dest": b"document"},
+            "HEAD",
+            299,
+        ),
+        (
+            {b"sec-fetch-site": b"same-site", b"sec-fetch-mode": b"navigate", b"sec-fetch-dest": b"document"},
+            "POST",
+            403,
+        ),
+        ({b"sec-fetch-site": b"same-site", b"sec-fetch-mode": b"navigate", b"sec-fetch-dest": b"iframe"}, "GET", 403),
+        ({b"sec-fetch-site": b"same-site", b"sec-fetch-mode": b"cors", b"sec-fetch-dest": b"document"}, "GET", 403),
+    ],
+)
+def test_of_requests_from_elsewhere_only_a_followed_link_comes_through(
+    fetch: dict[bytes, bytes], method: str, status: int
+) -> None:
+    assert asked(method, headers=LOGGED_IN | {b"x-csrf-token": CSRF} | fetch).status == status

@@ -111,3 +111,12 @@ def test_who_is_locked_out_is_said_in_the_log_of_the_console(capsys: pytest.Capt
     for second in range(10):
         guesses.wrong("10.0.0.7", second * NS_PER_S)
     assert capsys.readouterr().err == "warning: 10 wrong tokens from 10.0.0.7: locked out for 60 s\n"
+
+
+def test_a_sender_whose_first_wrong_token_has_just_come_is_not_locked_out() -> None:
+    guesses = Guesses(lambda sentence: None)
+    assert (guesses.locked_ns("10.0.0.7", 0), guesses.wrong("10.0.0.7", 0), guesses.locked_ns("10.0.0.7", 0)) == (
+        0,
+        0,
+        0,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -91,12 +92,21 @@ def test_the_request_goes_to_the_address_that_was_checked_under_the_name_that_wa
     assert request.extensions["sni_hostname"] == "data"
 
 
-def test_a_name_that_does_not_resolve_is_said_to() -> None:
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(-2, "Name or service not known"), "Name or service not known"),
+        (OSError("no name server"), "no name server"),
+        (UnicodeError("label too long"), "label too long"),
+    ],
+)
+def test_a_name_that_does_not_resolve_is_refused_with_the_reason(error: Exception, why: str) -> None:
     async def unknown(host: str) -> list[str]:
-        raise OSError(-2, "Name or service not known")
+        raise error
 
-    with pytest.raises(ConsoleError, match=r"data cannot be fetched from \(Name or service not known\)"):
+    with pytest.raises(ConsoleError) as refused:
         asyncio.run(fetch("http://data/x", resolve=unknown))
+    assert str(refused.value) == f"data cannot be fetched from ({why}): check the URL"
 
 
 def test_an_address_of_this_machine_in_its_network_is_refused_too() -> None:
@@ -109,3 +119,10 @@ def test_an_address_of_this_machine_in_its_network_is_refused_too() -> None:
     with pytest.raises(ConsoleError, match=f"{own}, an address of this machine"):
         fetched(f"http://{own}:8000/x.jsonl")
     assert not is_own("203.0.113.7")
+
+
+def test_an_address_is_recognized_as_own_whichever_ports_are_in_use() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        with suppress(OSError):  # Only root may bind it, and another program may have it.
+            taken.bind(("127.0.0.1", 1))
+        assert is_own("127.0.0.1")

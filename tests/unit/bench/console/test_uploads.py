@@ -97,6 +97,30 @@ def test_of_two_connections_the_later_one_goes_on(tmp_path: Path) -> None:
     assert asyncio.run(ours.finish(upload.id, HASH)) == ["rows.jsonl"]
 
 
+def test_a_connection_that_was_open_when_the_upload_was_to_be_finished_writes_no_more(tmp_path: Path) -> None:
+    ours, _ = uploads_in(tmp_path)
+    upload = ours.begin("rows.jsonl", len(CONTENT), AS_IT_IS)
+
+    async def main() -> None:
+        waits, resumed = asyncio.Event(), asyncio.Event()
+
+        async def stale() -> AsyncIterator[bytes]:
+            waits.set()
+            await resumed.wait()
+            yield b"stale"
+
+        old = asyncio.create_task(ours.receive(upload.id, None, stale()))
+        await waits.wait()
+        with pytest.raises(Conflict, match=f"0 of {len(CONTENT)} bytes have arrived"):
+            await ours.finish(upload.id, HASH)
+        resumed.set()
+        with pytest.raises(Conflict, match=r"another connection goes on with rows\.jsonl"):
+            await old
+
+    asyncio.run(main())
+    assert ours.upload(upload.id).received_bytes == 0
+
+
 def test_more_than_was_said_is_refused_and_what_was_right_stays(tmp_path: Path) -> None:
     ours, _ = uploads_in(tmp_path)
     upload = ours.begin("rows.jsonl", 10, AS_IT_IS)

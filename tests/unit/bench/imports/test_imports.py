@@ -154,9 +154,27 @@ def test_a_file_of_several_runs_makes_a_directory_for_each(tmp_path: Path, capsy
     several.write_text("".join(path.read_text() for path in FILES["sglang"]))
     assert main(["import", str(several), "--out", str(tmp_path / "runs"), "--quiet"]) == Exit.GOOD
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["1", "2", "3"]
-    assert capsys.readouterr().out.count("imported from SGLang bench_serving: its error is unknown") == 3
+    printed_lines = capsys.readouterr()
+    assert printed_lines.out.count("imported from SGLang bench_serving: its error is unknown") == 3
+    assert printed_lines.err.splitlines() == [str(tmp_path / "runs" / name) for name in "123"]
     assert main(["import", str(several), "--out", str(tmp_path / "runs"), "--quiet"]) == Exit.USAGE
     assert "already holds a run" in capsys.readouterr().err
+    # Nothing is made if one of the directories is used, whichever it is.
+    made_before = tmp_path / "again" / "3"
+    made_before.mkdir(parents=True)
+    (made_before / "run.yaml").write_text("x")
+    assert main(["import", str(several), "--out", str(tmp_path / "again"), "--quiet"]) == Exit.USAGE
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["3"]
+
+
+def test_a_file_of_one_run_makes_one_directory_and_names_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = FILES["sglang"][0]
+    assert main(["import", str(path), "--out", str(tmp_path / "run"), "--quiet"]) == Exit.GOOD
+    assert (capsys.readouterr().err, (tmp_path / "run" / "report.html").is_file()) == ("", True)
+    assert main(["import", str(path)]) == Exit.USAGE
+    assert "--out" in capsys.readouterr().err
 
 
 def test_a_run_without_requests_does_not_keep_back_the_others(
