@@ -16,8 +16,6 @@ RENAMED = {**FORMER_SETTINGS, "priority": "cpu_priority"}
 
 
 def _is_time(ramp: object) -> bool:
-    if ramp is None or ".." in str(ramp):
-        return False
     try:
         values.seconds(ramp)
     except ValueError:

@@ -361,7 +361,8 @@ def complete(settings: Settings) -> RunConfig:
         classes = tuple(
             RunClass(traffic, complete(settings_of(settings, name, mix, traffic))) for traffic in mix.classes
         )
-        if mix.rates and isinstance(load, Rate):
+        if mix.rates:
+            assert isinstance(load, Rate), "resolution refuses rates of classes with another mode"
             load = load.with_classes([traffic.config.load for traffic in classes])
     return RunConfig.model_construct(**dict(whole), load=load, classes=classes)
 

@@ -49,9 +49,9 @@ def sentences(error: ErrorDetails, place_of: Callable[[str], str]) -> list[str]:
         return [f"{place}: {problem[0].lower()}{problem[1:]}" for problem in message.splitlines() if problem]
     if error["type"] in _PLAIN:
         message = _PLAIN[error["type"]].format(**error.get("ctx", {}))
-    shown = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url", "targets", "extra_body")
+    is_secret_or_long = loc[0] in ("api_key", "header", "url", "targets", "extra_body")
     given = repr(error["input"])
     if len(given) > _MOST_SHOWN:
         given = f"{given[: _MOST_SHOWN - 3]}..."
-    suffix = "" if shown else f" (given: {given})"
+    suffix = "" if is_secret_or_long else f" (given: {given})"
     return [f"{place}: {message[0].lower()}{message[1:]}{suffix}"]

@@ -26,6 +26,14 @@ def counted(tokens: float, running: float = 0.0) -> Page:
     return Page({"vllm:prompt_tokens_total": tokens, "vllm:num_requests_running": running}, {})
 
 
+def test_certificates_are_read_only_if_a_page_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrape_program.trust, "context", lambda task: task)
+    plain, secret = (ScrapePage(f"{scheme}://h/metrics") for scheme in ("http", "https"))
+    for pages, needed in (([plain, plain], False), ([plain, secret], True)):
+        task: Any = SimpleNamespace(pages=pages)
+        assert scrape_program._context(task) is (task if needed else None)
+
+
 class Played:
     """The pages by URL, the other end of the socket, and a time that passes only during waits."""
 

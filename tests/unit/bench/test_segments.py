@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.config import RunConfig, resolve
-from bench.config.segments import line_of, steps_of
+from bench.config.segments import checked_steps, line_of, steps_of
 from bench.errors import UsageError
 from bench.modes.concurrency import Concurrency
 from bench.modes.interface import UsersMode
@@ -28,6 +28,12 @@ S = 1_000_000_000
 URL = {"url": "http://h"}
 NO_SOURCE: Any = None
 """Users and arrivals do not depend on the prompts."""
+
+
+@pytest.mark.parametrize("value", [["5", "10:60s"], ("5:60s",), None])
+def test_steps_of_a_file_that_are_no_text_are_refused_as_such(value: object) -> None:
+    with pytest.raises(ValueError, match=r"is not text: write loads and the time of each, '5,10,20:60s'"):
+        checked_steps(value)
 
 
 def rate_of(**flags: object) -> Rate:

@@ -55,6 +55,7 @@ def run_parser() -> ArgumentParser:
         ("--con 5", ["--con is not a flag: did you mean --concurrency?"]),
         ("--outt x", ["--outt is not a flag: did you mean --out?"]),
         ("--no-strem", ["--no-strem is not a flag: did you mean --no-stream?"]),
+        ("--url http://h --rate=5 6", ["'6' was not expected: values follow a flag"]),
         ("--no-stream x", ["'x' was not expected: values follow a flag"]),
         ("--dry", [f"--dry is not a flag: {ALL}"]),
         ("x --bogus", ["'x' was not expected: values follow a flag", f"--bogus is not a flag: {ALL}"]),
