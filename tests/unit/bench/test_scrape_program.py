@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+from bench import trust
 from bench.clock import NS_PER_S
 from bench.server_metrics.exposition import Page
 from bench.target import scrape_program
@@ -27,7 +28,7 @@ def counted(tokens: float, running: float = 0.0) -> Page:
 
 
 def test_certificates_are_read_only_if_a_page_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrape_program.trust, "context", lambda task: task)
+    monkeypatch.setattr(trust, "context", lambda task: task)
     plain, secret = (ScrapePage(f"{scheme}://h/metrics") for scheme in ("http", "https"))
     for pages, needed in (([plain, plain], False), ([plain, secret], True)):
         task: Any = SimpleNamespace(pages=pages)
