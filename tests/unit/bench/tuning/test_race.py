@@ -10,7 +10,7 @@ import pytest
 
 from bench.results.tune import Place
 from bench.statistics.racing import Noise, gap, level, noise
-from bench.tuning.race import MOST_ROUNDS, Ending, Race, Settings, Step, Turn
+from bench.tuning.race import MOST_ROUNDS, Answer, Ending, Race, Settings, Step, Turn
 
 
 def race_of(
@@ -177,6 +177,41 @@ def test_an_arm_is_the_same_as_the_best_and_not_as_a_leader_that_was_passed() ->
     assert race.left == (0, 2)
     answer = race.answer()
     assert (answer.best, answer.standings[1].place) == (2, Place.NOT_TOLD_APART)
+
+
+def after_arm_1_left_as_the_same(rounds: Sequence[Sequence[float | None]], bounded: int | None = None) -> Answer:
+    """The answer after these rounds, of which the second makes arm 1 leave as the same as arm 0."""
+    race = Race(Settings(len(rounds[0]), turn_s=1.0))
+    while isinstance(step := race.next(), Step) and step.round <= len(rounds):
+        value = rounds[step.round - 1][step.arm]
+        race.add(Turn(step.arm, step.round, value, 1.0, at_least=step.arm == bounded))
+        if len(race.turns) == 2 * len(rounds[0]):
+            assert [standing.place for standing in race.answer().standings[:2]] == [Place.BEST, Place.SAME]
+    answer = race.answer()
+    assert answer.best == 2
+    assert answer.standings[1].left_after == 2
+    return answer
+
+
+def test_an_arm_that_left_as_the_same_is_the_same_as_another_best_within_the_margin() -> None:
+    # The arms are 0.75% apart, and a difference of 1.5% is not known well enough. Then arm 0 fails twice.
+    rows = [(100.83, 100.0, 99.17), (100.67, 100.0, 99.33), (None, 0.0, 99.0), (None, 0.0, 99.0)]
+    answer = after_arm_1_left_as_the_same(rows)
+    assert [standing.place for standing in answer.standings] == [Place.FAILED, Place.SAME, Place.BEST]
+
+
+def test_no_arm_is_the_same_as_a_best_that_may_be_better_than_its_values() -> None:
+    # Arm 2 is 1% behind arm 1 in their common rounds, which is within the margin of 3%, and passes arm 0 later.
+    rows = [(100.0, 99.98, 99.0), (100.0, 100.01, 99.0), (100.0, 0.0, 103.0), (100.0, 0.0, 103.0)]
+    assert after_arm_1_left_as_the_same(rows, bounded=2).standings[1].place is Place.NOT_TOLD_APART
+
+
+def test_no_arm_is_the_same_as_the_best_while_the_noise_is_unknown() -> None:
+    # The two first rounds leave one degree of freedom. The rounds of arm 3, which no other arm shares, use it up.
+    rows = [(100.0, 100.0, 98.0, 0.0), (100.0, 99.974, 0.0, 0.0), (None, 0.0, None, 80.0), (None, 0.0, 0.0, 80.0)]
+    answer = after_arm_1_left_as_the_same(rows)
+    assert (answer.standings[1].place, answer.standings[1].against_best) == (Place.NOT_TOLD_APART, None)
+    assert answer.noise is None
 
 
 def test_one_failure_is_an_accident_and_two_make_a_failed_arm() -> None:
