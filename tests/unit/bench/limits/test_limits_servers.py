@@ -1,0 +1,84 @@
+"""The servers of a measurement of limits: how they are started, and what the source does with a client's bytes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.clock import NS_PER_MS
+from bench.limits import measure
+from bench.limits.measure import Server, mock
+from bench.limits.source import BareSource, _Stream
+from tests.support.patience import PATIENCE_S
+from tests.unit.bench.limits.test_bare_source import GET, answer, post, read, serving
+
+
+def test_the_mock_has_the_times_of_the_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+
+    @contextmanager
+    def running_mock(flags: str, **more: Any) -> Iterator[Any]:
+        started.append((flags, more))
+        yield SimpleNamespace(url="http://127.0.0.1:1", process=SimpleNamespace(pid=7))
+        started.append("stopped")
+
+    monkeypatch.setattr(measure, "running_mock", running_mock)
+    with mock(12.5) as server:
+        assert server == Server("http://127.0.0.1:1", 7)
+        assert started == [("--ttft 12.5ms --tpot 12.5ms", {"seed": 0, "tokenizer": None})]
+    assert started[1:] == ["stopped"]
+
+
+class Asked:
+    """The set of sockets of a source, and how long it was told to wait for each answer."""
+
+    def __init__(self, poll: Any) -> None:
+        self._poll = poll
+        self.waits: list[object] = []
+
+    def fileno(self) -> int:
+        return int(self._poll.fileno())
+
+    def poll(self, *wait: object) -> Any:
+        self.waits += wait
+        return self._poll.poll(*wait)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._poll, name)
+
+
+def test_a_source_asks_its_sockets_without_waiting_so_that_no_token_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Asked] = []
+    run = BareSource.run
+
+    def watched(source: BareSource) -> None:
+        asked.append(Asked(source._poll))
+        source.__dict__["_poll"] = asked[0]
+        run(source)
+
+    monkeypatch.setattr(BareSource, "run", watched)
+    with serving(NS_PER_MS) as address, socket.create_connection(address, PATIENCE_S) as connection:
+        connection.sendall(post(3) + GET)
+        assert read(connection, len(answer(3))) == answer(3)
+    assert asked[0].waits
+    assert {*asked[0].waits} == {0}
+
+
+@pytest.mark.parametrize(("before", "kept"), [((1 << 20) - 1, True), (1 << 20, False)])
+def test_a_request_of_more_than_a_mebibyte_is_not_kept(before: int, kept: bool) -> None:
+    ours, its = socket.socketpair()
+    source = BareSource(NS_PER_MS, its.fileno())
+    client, served = socket.socketpair()
+    with ours, its, client, served, source._listener, source._poll:
+        stream = _Stream(served)
+        stream.received += b"P" * before
+        source._streams[served.fileno()] = stream
+        client.sendall(b"P")
+        source._read(stream)
+        assert (len(source._streams) == 1) is kept
+        assert (served.fileno() >= 0) is kept
