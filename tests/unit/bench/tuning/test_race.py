@@ -364,6 +364,7 @@ def test_the_time_that_is_left_is_that_of_the_budget_or_of_a_block_of_rounds() -
     assert Race(Settings(3, budget_s=20.0), turns).time_left_s() == 5 * 30
     assert Race(Settings(2, budget_s=20.0), turns).time_left_s() == 7 * 30
     assert Race(Settings(2, budget_s=20.0)).time_left_s() == 8 * 60
+    assert Race(Settings(2)).time_left_s() == 3_600
     ended = [Turn(arm, round_, 1.0 + round_ * arm, 30.0) for round_ in (1, 2, 3, 4) for arm in (0, 1)]
     assert Race(Settings(2, budget_s=20.0), ended[:7]).time_left_s() == 30
     assert Race(Settings(2, budget_s=20.0), ended).time_left_s() == 0
