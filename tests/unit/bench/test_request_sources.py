@@ -29,6 +29,50 @@ def tokens(text: str) -> int:
     return load_tokenizer().count_plain([text])[0]
 
 
+def test_each_source_says_what_the_load_has_to_know_of_it(tmp_path: Path) -> None:
+    def file(name: str, *lines: object) -> dict[str, str]:
+        (tmp_path / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return {"dataset": str(tmp_path / name)}
+
+    chat = {"turns": [{"content": "a"}, {"content": "b"}]}
+    named = {"turns": [{"content": "a"}], "model": "small"}
+    agents = {"turns": [{"content": "a"}, {"after": [], "continues": None, "content": "b"}]}
+    target = {"method": "GET", "url": "http://h/1", "session": "s"}
+    of_sessions = {"mode": "sessions"}
+    media = {"images": "n=1,size=8x8"}
+    # The settings; whether sharing is planned, the items are in memory, and each names its model; and how many requests
+    # of an item may be in flight at once.
+    sources: list[tuple[dict[str, Any], tuple[bool, bool, bool, int]]] = [
+        ({}, (True, False, False, 1)),
+        (media, (True, False, False, 1)),
+        ({"endpoint": "embeddings"}, (True, False, False, 1)),
+        (file("prompts.jsonl", {"prompt": "a"}), (False, False, False, 1)),
+        ({"endpoint": "http", "body": "a"}, (False, True, True, 1)),
+        ({"endpoint": "http", "body_template": "{{ number }}"}, (False, False, True, 1)),
+        (file("targets.jsonl", target) | {"endpoint": "http"}, (False, True, True, 1)),
+        (file("targets.jsonl", target) | {"endpoint": "http"} | of_sessions, (False, True, True, 1)),
+        ({"endpoint": "transcriptions"}, (False, False, False, 1)),
+        (of_sessions, (False, False, False, 1)),
+        (file("chats.jsonl", chat, named) | of_sessions, (False, True, False, 1)),
+        (file("named.jsonl", named) | of_sessions, (False, True, True, 1)),
+        (file("agents.jsonl", agents) | of_sessions, (False, True, False, 2)),
+        ({"dataset": "coding-agent"} | of_sessions, (False, False, False, 1)),
+        ({"check_answers": "100%"}, (True, True, False, 1)),
+    ]  # fmt: skip
+    for flags, expected in sources:
+        config = resolve({"url": "http://h", **flags})
+        made = source_of(config, load_tokenizer())
+        found = (config.data.plans_sharing, made.in_memory, made.names_models, made.at_once)
+        assert found == expected, flags
+
+
+def test_the_probe_tries_twenty_models_of_sessions_at_most(tmp_path: Path) -> None:
+    sessions = [{"turns": [{"content": "a"}], "model": f"m{number}"} for number in range(25)]
+    ways = rows(tmp_path, *sessions, mode="sessions").ways
+    assert {way.model for way in ways} <= {f"m{number}" for number in range(25)}
+    assert len(ways) == 20
+
+
 # Texts and documents
 
 
@@ -157,7 +201,7 @@ def test_the_probe_sends_the_first_clip(tmp_path: Path) -> None:
     assert made.own_body.audio.name == "a.mp3"
 
 
-@pytest.mark.parametrize("value", ["soon", -1, "-0.5", [1], "nan"])
+@pytest.mark.parametrize("value", ["soon", -1, "-0.5", [1], "nan", 1e9])
 def test_a_time_of_a_clip_that_is_no_number_of_seconds_is_refused(value: object, tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"ID3")
     with pytest.raises(UsageError) as refused:
