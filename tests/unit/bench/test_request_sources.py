@@ -11,8 +11,9 @@ import pytest
 
 from bench.config import resolve
 from bench.errors import UsageError
+from bench.load import worker
 from bench.load.components import source_of
-from bench.load.worker import needs_feed
+from bench.load.worker import feed_ahead, needs_feed
 from bench.sources.agents import AgentSpec
 from bench.sources.changed import Changed
 from promptset import recipes
@@ -188,6 +189,15 @@ def test_rows_are_in_memory_and_bodies_of_a_template_are_made(tmp_path: Path) ->
     assert needs_feed(resolve({**flags, "body_template": "{{ number }}"}))
     assert not needs_feed(resolve({**flags, "body": "a"}))
     assert not needs_feed(resolve({**flags, "body_template": "{{ number }}", "requests": "5000"}))
+
+
+@pytest.mark.parametrize(("requests", "starts"), [("5000", False), ("5001", True)])
+def test_a_process_that_makes_prompts_is_started_if_they_are_not_all_made_before(
+    requests: str, starts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "FeedProcess", lambda config: ("started", config))
+    config = resolve({"url": "http://h", "requests": requests})
+    assert feed_ahead(config) == (("started", config) if starts else None)
 
 
 # Audio
