@@ -151,6 +151,12 @@ def test_a_change_that_would_have_to_wait_beyond_the_end_is_refused() -> None:
     assert run.control.set_load(100).after == 100
 
 
+def test_a_load_that_ends_with_a_number_of_requests_may_be_changed_until_all_are_sent() -> None:
+    run = MadeRun(concurrency=4, requests=500, duration=None, lead_ns=2 * S)
+    run.numbers = replace(NUMBERS, run_s=10_000.0)
+    assert run.control.set_load(5).after == 5
+
+
 def test_a_load_is_changed_a_thousand_times_at_most() -> None:
     run = MadeRun(concurrency=4)
     for number in range(1_000):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import runpy
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -12,6 +15,7 @@ import pytest
 
 from bench.clock import NS_PER_MS
 from bench.limits import measure
+from bench.limits.ladder import LADDERS
 from bench.limits.measure import Server, mock
 from bench.limits.source import BareSource, _Stream
 from tests.support.patience import PATIENCE_S
@@ -32,6 +36,14 @@ def test_the_mock_has_the_times_of_the_ladder(monkeypatch: pytest.MonkeyPatch) -
         assert server == Server("http://127.0.0.1:1", 7)
         assert started == [("--ttft 12.5ms --tpot 12.5ms", {"seed": 0, "tokenizer": None})]
     assert started[1:] == ["stopped"]
+
+
+@pytest.mark.parametrize("pace", [measure.FULL, measure.QUICK])
+def test_the_time_for_all_steps_is_that_of_their_loads_and_up_to_half_as_much(pace: measure.Pace) -> None:
+    ladders = [ladder.quick() if pace is measure.QUICK else ladder for ladder in LADDERS.values()]
+    loads_s = sum(len(ladder.steps) for ladder in ladders) * len(measure.SERVERS) * pace.step_s
+    assert loads_s <= pace.all_s <= 1.5 * loads_s
+    assert all(pace.step_s * 1_000 >= 2 * ladder.gap_ms for ladder in ladders)
 
 
 class Asked:
@@ -82,3 +94,48 @@ def test_a_request_of_more_than_a_mebibyte_is_not_kept(before: int, kept: bool) 
         source._read(stream)
         assert (len(source._streams) == 1) is kept
         assert (served.fileno() >= 0) is kept
+
+
+@contextmanager
+def connected() -> Iterator[tuple[BareSource, _Stream, socket.socket]]:
+    """A source that does not run, a connection of it, and the client's end."""
+    ours, its = socket.socketpair()
+    source = BareSource(NS_PER_MS, its.fileno())
+    client, served = socket.socketpair()
+    served.setblocking(False)
+    stream = _Stream(served)
+    source._streams[served.fileno()] = stream
+    with ours, its, client, served, source._listener, source._poll:
+        yield source, stream, client
+
+
+def test_the_connection_of_a_client_that_has_left_is_closed() -> None:
+    with connected() as (source, stream, client):
+        client.close()
+        source._read(stream)
+        assert source._streams == {}
+        assert stream.socket.fileno() == -1
+
+
+def test_a_client_that_reads_too_slowly_is_disconnected() -> None:
+    with connected() as (source, stream, client):
+        source._send(stream, b"whole")
+        assert (len(source._streams), client.recv(9)) == (1, b"whole")
+        source._send(stream, bytes(1 << 25))  # More than any buffer takes.
+        assert source._streams == {}
+        assert stream.socket.fileno() == -1
+
+
+def test_the_program_takes_its_flags_from_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    (stdin, parents_end), (ready, stdout) = os.pipe(), os.pipe()
+    os.close(parents_end)
+    monkeypatch.setattr("sys.argv", ["source", "--gap-ms", "12.5"])
+    monkeypatch.delitem(sys.modules, "bench.limits.source")
+    with open(stdout, "w") as written, open(stdin) as closed:  # noqa: PTH123
+        monkeypatch.setattr("sys.stdin", closed)
+        monkeypatch.setattr("sys.stdout", written)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module("bench.limits.source", run_name="__main__")
+    assert ended.value.code == 0
+    with open(ready) as line:  # noqa: PTH123
+        assert line.read().startswith("source ready at http://127.0.0.1:")
