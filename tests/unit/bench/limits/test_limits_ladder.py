@@ -224,6 +224,7 @@ def test_loads_double_and_a_quick_ladder_has_every_other_step(name: str) -> None
     [
         # A token every 20 ms for 2.2 s; the streams begin over one gap.
         (STREAMS, 10, 2.2, {"concurrency": 10, "requests": 10, "output_tokens": "110"}),
+        (STREAMS, 10, 30.0, {"requests": 10, "output_tokens": "1500"}),
         (LADDERS["streams"], 50, 0.7, {"concurrency": 50, "requests": 50, "output_tokens": "2"}),
         # A quarter of a second of load is in flight, but at least 64 requests.
         (RATE, 1000, 1.1, {"rate": 1000.0, "max_concurrency": 250, "lasts_s": 1.1, "output_tokens": "1"}),

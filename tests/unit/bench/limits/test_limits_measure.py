@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 
 from bench.clock import NS_PER_MS
+from bench.config import RunConfig
+from bench.errors import Interrupted, TargetError, UsageError
 from bench.limits import measure
-from bench.limits.ladder import LADDERS
+from bench.limits.ladder import LADDERS, Climb
 from bench.limits.measure import Server, mock
 from bench.limits.source import BareSource, _Stream
+from bench.observer import Observer
 from tests.support.patience import PATIENCE_S
 from tests.unit.bench.limits.test_bare_source import GET, answer, post, read, serving
 
@@ -44,6 +47,61 @@ def test_the_time_for_all_steps_is_that_of_their_loads_and_up_to_half_as_much(pa
     loads_s = sum(len(ladder.steps) for ladder in ladders) * len(measure.SERVERS) * pace.step_s
     assert loads_s <= pace.all_s <= 1.5 * loads_s
     assert all(pace.step_s * 1_000 >= 2 * ladder.gap_ms for ladder in ladders)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (Interrupted("interrupted: run is not complete"), Interrupted),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (TargetError("cannot connect\nto it"), None),
+        (UsageError("40,000 requests in flight need more open files"), None),
+    ],
+)
+def test_an_interrupted_climb_is_no_result_and_one_that_cannot_go_on_says_why(
+    error: BaseException, raised: type[BaseException] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(measure, "_take", take)
+
+    def climbed() -> Climb:
+        return measure.climb(LADDERS["chunks"], "the mock", Server("", 0), 1.0, 1 << 62, Observer())
+
+    if raised is None:
+        assert climbed() == Climb(steps=(), ended=str(error).splitlines()[0])
+        return
+    with pytest.raises(raised) as caught:
+        climbed()
+    if raised is Interrupted:
+        assert str(caught.value) == "interrupted: the limits are not known yet, and nothing was stored"
+
+
+@pytest.mark.parametrize(
+    ("before_s", "after_s", "used_s"), [(1.5, 4.0, 2.5), (0.0, 0.25, 0.25), (None, None, None), (1.5, None, None)]
+)
+def test_a_step_has_the_processor_time_that_its_server_used_meanwhile(
+    before_s: float | None, after_s: float | None, used_s: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+
+    def run(name: str, config: RunConfig) -> Any:
+        made.append((name, config.concurrency))
+        return SimpleNamespace(interrupted=False, summary="the summary", verdict="the verdict")
+
+    def series(folder: object, *, observer: object, progress: bool) -> Any:
+        assert not progress
+        return SimpleNamespace(run=run)
+
+    monkeypatch.setattr(measure, "RunSeries", series)
+    monkeypatch.setattr(measure, "judge_step", lambda *judged: judged)
+    times = iter((before_s, after_s))
+    server: Any = SimpleNamespace(url="http://127.0.0.1:1", cpu_s=lambda: next(times))
+    ladder = LADDERS["chunks"]
+    judged: object = measure._take(ladder, 500, "the mock", server, 1.0, Observer())
+    assert judged == (ladder, 500, "the summary", "the verdict", "the mock", used_s)
+    assert made == [("run", 500)]
 
 
 class Asked:
