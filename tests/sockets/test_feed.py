@@ -250,15 +250,20 @@ def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -
 
         return in_loop(prepare())
 
-    load = configured(rate="40").load
-    assert isinstance(load, Rate)
-    first = next(load.offsets())
-    arrivals = list(takewhile(lambda at: at - first < 3 * NS_PER_S, load.offsets()))
+    def arrivals(within_s: float) -> int:
+        load = configured(rate="40").load
+        assert isinstance(load, Rate)
+        first = next(load.offsets())
+        return len(list(takewhile(lambda at: at - first < within_s * NS_PER_S, load.offsets())))
+
     counted = prepared(rate="40", duration="3")
-    assert counted == (len(arrivals), False, f"making {len(arrivals)} connections"), (
+    assert counted == (arrivals(3), False, "making 10 connections"), "those of a quarter of a second"
+    assert counted[0] != 120, "the drawn number, not the expected one"
+    few = arrivals(0.1)
+    assert 1 < few < 10
+    assert prepared(rate="40", duration="0.1") == (few, False, f"making {few} connections"), (
         "never more connections than requests"
     )
-    assert counted[0] != 120, "the drawn number, not the expected one"
     assert prepared(rate="40", duration="3", warmup="1s")[0] > counted[0]
     assert prepared(concurrency="3", duration="4") == (12, True, "making 3 connections"), (
         "the number that a closed loop needs is a guess"

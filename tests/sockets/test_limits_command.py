@@ -113,6 +113,12 @@ def test_the_source_ends_with_whoever_started_it() -> None:
     os.close(watched)
 
 
+@pytest.mark.skipif(not hasattr(os, "getsid"), reason="Windows has no sessions of processes")
+def test_the_source_is_in_a_session_of_its_own_so_that_ctrl_c_does_not_end_it() -> None:
+    with bare_source(20.0) as server:
+        assert os.getsid(server.pid) == server.pid != os.getsid(0)
+
+
 def test_a_climb_takes_its_steps_from_the_lowest_and_says_why_it_ends() -> None:
     ladder = replace(LADDERS["chunks"], steps=(4, 8))
     with bare_source(ladder.gap_ms) as source:

@@ -15,6 +15,7 @@ import pytest
 
 from bench.config import RunConfig, resolve
 from bench.errors import Interrupted, TargetError
+from bench.load_search.decisions import Ending
 from bench.load_search.driver import SearchEnd, drive
 from bench.load_search.files import config_sha256
 from bench.observer import SILENT
@@ -307,6 +308,16 @@ def test_a_search_without_an_answer_is_a_turn_without_a_value(tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.glob("r1-a0-search*")) == [
         "r1-a0-search", *(f"r1-a0-search-cut-off-{n}" for n in (1, 2, 3)),
     ]  # fmt: skip
+
+
+def test_a_search_that_made_no_visit_is_a_turn_without_a_value(tmp_path: Path) -> None:
+    def nothing(*_: Any) -> tuple[SearchEnd, None]:
+        return SearchEnd(Ending.BUDGET), None
+
+    with turns_of(tmp_path, spec(SEARCHED), lambda _: {}, carry_out=nothing) as (turns, _):
+        turn = turns.make(Step(0, 1, False), None)
+    assert (turn.value, turn.why) == (None, "the search concluded: none")
+    assert [(row.load, row.held, row.status) for row in turn.loads] == [(0.0, False, "none")]
 
 
 def test_a_search_that_is_interrupted_ends_the_race(tmp_path: Path) -> None:

@@ -165,6 +165,18 @@ def test_an_order_ends_the_sending_and_one_cuts_what_is_in_flight(
     assert [line["outcome"] for line in worked.lines] == outcomes
 
 
+def test_what_is_never_sent_is_what_was_due_when_the_sending_stopped_first(tmp_path: Path) -> None:
+    def wait(load: ActiveLoad) -> None:
+        # Requests that are due 3 ms before whoever asks, and one that was due at the start. Ctrl-C finds more of them.
+        due: Any = load._dispatcher
+        due.unmade = lambda now_ns: [now_ns - 3 * MS, START] if now_ns < START + 20 * MS else [START] * 9
+
+    stop = (15, lambda load: load.tell(Order.STOP, "precise enough"))
+    interrupt = (25, lambda load: load.tell(Order.INTERRUPT))
+    worked = Worked(tmp_path, quick, ((1, wait), stop, interrupt), requests=50)
+    assert (worked.report.never_sent.n, worked.report.never_sent.waited_ns) == (2, 3 * MS + 15 * MS)
+
+
 @pytest.mark.parametrize(("workers", "last_ms"), [(1, 50), (2, 40)])
 def test_a_warm_up_may_be_ended_from_outside(workers: int, last_ms: int, tmp_path: Path) -> None:
     ends = (15, lambda load: load.warmup_ends(START + 25 * MS))

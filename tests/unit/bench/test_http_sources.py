@@ -89,6 +89,18 @@ def test_one_body_repeats_on_purpose_and_rows_of_a_file_do_not(tmp_path: Path) -
     assert opened(path=path).notes == ("the file of requests is read as bodies (--rows bodies)",)  # type: ignore[attr-defined]
 
 
+def test_a_body_may_be_the_content_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "body.bin"
+    path.write_bytes(b"\xff@b")
+    assert opened(body=f"@{path}").at(0).http.body == b"\xff@b"  # type: ignore[attr-defined]
+    assert opened(body="b@c").at(0).http.body == b"b@c"  # type: ignore[attr-defined]
+    path.write_text("{{ number }}!")
+    assert opened(template=f"@{path}").at(7).http.body == b"7!"  # type: ignore[attr-defined]
+    path.unlink()
+    with pytest.raises(ValueError, match=rf"^the file {path} cannot be read \(No such file or directory\)$"):
+        opened(body=f"@{path}")
+
+
 def test_a_recording_is_sent_in_the_order_of_its_times(tmp_path: Path) -> None:
     entries = [
         {"startedDateTime": f"2026-01-01T00:00:0{second}Z", "request": {"method": "GET", "url": f"http://h/{second}"}}

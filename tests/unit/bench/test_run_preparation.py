@@ -242,7 +242,7 @@ def test_of_several_servers_only_those_that_are_not_ready_are_asked_again_and_na
 
 
 @pytest.mark.parametrize(
-    ("runs", "exit_", "missing", "is_new", "sentence"),
+    ("runs", "exit_", "lost", "is_new", "sentence"),
     [
         ([], 0, (), False, "b.json is unchanged: no run can be used"),
         ([], 1, (), True, "b.json is unchanged: no run can be used"),
@@ -260,7 +260,7 @@ def test_of_several_servers_only_those_that_are_not_ready_are_asked_again_and_na
     ],
 )
 def test_what_became_of_a_baseline_is_one_sentence(
-    runs: list[str], exit_: int, missing: tuple[str, ...], is_new: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
+    runs: list[str], exit_: int, lost: tuple[str, ...], is_new: bool, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     added: list[object] = []
 
@@ -269,7 +269,7 @@ def test_what_became_of_a_baseline_is_one_sentence(
         return SimpleNamespace(runs=["run"] if is_new else ["a", "b", "run"])
 
     monkeypatch.setattr("bench.release_gate.baseline.add", add)
-    decided: Any = SimpleNamespace(runs=runs, exit=exit_, missing=missing, entries="entries")
+    decided: Any = SimpleNamespace(runs=runs, exit=exit_, lost=lost, entries="entries")
     baseline: Any = None if is_new else "baseline"
     assert gate._update(Path("b.json"), baseline, decided) == sentence
     assert added == ([(Path("b.json"), "run", "entries")] if "now holds" in sentence else [])

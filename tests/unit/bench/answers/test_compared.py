@@ -97,6 +97,7 @@ def test_a_server_that_changed_for_good_is_not_blamed_on_load() -> None:
         (100, 100, 0, "not shown", 0),
         (0, 80, 100, "not shown", 0),  # Every phase is worse than the one before.
         (100, 20, 0, "not shown", 0),
+        (0, 46, 40, "not shown", 6),  # Six wrong answers more than afterwards: a mid-p of 1/64, too weak for any test.
         (0, 100, 50, "changed", 50),
         (50, 0, 100, "changed", 0),  # The answers improved.
     ],
@@ -289,6 +290,10 @@ def test_what_is_shown_of_long_answers_and_of_many_foreign_codes_is_limited() ->
     assert (talk.found, len(talk.first), len(talk.first[0].answer)) == (29, 20, 2_000)
     (example, *_) = examples(_three(probes, lambda *_: "y" * 3_000))
     assert (len(example.loaded), example.wanted) == (2_000, example.alone)
+    (example, *_) = examples(
+        ThreePhases(probes, answered(probes, 1, lambda *_: "x" * 3_000), answered(probes), answered(probes))
+    )
+    assert (example.alone, example.loaded) == ("x" * 2_000, example.wanted)
     assert question_of(replace(probes[0], messages=({"content": "a" * 300 + "b" * 300},))) == "b" * 300
 
 

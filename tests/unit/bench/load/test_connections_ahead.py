@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.config import resolve
-from bench.load.worker import CONNECTIONS_AHEAD, connections_ahead, due_soon
+from bench.load.worker import connections_ahead, due_soon
 from bench.modes.share import WorkerShare
 
 
@@ -19,7 +19,7 @@ from bench.modes.share import WorkerShare
     [
         ({"users": 700}, 1, 9_000, 700),
         ({"users": 10}, 4, 9_000, 40),
-        ({"users": 200}, 50, 9_000, CONNECTIONS_AHEAD),
+        ({"users": 200}, 50, 9_000, 512),
         ({"users": 200}, 50, 300, 300),
         ({"users": 700}, 50, 9_000, 700),
     ],
@@ -38,7 +38,7 @@ def test_one_for_each_user_and_as_many_more_as_sub_agents_are_likely_to_need(
         (25, None, 1, 9_000, 25),
         (25, 9, 1, 9_000, 9),
         (25, None, 3, 9_000, 75),
-        (2_500, None, 1, 9_000, CONNECTIONS_AHEAD),
+        (2_500, None, 1, 9_000, 512),
         (2_500, None, 3, 100, 100),
     ],
 )

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -141,6 +142,21 @@ def test_more_is_on_its_way_whenever_less_than_half_is_there(seed: int, monkeypa
                 await all_read()
                 assert 2 * len(things.stock) >= ROOM or maker.owed > 0
                 assert len(things.stock) < ROOM + 100, "memory must be bounded"
+
+    asyncio.run(load())
+
+
+def test_a_feed_that_is_closed_is_not_watched_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def load() -> None:
+        async with begun(monkeypatch) as (things, _):
+            things.stock.when_made(0, lambda: None)
+            feed: Any = things.stock._feed
+            watch: asyncio.TimerHandle = feed._watch
+            assert watch.when() - asyncio.get_running_loop().time() <= 120
+            feed.needed()
+            assert feed._watch is watch, "one watch is enough"
+            assert not watch.cancelled()
+        assert watch.cancelled()
 
     asyncio.run(load())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from bench.load.live import Live, LiveNumbers, LoadGoal
 from bench.load.live_log import LIVE_FIELDS, LiveLog, live_line
 from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.sampling import ClientState, worst
-from bench.load.worker_health import MOST_LISTED, WorkerHealth
+from bench.load.worker_health import WorkerHealth
 from bench.metrics import objectives
 from bench.metrics.step_histograms import representative
 from bench.records import Outcome
+from bench.run_files.load_change import LoadChange
+from bench.run_files.run_directory import LineLog
 from bench.run_files.run_state import RunState
 from tests.support.changed import replace
 from tests.support.made_records import made_record
@@ -59,7 +62,7 @@ def test_a_line_tells_how_each_of_several_workers_is_the_slowest_first() -> None
     told = several["workers"]
     assert isinstance(told, list)
     assert [one["worker"] for one in told[:3]] == [2, 1, 3]
-    assert len(told) == MOST_LISTED
+    assert len(told) == 64
     assert told[1] == {
         "worker": 1, "name": "worker 1 on n", "loop_lag_ms": 7.0, "cpu": 0.5, "run_queue_share": None, "in_flight": 2,
         "done": 3, "died": None,
@@ -230,6 +233,42 @@ def test_states_are_handed_over_once_and_lines_stand_in_the_file(tmp_path: Path)
     rows = [orjson.loads(line) for line in (tmp_path / "live.jsonl").read_bytes().splitlines()]
     assert [row["state"] for row in rows] == ["running", "running", "draining"]
     assert states == [RunState.RUNNING, RunState.DRAINING]
+
+
+def test_changes_of_the_load_are_in_their_own_file(tmp_path: Path) -> None:
+    changes = [LoadChange(t_ns=at, before=4, after=float(at), by="terminal") for at in (7, 9)]
+    log = LiveLog(
+        tmp_path / "live.jsonl", write_state=lambda state: None, changes=LineLog(tmp_path / "load_changes.jsonl")
+    )
+    for change in changes:
+        log.note(change)
+    assert log.close() is None
+    rows = (tmp_path / "load_changes.jsonl").read_bytes().splitlines()
+    assert [LoadChange.of_row(orjson.loads(row)) for row in rows] == changes
+    assert (tmp_path / "live.jsonl").read_bytes() == b""
+
+
+def test_a_change_that_cannot_be_written_is_a_sentence_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # The change is kept there instead.
+    changes = LineLog(Path("/dev/full"))
+    log = LiveLog(tmp_path / "live.jsonl", write_state=lambda state: None, changes=changes)
+    log.note(LoadChange(t_ns=7, before=4, after=5.0, by="terminal"))
+    problem = log.close()
+    assert problem is not None
+    assert "/dev/full" in problem
+
+
+def test_a_change_is_dropped_where_it_has_no_file(tmp_path: Path) -> None:
+    states: list[RunState] = []
+    log = LiveLog(tmp_path / "live.jsonl", write_state=states.append)
+    numbers, live = run_virtual(_numbers)
+    log.note(LoadChange(t_ns=7, before=4, after=5.0, by="terminal"))
+    log.tell(7, RunState.RUNNING, numbers, live.second(), ClientState())
+    assert log.close() is None
+    assert states == [RunState.RUNNING]
+    assert len((tmp_path / "live.jsonl").read_bytes().splitlines()) == 1
 
 
 def test_a_disk_that_takes_nothing_stops_nothing(tmp_path: Path) -> None:

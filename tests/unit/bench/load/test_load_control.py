@@ -30,6 +30,7 @@ class MadeRun:
         self.told: list[tuple[int, float]] = []
         self.noted: list[LoadChange] = []
         self.numbers = NUMBERS
+        self.ended: list[str] = []
         config = resolve({"url": "http://127.0.0.1:1", "duration": "60s", **settings})
         made: Any = self
         self.control = LoadControl(
@@ -50,6 +51,12 @@ class MadeRun:
     def change(self, at_ns: int, load: float) -> None:
         self.told.append((at_ns, load))
 
+    def interrupt(self) -> None:
+        self.ended.append("interrupted")
+
+    def terminate(self) -> None:
+        self.ended.append("terminated")
+
 
 def test_a_change_is_written_down_told_to_the_crew_and_begins_after_its_lead() -> None:
     run = MadeRun(concurrency=4, workers=2, lead_ns=S // 4)
@@ -61,6 +68,7 @@ def test_a_change_is_written_down_told_to_the_crew_and_begins_after_its_lead() -
     assert made.to_line() == b'{"t_ns":%d,"from":4,"to":10.0,"by":"terminal"}\n' % begins
     assert [run.control.load_at(begins + ns) for ns in (-1, 0)] == [4, 10]
     assert run.control.set_load(3).before == 10
+    assert run.control.since_start_s(made) == 5.25
 
 
 @pytest.mark.parametrize(
@@ -141,3 +149,41 @@ def test_a_change_that_would_have_to_wait_beyond_the_end_is_refused() -> None:
         run.control.set_load(100)
     run.lead = 0
     assert run.control.set_load(100).after == 100
+
+
+def test_a_load_that_ends_with_a_number_of_requests_may_be_changed_until_all_are_sent() -> None:
+    run = MadeRun(concurrency=4, requests=500, duration=None, lead_ns=2 * S)
+    run.numbers = replace(NUMBERS, run_s=10_000.0)
+    assert run.control.set_load(5).after == 5
+
+
+def test_a_load_is_changed_a_thousand_times_at_most() -> None:
+    run = MadeRun(concurrency=4)
+    for number in range(1_000):
+        run.control.set_load(5 + number % 2)
+    with pytest.raises(UsageError) as refused:
+        run.control.set_load(7)
+    assert str(refused.value) == "the load of this run was changed 1,000 times, which is the most"
+    assert (len(run.noted), run.told[-1][1]) == (1_000, 6)
+
+
+def test_a_program_ends_a_load_as_ctrl_c_and_sigterm_do() -> None:
+    run = MadeRun()
+    run.control.interrupt()
+    assert run.ended == ["interrupted"]
+    run.control.terminate()
+    assert run.ended == ["interrupted", "terminated"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "unit"),
+    [
+        ({}, "users"),
+        ({"rate": 5.0}, "requests/s"),
+        ({"mode": "sessions"}, "sessions"),
+        ({"mode": "sessions", "rate": 5.0}, "sessions/s"),
+        ({"mode": "throughput", "max_concurrency": 9}, ""),
+    ],
+)
+def test_a_load_has_the_unit_of_its_mode(settings: dict[str, Any], unit: str) -> None:
+    assert MadeRun(**settings).control.unit == unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from bench.config import resolve
 from bench.load.components import source_of
 from bench.modes.sessions import Sessions
 from bench.modes.share import BUSIEST_S
+from bench.sources.recorded import RecordingSpec
 from promptset.tokens import load_tokenizer
 
 S = 1_000_000_000
@@ -30,6 +32,16 @@ def recorded(folder: Path, **flags: Any) -> tuple[Sessions, Any, Any]:
     config = resolve({**given, **flags})
     assert isinstance(config.load, Sessions)
     return config.load, config, source_of(config, load_tokenizer())
+
+
+def test_a_recording_is_written_with_the_tokenizer_of_the_run(tmp_path: Path) -> None:
+    _, config, source = recorded(tmp_path)
+    assert source.tokenizer is load_tokenizer()
+    own = copy(load_tokenizer())
+    assert source_of(config, own).tokenizer is own
+    spec = RecordingSpec(path=Path(str(config.dataset)))
+    default = spec.open(None, seed=0, salt=None, chat=True, first=0, step=1)
+    assert default.tokenizer is load_tokenizer()
 
 
 def test_the_busiest_seconds_of_a_recording_say_how_many_sessions_there_may_be_at_once(tmp_path: Path) -> None:

@@ -110,6 +110,15 @@ def test_a_file_that_holds_no_classes_is_refused(content: str | None, problem: s
         resolve({"url": "http://h", "mix": str(path)})
 
 
+def test_a_mix_has_a_hundred_classes_at_most() -> None:
+    def classes(number: int) -> list[dict[str, Any]]:
+        return [{"name": f"c{which}", "share": 1} for which in range(number)]
+
+    assert len(mixed(*classes(100)).classes) == 100
+    with pytest.raises(UsageError, match="101 classes are too many: give at most 100"):
+        mixed(*classes(101))
+
+
 def test_an_objective_of_a_class_needs_classes() -> None:
     with pytest.raises(UsageError, match="name the classes of the run with --mix"):
         resolve({"url": "http://h", "slo": "ttft{class=b}<1s"})

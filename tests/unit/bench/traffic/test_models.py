@@ -65,6 +65,15 @@ def test_what_is_wrong_with_models_is_said(given: str, problem: str) -> None:
     assert problem.lower() in str(caught.value).lower()
 
 
+def test_a_load_has_a_hundred_models_at_most() -> None:
+    def given(number: int) -> str:
+        return ",".join(f"m{which}=1" for which in range(number))
+
+    assert len(models.parse(given(100)).names) == 100
+    with pytest.raises(UsageError, match="101 models are too many: give at most 100"):
+        resolve({"url": "http://h", "model": given(101)})
+
+
 def test_a_yaml_file_may_hold_a_mapping() -> None:
     config = resolve({}, {"url": "http://h", "model": {"a=b": 3, "c": 1}}, "f.yaml")
     assert config.models == Shares(("a=b", "c"), (3.0, 1.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import orjson
 import pytest
 
@@ -117,6 +118,28 @@ def test_each_look_reads_only_the_files_of_new_runs(tmp_path: Path) -> None:
         file.unlink()
     race.look([*first, turn(tmp_path, 0, 2, right), turn(tmp_path, 1, 2, right)])
     assert race.fresh == {1: ("right answers",)}
+
+
+@pytest.mark.parametrize(
+    ("values", "fresh"),
+    [
+        ((1.0, 1.0), {1: ("right answers",)}),
+        ((1.0, None), {}),  # The default's server broke down.
+        ((None, 1.0), {}),
+        ((None, None), {}),
+    ],
+)
+def test_a_turn_without_a_value_is_in_no_comparison(
+    values: tuple[float | None, float | None], fresh: dict[int, tuple[str, ...]], tmp_path: Path
+) -> None:
+    race = RaceAnswers(tmp_path, 2)
+    turns: list[TuneTurn] = []
+    # The default has its turn last, and decides on the arm before it.
+    for arm, answer, value in ((1, half_wrong, values[0]), (0, right, values[1])):
+        turns.append(msgspec.structs.replace(turn(tmp_path, arm, 1, answer), value=value))
+        race.look(turns)
+    assert race.fresh == fresh
+    assert [made.worse_answers for made in race.judged(turns)] == [fresh.get(1, ()), ()]
 
 
 def first_wrong(most: int) -> Answer:

@@ -10,7 +10,7 @@ import pytest
 
 from bench.results.tune import Place
 from bench.statistics.racing import Noise, gap, level, noise
-from bench.tuning.race import MOST_ROUNDS, Ending, Race, Settings, Step, Turn
+from bench.tuning.race import MOST_ROUNDS, Answer, Ending, Race, Settings, Step, Turn
 
 
 def race_of(
@@ -179,6 +179,41 @@ def test_an_arm_is_the_same_as_the_best_and_not_as_a_leader_that_was_passed() ->
     assert (answer.best, answer.standings[1].place) == (2, Place.NOT_TOLD_APART)
 
 
+def after_arm_1_left_as_the_same(rounds: Sequence[Sequence[float | None]], bounded: int | None = None) -> Answer:
+    """The answer after these rounds, of which the second makes arm 1 leave as the same as arm 0."""
+    race = Race(Settings(len(rounds[0]), turn_s=1.0))
+    while isinstance(step := race.next(), Step) and step.round <= len(rounds):
+        value = rounds[step.round - 1][step.arm]
+        race.add(Turn(step.arm, step.round, value, 1.0, at_least=step.arm == bounded))
+        if len(race.turns) == 2 * len(rounds[0]):
+            assert [standing.place for standing in race.answer().standings[:2]] == [Place.BEST, Place.SAME]
+    answer = race.answer()
+    assert answer.best == 2
+    assert answer.standings[1].left_after == 2
+    return answer
+
+
+def test_an_arm_that_left_as_the_same_is_the_same_as_another_best_within_the_margin() -> None:
+    # The arms are 0.75% apart, and a difference of 1.5% is not known well enough. Then arm 0 fails twice.
+    rows = [(100.83, 100.0, 99.17), (100.67, 100.0, 99.33), (None, 0.0, 99.0), (None, 0.0, 99.0)]
+    answer = after_arm_1_left_as_the_same(rows)
+    assert [standing.place for standing in answer.standings] == [Place.FAILED, Place.SAME, Place.BEST]
+
+
+def test_no_arm_is_the_same_as_a_best_that_may_be_better_than_its_values() -> None:
+    # Arm 2 is 1% behind arm 1 in their common rounds, which is within the margin of 3%, and passes arm 0 later.
+    rows = [(100.0, 99.98, 99.0), (100.0, 100.01, 99.0), (100.0, 0.0, 103.0), (100.0, 0.0, 103.0)]
+    assert after_arm_1_left_as_the_same(rows, bounded=2).standings[1].place is Place.NOT_TOLD_APART
+
+
+def test_no_arm_is_the_same_as_the_best_while_the_noise_is_unknown() -> None:
+    # The two first rounds leave one degree of freedom. The rounds of arm 3, which no other arm shares, use it up.
+    rows = [(100.0, 100.0, 98.0, 0.0), (100.0, 99.974, 0.0, 0.0), (None, 0.0, None, 80.0), (None, 0.0, 0.0, 80.0)]
+    answer = after_arm_1_left_as_the_same(rows)
+    assert (answer.standings[1].place, answer.standings[1].against_best) == (Place.NOT_TOLD_APART, None)
+    assert answer.noise is None
+
+
 def test_one_failure_is_an_accident_and_two_make_a_failed_arm() -> None:
     race, _ = race_of(lambda arm, r: None if arm == 1 or (arm == 2 and r == 1) else 90.0 + arm + wobble(arm, r), 3,
                       budget_s=300)  # fmt: skip
@@ -329,6 +364,7 @@ def test_the_time_that_is_left_is_that_of_the_budget_or_of_a_block_of_rounds() -
     assert Race(Settings(3, budget_s=20.0), turns).time_left_s() == 5 * 30
     assert Race(Settings(2, budget_s=20.0), turns).time_left_s() == 7 * 30
     assert Race(Settings(2, budget_s=20.0)).time_left_s() == 8 * 60
+    assert Race(Settings(2)).time_left_s() == 3_600
     ended = [Turn(arm, round_, 1.0 + round_ * arm, 30.0) for round_ in (1, 2, 3, 4) for arm in (0, 1)]
     assert Race(Settings(2, budget_s=20.0), ended[:7]).time_left_s() == 30
     assert Race(Settings(2, budget_s=20.0), ended).time_left_s() == 0

@@ -144,6 +144,8 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"server": {"command": "serve '", "ports": [80]}}, "server.command: no closing quotation"),
         ({"server": {"command": "serve {flags}"}}, "server.command has no {port}: write {port}, or give server.ports"),
         ({"server": {"url": "http://127.0.0.1:8000"}}, "server.url has no {port}"),
+        ({"server": {"url": "http://127.0.0.1:80", "ports": [80, 81]}}, "server.url has no {port}"),
+        ({"server": {"command": "serve {flags}", "ports": [80, 81]}}, "server.command has no {port}"),
         ({"server": {"url": "localhost:{port}"}}, "does not begin with http:// or https://"),
         ({"server": {"ready": ""}}, "server.ready is empty"),
         ({"server": {"clear_cache": ""}}, "server.clear_cache is empty"),
@@ -158,6 +160,7 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"gpus": 0}, "gpus: 0 are too few"),
         ({"server": {"ports": [-1]}}, "server.ports: give ports from 1 to 65535"),
         ({"server": {"ports": [65536]}}, "server.ports: give ports from 1 to 65535"),
+        ({"server": {"ports": [8000, 65536]}}, "server.ports: give ports from 1 to 65535"),
         ({"server": {"ports": []}}, "server.ports: give ports from 1 to 65535"),
         ({"server": {"together": True}}, "need two server.ports or more"),
         ({"server": {"ports": [80, 0, 81, 0, 80]}}, "server.ports: 80 is there twice: each server needs its own"),
@@ -340,7 +343,7 @@ def test_a_port_is_taken_if_something_answers_at_the_host_of_the_url(
             asked.append(family)
 
         def settimeout(self, seconds: float) -> None:
-            assert seconds > 0
+            assert seconds == 1
 
         def connect_ex(self, place: tuple[str, int]) -> int:
             asked.append(place)

@@ -179,6 +179,22 @@ def test_the_searches_of_an_arm_are_one_point_at_the_mean_of_what_they_found() -
     assert "A search found no load that is too much for max-num-seqs=64" in printed
 
 
+def test_an_arm_whose_searches_found_no_load_is_no_point() -> None:
+    content: dict[str, Any] = {
+        "server": {"command": "serve --port {port} {flags}"}, "flags": {"max-num-seqs": [64, 16]},
+        "goal": "held_load", "objectives": ["ttft:p99<1s"],
+    }  # fmt: skip
+    turns = [
+        TuneTurn(
+            arm=arm, round=1, value=load or None, seconds=9.0, start_s=2.0, why=None, last_words=(), worse_answers=(),
+            loads=[TuneLoad(name="s", load=load, status="up to" if load else "no load held", held=load > 0)],
+        )
+        for arm, load in enumerate((0.0, 22.0))
+    ]  # fmt: skip
+    points = content_of(spec_of(content, lambda settings: resolve(dict(settings))), turns, (), "budget").points
+    assert [(point.arm, point.load) for point in points] == [(1, 22)]
+
+
 def test_of_held_loads_the_front_has_what_no_arm_holds_with_as_few_gpus() -> None:
     content: dict[str, Any] = {
         "server": {"command": "serve --port {port} {flags}"}, "flags": {"tensor-parallel-size": [1, 2, 4]},
