@@ -36,6 +36,7 @@ def serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # A late signal must do no harm.
+    interrupt = signal.getsignal(signal.SIGINT)
 
     def run(client: Callable[[int], None], *flags: str) -> int:
         opened: list[socket.socket] = []
@@ -58,6 +59,8 @@ def serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
         thread = threading.Thread(target=asks)
         monkeypatch.setattr(server, "listen", listening)
         status = main(["--port", "0", *flags])
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is interrupt
         thread.join()
         for e in failed:
             raise e

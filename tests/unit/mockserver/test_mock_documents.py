@@ -276,3 +276,10 @@ def test_a_document_is_one_block_cut_where_it_may_not_be_longer() -> None:
         scripted = writer().write(Script((), ANY_OBJECT), 40, most, 3, 0)
         shown = min(most, 40)
         assert (scripted.blocks, len(scripted.texts), scripted.is_whole) == ((Block("text", 0, shown),), shown, whole)
+
+
+def test_a_text_that_must_match_a_pattern_has_words_of_five_letters() -> None:
+    schema = {"type": "string", "pattern": "^[a-z ]{47}$"}
+    said = json.loads(maker().make(schema, 1, rng.stream(3, "test", 0)))
+    assert len(said) == 47
+    assert [len(word) for word in said.split(" ")] == [5] * 8
