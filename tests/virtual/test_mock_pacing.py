@@ -259,3 +259,53 @@ def test_what_falls_due_meanwhile_is_served_in_the_same_turn() -> None:
 
 def test_one_reply_with_all_its_tokens_due_leaves_the_loop_its_turns() -> None:
     assert most_calls_between_two_turns_of_the_loop(2000, 0, 0) == TURN_CALLS
+
+
+def test_an_alarm_that_is_set_again_calls_once_at_its_last_deadline() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        start, seen = loop.virtual_ns, list[int]()
+        alarm = LoopAlarm(lambda: seen.append(round((loop.virtual_ns - start) / MS)))
+        alarm.set(start + 30 * MS)
+        alarm.set(start + 10 * MS)
+        alarm.set(start + 20 * MS)
+        await asyncio.sleep(0.05)
+        alarm.set(start + 60 * MS)
+        alarm.clear()
+        alarm.clear()
+        await asyncio.sleep(0.05)
+        alarm.set(start + 110 * MS)
+        alarm.close()
+        await asyncio.sleep(0.05)
+        return seen
+
+    assert run_virtual(main) == [20]
+
+
+def test_a_wake_up_serves_deadlines_that_are_not_far_away_and_no_others() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[tuple[str, int]]:
+        start, seen = loop.virtual_ns, list[tuple[str, int]]()
+        pace = pacer(shared_ns=2 * MS)
+
+        def note(name: str) -> Callable[[], None]:
+            return lambda: seen.append((name, round((loop.virtual_ns - start) / MS)))
+
+        for name, at in (("a", 10), ("b", 11), ("c", 13), ("d", 14)):
+            pace.at(start + at * MS, note(name))
+        await asyncio.sleep(0.05)
+        pace.close()
+        return seen
+
+    # The first wake-up is at 10 ms and serves what is due until 12 ms, the second is at 13 ms.
+    assert run_virtual(main) == [("a", 10), ("b", 10), ("c", 13), ("d", 13)]
+
+
+def test_waits_that_are_closed_do_not_call() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        seen: list[str] = []
+        pace = pacer()
+        pace.at(loop.virtual_ns + MS, lambda: seen.append("late"))
+        pace.close()
+        await asyncio.sleep(1)
+        return seen
+
+    assert run_virtual(main) == []

@@ -283,3 +283,33 @@ def test_a_text_that_must_match_a_pattern_has_words_of_five_letters() -> None:
     said = json.loads(maker().make(schema, 1, rng.stream(3, "test", 0)))
     assert len(said) == 47
     assert [len(word) for word in said.split(" ")] == [5] * 8
+
+
+class Bytes:
+    """A tokenizer with one token per byte. It may lose the spaces at the start of a text."""
+
+    def __init__(self, strips: bool = False) -> None:
+        self._strips = strips
+
+    def encode(self, text: str) -> list[int]:
+        return [*text.encode()]
+
+    def decode(self, ids: list[int]) -> str:
+        text = bytes(ids).decode(errors="replace")
+        return text.lstrip(" ") if self._strips else text
+
+
+@pytest.mark.parametrize(
+    ("text", "strips", "pieces"),
+    [
+        ("", False, []),
+        ("abcdefg", False, [*"abcdefg"]),
+        ("a\u00e9b\u4e16", False, ["a", "", "\u00e9", "b", "", "", "\u4e16"]),
+        ("\u4e16a b", False, ["", "", "\u4e16", "a", " ", "b"]),
+        ("ab c", True, [*"ab c"]),
+        # A text that this tokenizer does not return as it was is one piece.
+        (" ab", True, [" ab", "", ""]),
+    ],
+)
+def test_a_token_that_ends_inside_a_character_has_no_text(text: str, strips: bool, pieces: list[str]) -> None:
+    assert pieces_of(Bytes(strips), text) == pieces  # type: ignore[arg-type]

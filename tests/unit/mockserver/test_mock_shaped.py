@@ -256,6 +256,12 @@ def test_what_finds_nothing_to_do_has_not_struck(faults: str) -> None:
     assert played.reply.writer.struck is None
 
 
+@pytest.mark.parametrize("fault", ["role_early", "role_with_token", "role_absent"])
+def test_a_dialect_without_a_role_has_no_fault_of_it(fault: str) -> None:
+    played = Played(fault, endpoint=COMPLETION).play()
+    assert (played.kinds, played.reply.writer.struck) == ("cccco", None)
+
+
 def test_a_fault_of_the_bytes_has_not_struck_where_none_were_sent() -> None:
     for faults in ("crlf;reset:after=0", "comments;truncate:after=0"):
         played = Played(faults, endpoint=COMPLETION).play(1)
