@@ -174,3 +174,24 @@ def test_an_address_of_ipv6_is_in_brackets(host: str, port: int, address: str) -
             return host, port, 0, 0
 
     assert server._address(Listener()) == address  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("platform", "workers", "begins"),
+    [("linux", 1, True), ("linux", 2, True), ("darwin", 1, True), ("darwin", 2, False)],
+)
+def test_only_several_workers_need_linux(
+    monkeypatch: pytest.MonkeyPatch, platform: str, workers: int, begins: bool
+) -> None:
+    class Begun(Exception):
+        pass
+
+    def make_resources(config: MockConfig) -> None:
+        raise Begun
+
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    monkeypatch.setattr(server, "make_resources", make_resources)
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(Begun if begins else UsageError) as ended:
+        server.serve(MockConfig(port=0, workers=workers))
+    assert begins or str(ended.value).startswith("--workers: more than 1 works only on Linux")

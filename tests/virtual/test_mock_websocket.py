@@ -275,6 +275,17 @@ def test_pings_and_closes_are_answered() -> None:
     with_mock(call)
 
 
+def test_what_follows_a_close_in_its_read_is_not_answered() -> None:
+    async def call(mock: Mock) -> None:
+        client = Client(mock)
+        client.protocol.feed(frame(b"", CLOSE) + frame(b"x", PING) + frame(b"{}"), now_ns(), "kernel")
+        assert [opcode for opcode, _ in client.frames] == [CLOSE]
+        assert client.transport.closed
+        client.protocol.connection_lost(None)
+
+    with_mock(call)
+
+
 @pytest.mark.parametrize(
     ("sent", "code"),
     [(frame(b"x", BINARY), 1003), (b"\x81\x01x", 1002), (b"\xf1\x80" + bytes(4), 1002), (frame(b"\xff"), 1007)],

@@ -253,6 +253,15 @@ def test_a_token_that_depends_on_the_batch_may_be_any_after_the_reasoning() -> N
     assert places == {(1,), (3,), ()}  # The third token has no text.
 
 
+def test_a_text_is_garbled_in_its_middle_after_the_reasoning() -> None:
+    texts = [" a", " b", " c", " d", " e", " f", " g", " h"]
+    plan = Plan(0, (0,) * 7, 8, reasoning_tokens=2)
+    plain = Choice(plan, texts, (Block("reasoning", 0, 2), Block("text", 2, 8)), FinishReason("length", None))
+    for spec, places in (("garble", (5, 6)), ("garble:after=0,tokens=1", (2,)), ("garble:after=9,tokens=1", (7,))):
+        changed = Answers(words).disturb(plain, parse_demand(spec), SEED, 0).texts
+        assert tuple(n for n, text in enumerate(changed) if text == "\ufffd") == places
+
+
 def test_faults_of_the_answer_leave_a_reply_of_reasoning_alone() -> None:
     plain = Choice(Plan(0, (0,), 2, reasoning_tokens=2), [" one", " two"], (Block("reasoning", 0, 2),),
                    FinishReason("length", None))  # fmt: skip

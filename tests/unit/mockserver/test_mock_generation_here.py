@@ -147,3 +147,39 @@ def test_the_engine_reports_its_times_of_a_planned_reply() -> None:
         "tokens_per_second": 750.0,
     }  # fmt: skip
     assert (usages[0]["timings"]["prompt_ms"], usages[0]["timings"]["predicted_ms"]) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_each_input_token_takes_its_time_if_it_is_configured(stream: bool) -> None:
+    flags = ("--ttft-per-input-token", "10us")
+    for prompt, tokens in (([5] * 50, 50), ("hello", 1)):
+        _, line = asked({"prompt": prompt, "max_tokens": 2, "stream": stream}, *flags)
+        assert line["planned"]["ttft_ns"] == 2_000_000 + tokens * 10_000
+    _, line = asked({"prompt": [[5] * 50, [5] * 70], "max_tokens": 2, "stream": stream}, *flags)
+    assert (line["input_tokens"], line["planned"]["ttft_ns"]) == (
+        120,
+        2_500_000,
+    )  # The plan is that of the first choice.
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/tokenize", "prompt"),
+        ("/v1/completions", "prompt"),
+        ("/tokenize", "messages"),
+        ("/v1/chat/completions", "messages"),
+    ],
+)
+def test_a_text_of_too_many_characters_is_refused_before_it_is_counted(path: str, field: str) -> None:
+    text = "x" * 200_000
+    body = {"prompt": text} if field == "prompt" else {"messages": [{"role": "user", "content": text}]}
+    answers: list[httpx.Response] = []
+
+    async def call(client: httpx.AsyncClient) -> None:
+        answers.append(await client.post(path, json=body))
+
+    through_asgi(call, *QUICK, "--max-model-len", "64")
+    message = answers[0].json()["error"]["message"]
+    assert (answers[0].status_code, message[:11]) == (400, "You passed ")
+    assert "the model's context length is only 64 tokens" in message

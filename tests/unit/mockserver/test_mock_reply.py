@@ -159,3 +159,13 @@ def test_what_a_choice_has_said_by_a_token_is_its_texts_and_log_probabilities_up
         assert [one.text for one in said.logprobs or ()] == [*text]
     assert choice.said(4, more="!").text_of("text") == "ab!"
     assert choice._replace(is_document=True).said(4, more="!").text_of("text") == "ab"
+
+
+def test_only_pieces_of_text_have_log_probabilities() -> None:
+    chances = Logprobs(0, stream(1, "logprobs", 0), lambda count, chance: [])
+    blocks = (Block("reasoning", 0, 2), Block("text", 2, 4))
+    choice = Choice(Plan(0, (0,) * 3, 4), ["p", "q", "a", "b"], blocks, FinishReason("length", None),
+                    tokens=["p", "q", "a", "b"], logprobs=chances)  # fmt: skip
+    found = [(piece.text, [one.text for one in piece.logprobs or ()]) for piece, _, _ in choice.pieces(0, 0, 4)]
+    assert found == [("pq", []), ("ab", ["a", "b"])]
+    assert [piece.logprobs for piece, _, _ in choice.pieces(0, 0, 1)] == [None]

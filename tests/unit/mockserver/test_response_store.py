@@ -58,6 +58,19 @@ def test_a_store_may_be_filled_to_its_last_byte() -> None:
     store.close()
 
 
+@pytest.mark.parametrize("added", [0, 1, 2, 50])
+def test_a_store_can_be_cleared_however_much_it_has_had(added: int) -> None:
+    store = ResponseStore(2, 100)
+    for number in range(added):
+        store.add(str(number), response(b"x"))
+    store.clear()
+    assert (store.state().responses, store.state().stored_bytes, store.state().dropped) == (0, 0, 0)
+    assert [store.get(str(number)) for number in range(added)] == [None] * added
+    store.add("a", response(b"y"))
+    assert store.get("a") == response(b"y")
+    store.close()
+
+
 def test_what_makes_room_is_counted_as_dropped() -> None:
     store = ResponseStore(2, 100)
     for name in "abc":
