@@ -159,6 +159,25 @@ def test_what_is_written_and_whether_the_connection_stays(name: str) -> None:
     talk(call)
 
 
+def test_an_application_that_answers_nothing_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def call(protocol: MockProtocol, transport: Transport) -> None:
+        for path in ("/nothing", "/fails"):
+            protocol.feed(get(path), now_ns(), "kernel")
+            await settle()
+            transport.closed = False
+
+    async def silent(protocol: MockProtocol, transport: Transport) -> None:
+        protocol.feed(get("/stream"), now_ns(), "kernel")
+        await settle()
+
+    talk(silent)
+    assert caplog.messages == []
+    talk(call)
+    assert caplog.messages == [
+        "ASGI callable returned without completing response.", "Exception in ASGI application",
+    ]  # fmt: skip
+
+
 def test_a_body_that_nobody_takes_is_not_read_on() -> None:
     async def call(protocol: MockProtocol, transport: Transport) -> None:
         protocol.feed(get("/size", "content-length: 140000", method="POST"), now_ns(), "kernel")

@@ -309,3 +309,35 @@ def test_waits_that_are_closed_do_not_call() -> None:
         return seen
 
     assert run_virtual(main) == []
+
+
+def test_an_engine_that_gets_earlier_work_steps_earlier() -> None:
+    class Engine:
+        """Each request is due after as many ms as it has tokens."""
+
+        def __init__(self) -> None:
+            self.due: list[tuple[int, int]] = []
+
+        def admit(self, key: int, request: EngineRequest) -> None:
+            self.due.append((request.received_ns + request.plan.output_tokens * MS, key))
+
+        def next_ns(self) -> int | None:
+            return min(self.due, default=(None,))[0]
+
+        def step(self, at_ns: int) -> list[tuple[int, int]]:
+            now = [one for one in self.due if one[0] <= at_ns]
+            self.due = [one for one in self.due if one not in now]
+            return [(key, 1) for _, key in sorted(now)]
+
+    async def main(loop: VirtualTimeLoop) -> list[tuple[int, int]]:
+        start, seen = loop.virtual_ns, list[tuple[int, int]]()
+        stepper = Stepper(Engine(), pace := pacer())  # type: ignore[arg-type]  # It does all that is asked of it.
+        for tokens in (30, 10, 20):
+            plan = Plan(0, (0,) * (tokens - 1), tokens)
+            take = partial(lambda tokens, given: seen.append((tokens, round((loop.virtual_ns - start) / MS))), tokens)
+            stepper.admit(EngineRequest(start, plan, 1), take)
+        await asyncio.sleep(0.1)
+        pace.close()
+        return seen
+
+    assert run_virtual(main) == [(10, 10), (20, 20), (30, 30)]

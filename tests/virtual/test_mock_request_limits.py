@@ -111,6 +111,27 @@ def test_a_head_in_a_large_read_is_measured_by_its_address_and_headers(more: int
     assert refused == []
 
 
+@pytest.mark.parametrize(("part", "again_s"), [("nothing", 5.0), ("head", 5.0), ("body", 50.0)])
+def test_time_in_which_the_mock_itself_delays_a_request_does_not_count(part: str, again_s: float) -> None:
+    async def main(loop: VirtualTimeLoop) -> float:
+        held_up, refused = iter((True, False)), list[float]()
+        began_s = loop.time()
+        limits = RequestLimits(head_s=5.0, body_s=50.0)
+        arriving = ArrivingRequest(
+            limits, loop, lambda answer: refused.append(loop.time() - began_s), lambda: next(held_up)
+        )
+        if part != "nothing":
+            arriving.begin()
+        if part == "body":
+            arriving.end_head()
+        arriving.wait(1.0)
+        await asyncio.sleep(200)
+        (at_s,) = refused
+        return at_s
+
+    assert run_virtual(main) == pytest.approx(1.0 + again_s, abs=1e-3)
+
+
 @pytest.mark.parametrize("pieces", [1, 2, 900])
 def test_a_head_that_is_as_large_as_it_may_be_is_served(pieces: int) -> None:
     line = OPEN + b"content-length: %d\r\nx-a: \r\n\r\n" % len(BODY)

@@ -352,6 +352,36 @@ def test_a_client_that_leaves_cuts_its_response_and_drops_what_waits() -> None:
     with_mock(call)
 
 
+def test_a_close_in_the_middle_of_a_response_cuts_it_at_once() -> None:
+    async def call(mock: Mock) -> None:
+        client = Client(mock)
+        client.ask("a", SLOW)
+        while not mock.app.state.worker.running:
+            await asyncio.sleep(0)
+        client.send((1000).to_bytes(2), CLOSE)
+        assert (await client.lines())["a"]["engine"]["cut"] == "client_closed"
+        client.protocol.connection_lost(None)
+
+    with_mock(call)
+
+
+@pytest.mark.parametrize(("size", "released"), [(999_999, 0), (1_000_000, 1)])
+def test_the_memory_of_a_large_message_that_never_ended_is_given_back(size: int, released: int) -> None:
+    async def call(mock: Mock) -> None:
+        calls: list[None] = []
+        mock.app.state.worker.release_memory_soon = lambda: calls.append(None)
+        client = Client(mock)
+        sent = 0
+        while sent < size:
+            part = min(60_000, size - sent)
+            client.send(b" " * part, 1 if sent == 0 else 0, last=False)
+            sent += part
+        client.protocol.connection_lost(None)
+        assert len(calls) == released
+
+    with_mock(call)
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
     [("truncate:after=1", None), ("cut_frame:after=1", None), ("no_done", 1000)],

@@ -266,3 +266,21 @@ def test_faults_of_the_answer_leave_a_reply_of_reasoning_alone() -> None:
     plain = Choice(Plan(0, (0,), 2, reasoning_tokens=2), [" one", " two"], (Block("reasoning", 0, 2),),
                    FinishReason("length", None))  # fmt: skip
     assert Answers(words).disturb(plain, parse_demand("garble;batch_dependent"), SEED, 0) == plain
+
+
+def test_another_word_has_letters_alone() -> None:
+    def odd_words(count: int, chance: rng.Random) -> list[str]:
+        return [" 12", " a-b", " AAAA", " good", " other"][:count]
+
+    assert spoilt("wrong_answer", Solution("arithmetic", "aaaa"), Answers(odd_words)) == "good"
+    assert spoilt("wrong_answer", Solution("arithmetic", "AAAA"), Answers(odd_words)) == "GOOD"
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_only_the_last_block_of_json_is_cut(before: int) -> None:
+    call = ToolCall("call_1", "f")
+    blocks = [Block("tool", 4 * n, 4 * n + 4, call) for n in range(before + 1)]
+    said = Scripted(["", "{", '"a":1', "}"] * (before + 1), tuple(blocks), True)
+    cut = cut_json(said, fault("cut_json"))
+    stop = 4 * before + 2
+    assert (cut.texts, cut.blocks) == (said.texts[:stop], (*blocks[:-1], blocks[-1]._replace(stop=stop)))

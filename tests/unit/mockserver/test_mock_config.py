@@ -328,6 +328,11 @@ def test_white_space_after_a_key_is_removed_with_a_note(
     assert served == [("one", "two"), ("one",)]
 
 
+def test_a_flag_is_written_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--embedding-siz", "16"]) == 2
+    assert "--embedding-siz" in capsys.readouterr().err
+
+
 def test_a_command_is_that_of_the_process_which_survives_a_closed_pipe(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

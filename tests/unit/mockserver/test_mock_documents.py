@@ -313,3 +313,14 @@ class Bytes:
 )
 def test_a_token_that_ends_inside_a_character_has_no_text(text: str, strips: bool, pieces: list[str]) -> None:
     assert pieces_of(Bytes(strips), text) == pieces  # type: ignore[arg-type]
+
+
+def documents(schema: dict[str, Any]) -> list[Any]:
+    return [
+        json.loads(make_document(schema, lambda n, chance: "word", rng.stream(seed, "test", 0), rich=True))
+        for seed in range(60)
+    ]
+
+
+def test_a_list_of_any_length_has_one_to_three_entries() -> None:
+    assert {len(row) for row in documents({"type": "array", "items": {"type": "boolean"}, "minItems": 1})} == {1, 2, 3}

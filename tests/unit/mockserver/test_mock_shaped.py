@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -285,3 +287,16 @@ def test_a_character_is_cut_with_other_line_ends_and_comments_too(fault: str, en
     first = played.writes[1]
     assert first.startswith(ended(COMMENT))
     assert first.endswith("\u4e16".encode()[:1])
+
+
+def test_two_chunks_come_in_one_write_unless_a_rule_says_how_many() -> None:
+    played = Played("coalesce").play()
+    assert played.writes == [ROLE + ONE, TWO + THREE, FOUR + DONE]
+
+
+def test_a_character_is_cut_where_its_own_bytes_begin() -> None:
+    played = Played("split_utf8:after=1", pieces=["One", " \u00e9t\u00e9", " four"]).play()
+    before, after = next((a, b) for a, b in pairwise(played.writes) if b.startswith(b"\xb8\x96"))
+    assert before.endswith(" \u00e9t\u00e9".encode() + b"\xe4")  # U+4E16 is E4 B8 96.
+    chunk = json.loads((before + after).decode().removeprefix("data: "))
+    assert chunk["choices"][0]["delta"]["content"] == " \u00e9t\u00e9\u4e16"

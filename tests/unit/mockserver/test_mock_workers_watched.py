@@ -15,7 +15,7 @@ import pytest
 
 from mockserver.errors import MockError
 from mockserver.workers.peers import PeerError, Peers
-from mockserver.workers.processes import WorkerProcesses, woken_by_parents_end
+from mockserver.workers.processes import WorkerPipes, WorkerProcesses, woken_by_parents_end
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked, and ask over Unix sockets")
 
@@ -131,6 +131,39 @@ def test_the_kernel_continues_a_process_whose_parent_ends() -> None:
         assert wanted.value == signal.SIGCONT
     finally:
         libc.prctl(set_signal, before)
+
+
+def test_a_fork_keeps_only_its_own_ends_of_the_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    opened: list[tuple[int, int]] = []
+    pipe = os.pipe
+
+    def opens() -> tuple[int, int]:
+        opened.append(pipe())
+        return opened[-1]
+
+    def run_worker(self: WorkerProcesses, number: int, pipes: WorkerPipes) -> None:
+        given.extend([number, pipes])
+        for end in (*opened[0], *opened[1]):
+            try:
+                os.fstat(end)
+            except OSError:
+                given.append(end)
+        raise SystemExit
+
+    monkeypatch.setattr(os, "pipe", opens)
+    monkeypatch.setattr(os, "fork", lambda: 0)
+    monkeypatch.setattr(WorkerProcesses, "_run_worker", run_worker)
+    (parent_read, parent_write) = os.pipe()
+    try:
+        with pytest.raises(SystemExit):
+            WorkerProcesses(3, lambda number, pipes: None)._fork(2, parent_read, parent_write)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    ready_read, ready_write = opened[1]
+    assert given == [2, WorkerPipes(ready_write, parent_read), parent_write, ready_read]
+    for end in (parent_read, ready_write):
+        os.close(end)
 
 
 # ---- Queries between workers -------------------------------------------------------------------------------------------
