@@ -64,8 +64,6 @@ def parse_prompt(row: Row) -> RequestParams:
         _wrong("messages", "Field required")
     if not isinstance(entries, list):
         _wrong("messages", "Input should be a valid list")
-    if not entries:
-        _wrong("messages", "at least one message is required")
     messages: list[Row] = []
     if system := _system(row.get("system"), "system"):
         messages.append({"role": "system", "content": system})

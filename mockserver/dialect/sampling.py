@@ -52,7 +52,7 @@ def _number(name: str, value: object) -> float:
 def whole_number(name: str, value: object) -> int:
     """As pydantic parses it: whole numbers, and strings of them. Raises Refusal (400)."""
     number = _number(name, value)
-    if not math.isfinite(number) or not number.is_integer():
+    if not number.is_integer():  # Neither is an infinite number.
         refuse(f"{name}: Input should be a valid integer", name)
     try:
         return int(value) if isinstance(value, int | str) else int(number)

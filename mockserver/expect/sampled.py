@@ -211,5 +211,4 @@ def _tpot_of_gaps(itl: Distribution, lengths: Points) -> dict[str, Any]:
     low, high = min(means)[0], max(means)[0]
     step = max((high - low) / (CELLS - 2), 1e-9)
     grid = Grid(low, step, spread(means, low, step, CELLS))
-    coarsest = max(1e-9, step) / NS_PER_MS
-    return _facts(itl.mean(), grid.quantile, mean_how + _NUMERIC.format(step=coarsest))
+    return _facts(itl.mean(), grid.quantile, mean_how + _NUMERIC.format(step=step / NS_PER_MS))

@@ -154,8 +154,8 @@ GROUPS: dict[str, Group] = {
          "mockserver/plain/*.py"),
         (_MOCK, f"{_VIRTUAL}/test_mock*.py",
          *(f"tests/sockets/test_mock_{name}.py" for name in (
-             "any_body", "api", "asgi", "choices", "conversation_cache", "endpoints", "images", "model_names", "probes",
-             "rerank", "routes", "sender*", "serves_here", "stored_responses", "tools"))),
+             "admin_here", "any_body", "api", "asgi", "choices", "conversation_cache", "endpoints", "images", "model_names",
+             "probes", "rerank", "routes", "sender*", "serves_here", "stored_responses", "tools"))),
     ),
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(

@@ -192,8 +192,14 @@ def test_tokenize_and_detokenize_are_each_others_inverse_and_know_vllms_options(
             ("/tokenize", {"messages": messages, "add_generation_prompt": "no"}),
             ("/detokenize", {"tokens": "a"}),
             ("/detokenize", {"tokens": [-1]}),
+            ("/detokenize", {"tokens": [2**32]}),
+            ("/detokenize", {"tokens": [True]}),
+            ("/detokenize", {"tokens": None}),
+            ("/tokenize", {"prompt": "a", "add_special_tokens": "no"}),
         ):
             assert (await client.post(path, json=row)).status_code == 400, row
+        for tokens in ([], [0], [0, 0]):
+            assert (await client.post("/detokenize", json={"tokens": tokens})).status_code == 200
 
     through_asgi(call)
 

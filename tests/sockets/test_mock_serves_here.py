@@ -36,6 +36,7 @@ def serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
     thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # A late signal must do no harm.
+    interrupt = signal.getsignal(signal.SIGINT)
 
     def run(client: Callable[[int], None], *flags: str) -> int:
         opened: list[socket.socket] = []
@@ -58,6 +59,8 @@ def serves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
         thread = threading.Thread(target=asks)
         monkeypatch.setattr(server, "listen", listening)
         status = main(["--port", "0", *flags])
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is interrupt
         thread.join()
         for e in failed:
             raise e
@@ -171,3 +174,24 @@ def test_an_address_of_ipv6_is_in_brackets(host: str, port: int, address: str) -
             return host, port, 0, 0
 
     assert server._address(Listener()) == address  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("platform", "workers", "begins"),
+    [("linux", 1, True), ("linux", 2, True), ("darwin", 1, True), ("darwin", 2, False)],
+)
+def test_only_several_workers_need_linux(
+    monkeypatch: pytest.MonkeyPatch, platform: str, workers: int, begins: bool
+) -> None:
+    class Begun(Exception):
+        pass
+
+    def make_resources(config: MockConfig) -> None:
+        raise Begun
+
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    monkeypatch.setattr(server, "make_resources", make_resources)
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(Begun if begins else UsageError) as ended:
+        server.serve(MockConfig(port=0, workers=workers))
+    assert begins or str(ended.value).startswith("--workers: more than 1 works only on Linux")

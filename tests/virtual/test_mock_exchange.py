@@ -24,6 +24,8 @@ FAILED = (
 SEVEN = OK + b"content-length: 1\r\n\r\n7"
 STREAM = OK + b"transfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
 
+WITHOUT_BODY = {"/empty": 204, "/unchanged": 304, "/reset content": 205}
+
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """The path selects the action. `/size` answers with the size of the body."""
@@ -47,8 +49,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await body(b"ab", more=True)
         await body(b"c", more=True)
         await body(b"")
-    elif path == "/empty":
-        await start(204)
+    elif path in WITHOUT_BODY:
+        await start(WITHOUT_BODY[path])
         await body(b"")
     elif path == "/closes":
         await start(200, (b"content-length", b"1"), (b"connection", b"close"))
@@ -108,6 +110,11 @@ CASES: dict[str, tuple[list[bytes], bytes, bool]] = {
     ),
     "a stream": ([get("/stream")], STREAM, False),
     "no content": ([get("/empty")], OK.replace(b"200 OK", b"204 No Content") + b"\r\n", False),
+    "unchanged": ([get("/unchanged")], OK.replace(b"200 OK", b"304 Not Modified") + b"\r\n", False),
+    "no other status is without a body": (
+        [get("/reset%20content")],
+        OK.replace(b"200 OK", b"205 Reset Content") + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n", False,
+    ),
     "no body for HEAD": ([get("/stream", method="HEAD")], OK + b"\r\n", False),
     "three in one read": ([get("/stream") + SIZE + get("/size")], STREAM + SEVEN + SEVEN[:-1] + b"0", False),
     "HTTP/1.0": ([get("/size", version="1.0")], OK + b"content-length: 1\r\nconnection: close\r\n\r\n0", True),
@@ -150,6 +157,25 @@ def test_what_is_written_and_whether_the_connection_stays(name: str) -> None:
             assert transport.written == written + SEVEN
 
     talk(call)
+
+
+def test_an_application_that_answers_nothing_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def call(protocol: MockProtocol, transport: Transport) -> None:
+        for path in ("/nothing", "/fails"):
+            protocol.feed(get(path), now_ns(), "kernel")
+            await settle()
+            transport.closed = False
+
+    async def silent(protocol: MockProtocol, transport: Transport) -> None:
+        protocol.feed(get("/stream"), now_ns(), "kernel")
+        await settle()
+
+    talk(silent)
+    assert caplog.messages == []
+    talk(call)
+    assert caplog.messages == [
+        "ASGI callable returned without completing response.", "Exception in ASGI application",
+    ]  # fmt: skip
 
 
 def test_a_body_that_nobody_takes_is_not_read_on() -> None:

@@ -259,3 +259,85 @@ def test_what_falls_due_meanwhile_is_served_in_the_same_turn() -> None:
 
 def test_one_reply_with_all_its_tokens_due_leaves_the_loop_its_turns() -> None:
     assert most_calls_between_two_turns_of_the_loop(2000, 0, 0) == TURN_CALLS
+
+
+def test_an_alarm_that_is_set_again_calls_once_at_its_last_deadline() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        start, seen = loop.virtual_ns, list[int]()
+        alarm = LoopAlarm(lambda: seen.append(round((loop.virtual_ns - start) / MS)))
+        alarm.set(start + 30 * MS)
+        alarm.set(start + 10 * MS)
+        alarm.set(start + 20 * MS)
+        await asyncio.sleep(0.05)
+        alarm.set(start + 60 * MS)
+        alarm.clear()
+        alarm.clear()
+        await asyncio.sleep(0.05)
+        alarm.set(start + 110 * MS)
+        alarm.close()
+        await asyncio.sleep(0.05)
+        return seen
+
+    assert run_virtual(main) == [20]
+
+
+def test_a_wake_up_serves_deadlines_that_are_not_far_away_and_no_others() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[tuple[str, int]]:
+        start, seen = loop.virtual_ns, list[tuple[str, int]]()
+        pace = pacer(shared_ns=2 * MS)
+
+        def note(name: str) -> Callable[[], None]:
+            return lambda: seen.append((name, round((loop.virtual_ns - start) / MS)))
+
+        for name, at in (("a", 10), ("b", 11), ("c", 13), ("d", 14)):
+            pace.at(start + at * MS, note(name))
+        await asyncio.sleep(0.05)
+        pace.close()
+        return seen
+
+    # The first wake-up is at 10 ms and serves what is due until 12 ms, the second is at 13 ms.
+    assert run_virtual(main) == [("a", 10), ("b", 10), ("c", 13), ("d", 13)]
+
+
+def test_waits_that_are_closed_do_not_call() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        seen: list[str] = []
+        pace = pacer()
+        pace.at(loop.virtual_ns + MS, lambda: seen.append("late"))
+        pace.close()
+        await asyncio.sleep(1)
+        return seen
+
+    assert run_virtual(main) == []
+
+
+def test_an_engine_that_gets_earlier_work_steps_earlier() -> None:
+    class Engine:
+        """Each request is due after as many ms as it has tokens."""
+
+        def __init__(self) -> None:
+            self.due: list[tuple[int, int]] = []
+
+        def admit(self, key: int, request: EngineRequest) -> None:
+            self.due.append((request.received_ns + request.plan.output_tokens * MS, key))
+
+        def next_ns(self) -> int | None:
+            return min(self.due, default=(None,))[0]
+
+        def step(self, at_ns: int) -> list[tuple[int, int]]:
+            now = [one for one in self.due if one[0] <= at_ns]
+            self.due = [one for one in self.due if one not in now]
+            return [(key, 1) for _, key in sorted(now)]
+
+    async def main(loop: VirtualTimeLoop) -> list[tuple[int, int]]:
+        start, seen = loop.virtual_ns, list[tuple[int, int]]()
+        stepper = Stepper(Engine(), pace := pacer())  # type: ignore[arg-type]  # It does all that is asked of it.
+        for tokens in (30, 10, 20):
+            plan = Plan(0, (0,) * (tokens - 1), tokens)
+            take = partial(lambda tokens, given: seen.append((tokens, round((loop.virtual_ns - start) / MS))), tokens)
+            stepper.admit(EngineRequest(start, plan, 1), take)
+        await asyncio.sleep(0.1)
+        pace.close()
+        return seen
+
+    assert run_virtual(main) == [(10, 10), (20, 20), (30, 30)]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from mockserver.cli import read_arguments
 from mockserver.clock import now_ns
+from mockserver.generation import most_tokens
 from mockserver.http.app import create_app
 from mockserver.http.exchange import Exchange
 from mockserver.http.protocol import MockProtocol
@@ -183,6 +184,62 @@ def test_configurations_and_headers(flags: tuple[str, ...], headers: dict[str, s
         assert await both_ways(mock, CHAT, body, headers) is plain
 
     with_mock(call, *flags)
+
+
+HELLO = {"role": "user", "content": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "plain"),
+    [
+        (CHAT, [
+            {}, {"max_completion_tokens": 1}, {"max_tokens": 1}, {"max_tokens": None}, {"temperature": 0},
+            {"temperature": 2.0}, {"temperature": None}, {"model": "one"}, {"model": "two"}, {"model": None},
+            {"stream_options": None}, {"stream_options": {}}, {"stream_options": {"include_usage": True}},
+            {"messages": [HELLO, HELLO]}, {"ignore_eos": True},
+        ], True),
+        (CHAT, [
+            {"stream": False}, {"stream": 1}, {"stream": None}, {"temperature": 2.01}, {"temperature": -0.01},
+            {"temperature": True}, {"temperature": "1"}, {"model": "three"}, {"model": 5}, {"stream_options": []},
+            {"stream_options": {"x": 1}}, {"stream_options": {"include_usage": 1}}, {"max_tokens": 0},
+            {"max_tokens": True}, {"max_tokens": 1.0}, {"max_completion_tokens": 0}, {"max_completion_tokens": "3"},
+            {"max_completion_tokens": True}, {"messages": []}, {"messages": {}}, {"messages": None},
+            {"messages": [HELLO, "x"]}, {"messages": [{**HELLO, "name": "x"}]}, {"messages": [{**HELLO, "role": 5}]},
+            {"messages": [{**HELLO, "content": None}]}, {"prompt": "x"}, {"stop": "x"},
+        ], False),
+        (COMPLETIONS, [{}, {"prompt": ""}, {"max_tokens": 12}], True),
+        (COMPLETIONS, [
+            {"prompt": ["x"]}, {"prompt": None}, {"prompt": [1]}, {"max_completion_tokens": 3}, {"messages": [HELLO]},
+        ], False),
+    ],
+)  # fmt: skip
+def test_each_field_decides_whether_a_request_is_ordinary(path: str, fields: list[dict[str, Any]], plain: bool) -> None:
+    async def call(mock: Mock) -> None:
+        for number, each in enumerate(fields):
+            body = json.dumps({**PLAIN[path], **each}).encode()
+            assert await both_ways(mock, path, body, {"X-Request-Id": f"r-{number}"}) is plain, each
+
+    with_mock(call)
+
+
+@pytest.mark.parametrize("tokens", [0, 1])
+def test_a_request_is_ordinary_if_it_fits_into_the_context_for_sure(tokens: int) -> None:
+    most = 200 - most_tokens("x")
+    body = json.dumps({**PLAIN[COMPLETIONS], "max_tokens": most + tokens}).encode()
+
+    async def call(mock: Mock) -> None:
+        assert await both_ways(mock, COMPLETIONS, body, {"X-Request-Id": "r-1"}) is (tokens == 0)
+
+    with_mock(call)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_ordinary_body_may_have_as_many_bytes_as_any(more: int) -> None:
+    async def call(mock: Mock) -> None:
+        _, plain = await mock.ask(CHAT, BODY + b" " * more, {"X-Request-Id": "r-1"})
+        assert plain is (more == 0)
+
+    with_mock(call, "--max-body-mb", f"{len(BODY) / 1e6:.6f}")
 
 
 def test_a_stream_interval_joins_the_tokens_of_ordinary_requests() -> None:

@@ -10,7 +10,7 @@ import pytest
 from mockserver.cli import read_arguments
 from mockserver.clock import now_ns
 from mockserver.http.app import create_app
-from mockserver.http.limits import LARGE_BYTES, LINGER_S, RequestLimits
+from mockserver.http.limits import LARGE_BYTES, LINGER_S, ArrivingRequest, RequestLimits
 from mockserver.http.protocol import MockProtocol
 from tests.support.mock_protocol import Mock, Transport, request
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
@@ -90,6 +90,46 @@ def test_a_head_that_is_too_large_gets_a_431(name: str) -> None:
         assert mock.app.state.worker.ledger.lines == 0
 
     with_mock(call)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_head_in_a_large_read_is_measured_by_its_address_and_headers(more: int) -> None:
+    refused: list[bytes] = []
+
+    async def main() -> None:
+        arriving = ArrivingRequest(RequestLimits(100), asyncio.get_running_loop(), refused.append, lambda: False)
+        for size in (50, 100):  # With a read of twice the limit, the head alone may still be small enough.
+            arriving.reads(size)
+            arriving.begin()
+            assert not arriving.head_is_too_large(b"/" * 200, [])
+        arriving.reads(101)
+        arriving.begin()
+        # The address has 10 bytes, and each header 4 more than its name and value.
+        assert arriving.head_is_too_large(b"/" * 10, [(b"name", b"y" * (37 + more)), (b"n", b"v" * 40)]) is (more == 1)
+
+    asyncio.run(main())
+    assert refused == []
+
+
+@pytest.mark.parametrize(("part", "again_s"), [("nothing", 5.0), ("head", 5.0), ("body", 50.0)])
+def test_time_in_which_the_mock_itself_delays_a_request_does_not_count(part: str, again_s: float) -> None:
+    async def main(loop: VirtualTimeLoop) -> float:
+        held_up, refused = iter((True, False)), list[float]()
+        began_s = loop.time()
+        limits = RequestLimits(head_s=5.0, body_s=50.0)
+        arriving = ArrivingRequest(
+            limits, loop, lambda answer: refused.append(loop.time() - began_s), lambda: next(held_up)
+        )
+        if part != "nothing":
+            arriving.begin()
+        if part == "body":
+            arriving.end_head()
+        arriving.wait(1.0)
+        await asyncio.sleep(200)
+        (at_s,) = refused
+        return at_s
+
+    assert run_virtual(main) == pytest.approx(1.0 + again_s, abs=1e-3)
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 900])

@@ -212,3 +212,75 @@ def test_a_crowd_is_a_share_for_each_other_request_and_at_most_one() -> None:
 def test_a_wrong_crowd_is_refused(spec: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         parse_rule(spec)
+
+
+def changed_texts(text: str, draws: int = 400) -> set[str]:
+    """All wrong answers to a probe whose right answer is this text."""
+    return {spoilt("wrong_answer", Solution("arithmetic", text), key=key) for key in range(draws)}
+
+
+def test_a_wrong_number_differs_in_any_one_digit_and_never_begins_with_zero() -> None:
+    assert changed_texts("5") == {*"12346789"}
+    assert changed_texts("47") == {*(f"{n}7" for n in (1, 2, 3, 5, 6, 7, 8, 9)), *(f"4{n}" for n in (*range(7), 8, 9))}
+
+
+def test_a_wrong_answer_changes_any_one_of_its_words_and_keeps_capitals() -> None:
+    pairs = {tuple(text.split(" - ")) for text in changed_texts("AAAA - aaaa")}
+    assert {first for first, second in pairs if second != "aaaa"} == {"AAAA"}
+    others = {first for first, second in pairs if second == "aaaa"}
+    assert others <= {letter * 4 for letter in "BCDEFGHIJKLMNOPQRSTUVWXYZ"}
+    assert len(others) > 20
+    assert spoilt("wrong_answer", Solution("arithmetic", "...")) == "..."
+
+
+def test_a_wrong_object_has_another_value_of_the_same_type_at_any_one_key() -> None:
+    right = {"a": 7, "b": True, "c": "aaaa"}
+    wrong = [json.loads(text) for text in changed_texts(json.dumps(right))]
+    assert {row["a"] for row in wrong} == {7, *range(8, 17)}
+    assert {row["b"] for row in wrong} == {True, False}
+    assert all(sum(row[key] != right[key] for key in right) == 1 for row in wrong)
+    assert len({row["c"] for row in wrong}) > 20
+
+
+def test_a_token_that_depends_on_the_batch_may_be_any_after_the_reasoning() -> None:
+    texts = [" one", " two", "", " four"]
+    plan = Plan(0, (0, 0, 0), 4, reasoning_tokens=1)
+    plain = Choice(plan, texts, (Block("reasoning", 0, 1), Block("text", 1, 4)), FinishReason("length", None))
+    places = set()
+    for key in range(60):
+        changed = Answers(words).disturb(plain, parse_demand("batch_dependent"), SEED, key).texts
+        places.add(tuple(n for n, (old, new) in enumerate(zip(texts, changed, strict=True)) if old != new))
+    assert places == {(1,), (3,), ()}  # The third token has no text.
+
+
+def test_a_text_is_garbled_in_its_middle_after_the_reasoning() -> None:
+    texts = [" a", " b", " c", " d", " e", " f", " g", " h"]
+    plan = Plan(0, (0,) * 7, 8, reasoning_tokens=2)
+    plain = Choice(plan, texts, (Block("reasoning", 0, 2), Block("text", 2, 8)), FinishReason("length", None))
+    for spec, places in (("garble", (5, 6)), ("garble:after=0,tokens=1", (2,)), ("garble:after=9,tokens=1", (7,))):
+        changed = Answers(words).disturb(plain, parse_demand(spec), SEED, 0).texts
+        assert tuple(n for n, text in enumerate(changed) if text == "\ufffd") == places
+
+
+def test_faults_of_the_answer_leave_a_reply_of_reasoning_alone() -> None:
+    plain = Choice(Plan(0, (0,), 2, reasoning_tokens=2), [" one", " two"], (Block("reasoning", 0, 2),),
+                   FinishReason("length", None))  # fmt: skip
+    assert Answers(words).disturb(plain, parse_demand("garble;batch_dependent"), SEED, 0) == plain
+
+
+def test_another_word_has_letters_alone() -> None:
+    def odd_words(count: int, chance: rng.Random) -> list[str]:
+        return [" 12", " a-b", " AAAA", " good", " other"][:count]
+
+    assert spoilt("wrong_answer", Solution("arithmetic", "aaaa"), Answers(odd_words)) == "good"
+    assert spoilt("wrong_answer", Solution("arithmetic", "AAAA"), Answers(odd_words)) == "GOOD"
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_only_the_last_block_of_json_is_cut(before: int) -> None:
+    call = ToolCall("call_1", "f")
+    blocks = [Block("tool", 4 * n, 4 * n + 4, call) for n in range(before + 1)]
+    said = Scripted(["", "{", '"a":1', "}"] * (before + 1), tuple(blocks), True)
+    cut = cut_json(said, fault("cut_json"))
+    stop = 4 * before + 2
+    assert (cut.texts, cut.blocks) == (said.texts[:stop], (*blocks[:-1], blocks[-1]._replace(stop=stop)))

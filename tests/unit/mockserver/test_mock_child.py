@@ -58,13 +58,16 @@ def test_the_folder_of_a_parent_that_lives_stays(tmp_path: Path, monkeypatch: py
 def test_it_removes_the_folder_of_an_ended_parent_however_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mockserver.child.woken_by_parents_end", lambda: None)  # It would hold for this process.
+    woken: list[None] = []
+    # It would hold for this process.
+    monkeypatch.setattr("mockserver.child.woken_by_parents_end", lambda: woken.append(None))
     monkeypatch.setattr(tempfile, "tempdir", None)
     (tmp_path / "scratch").mkdir()
     with parent_of(tmp_path, monkeypatch, ended=True):
         assert run(["--scratch", str(tmp_path / "scratch"), "--port", "none"]) == UsageError.exit_code
     assert (tempfile.tempdir, [*tmp_path.iterdir()]) == (str(tmp_path), [])
     assert "--port" in capsys.readouterr().err
+    assert len(woken) == 1
 
 
 def test_a_mock_that_does_not_end_is_killed_and_waited_for() -> None:

@@ -16,6 +16,7 @@ from mockserver.api import _plain, flags_of
 from mockserver.combinations import replica_problems, replica_settings
 from mockserver.config import Flag, MockConfig, load
 from mockserver.errors import UsageError
+from mockserver.http import server
 from mockserver.settings import LIVE, changed
 from promptset import closed_pipe
 
@@ -315,6 +316,23 @@ def test_wrong_usage_exits_2_with_one_line_a_problem_and_nothing_on_stdout(capsy
     assert all(line.startswith("mockserver: --") for line in err.splitlines())
 
 
+def test_white_space_after_a_key_is_removed_with_a_note(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served: list[tuple[str, ...]] = []
+    monkeypatch.setattr(server, "serve", lambda config: served.append(config.api_key))
+    assert cli.main(["--api-key", "one", "--api-key", "two\n"]) == 0
+    assert capsys.readouterr().err == "mockserver: note: --api-key: white space after the key was removed\n"
+    assert cli.main(["--api-key", "one"]) == 0
+    assert capsys.readouterr().err == ""
+    assert served == [("one", "two"), ("one",)]
+
+
+def test_a_flag_is_written_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--embedding-siz", "16"]) == 2
+    assert "--embedding-siz" in capsys.readouterr().err
+
+
 def test_a_command_is_that_of_the_process_which_survives_a_closed_pipe(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,6 +351,14 @@ def test_help_shows_every_flag_and_fault_and_only_what_exists(capsys: pytest.Cap
     text = capsys.readouterr().out
     for word in ("--output-tokens", "error_in_stream", "x-mock-fault", "(default: 50ms)", "(default: on)", "Examples:"):
         assert word in text
+    statuses = "400 401 403 404 413 429 500 502 503 504 529"
+    refusals = (
+        f"the request is refused: {statuses} [retry_after=1: 429 and 503] before a request is read: refuse refuse"
+    )
+    one_line = " ".join(text.split())
+    assert refusals in one_line
+    assert "reset reset the connection (TCP RST) [after] truncate" in one_line
+    assert "no_done end properly but without [DONE] the content:" in one_line
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

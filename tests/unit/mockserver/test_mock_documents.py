@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -13,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mockserver import rng
+from mockserver.dialect.frames import Block
 from mockserver.dialect.openai import parse_chat
 from mockserver.dialect.params import ToolChoice
 from mockserver.documents.grammar import _ENTRIES, Impossible, check_schema, make_document
 from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
-from mockserver.documents.script import ToolRule, pieces_of, script_of
+from mockserver.documents.script import Script, ScriptWriter, ToolRule, pieces_of, script_of
 from promptset.text import TokenText
 from promptset.tokens import load_tokenizer
 
@@ -211,3 +213,114 @@ def test_a_reply_calls_the_tools_that_the_request_lets_it_call(change: dict[str,
     called = [] if script is None else [name for name, _ in script.calls]
     assert len(called) == calls
     assert set(called) <= {*of}
+
+
+def writer() -> ScriptWriter:
+    return ScriptWriter(load_tokenizer(), maker())
+
+
+def test_a_said_text_is_one_block_cut_where_it_may_not_be_longer() -> None:
+    said = "Some words, and the number 12345."
+    tokens = len(pieces_of(load_tokenizer(), said))
+    for most, whole in ((tokens + 1, True), (tokens, True), (tokens - 1, False)):
+        scripted = writer().say(said, None, most, rng.stream(3, "test", 0))
+        shown = min(most, tokens)
+        assert (scripted.blocks, scripted.is_whole) == ((Block("text", 0, shown),), whole)
+        assert "".join(scripted.texts) == "".join(pieces_of(load_tokenizer(), said)[:shown])
+
+
+def test_a_said_call_has_one_token_for_its_name_before_its_arguments() -> None:
+    said = '{"city":"Rome"}'
+    tokens = len(pieces_of(load_tokenizer(), said))
+    for most, whole in ((tokens + 2, True), (tokens + 1, True), (tokens, False)):
+        scripted = writer().say(said, "weather", most, rng.stream(3, "test", 0))
+        shown = min(most, tokens + 1)
+        (block,) = scripted.blocks
+        assert (block.kind, block.start, block.stop, scripted.is_whole) == ("tool", 0, shown, whole)
+        assert block.call is not None
+        assert block.call.name == "weather"
+        assert re.fullmatch("call_[0-9a-f]{24}", block.call.id)
+        assert scripted.texts == ["", *pieces_of(load_tokenizer(), said)][:shown]
+
+
+def test_the_last_of_several_calls_takes_the_rest_of_the_length() -> None:
+    script = Script((("f", ANY_OBJECT), ("g", {"type": "object"}), ("h", ANY_OBJECT)))
+    scripted = writer().write(script, 90, 200, 3, 0)
+    assert len(scripted.texts) == 90
+    assert scripted.is_whole
+    assert [block.call.name for block in scripted.blocks if block.call is not None] == ["f", "g", "h"]
+    assert [block.start for block in scripted.blocks] == [0, *(block.stop for block in scripted.blocks[:-1])]
+    assert scripted.blocks[-1].stop == 90
+    for block in scripted.blocks:
+        assert scripted.texts[block.start] == ""
+        json.loads("".join(scripted.texts[block.start : block.stop]))
+    # The others have their natural length, whatever the length of the reply is.
+    longer = writer().write(script, 150, 200, 3, 0)
+    assert (longer.blocks[:2], longer.blocks[2].stop) == (scripted.blocks[:2], 150)
+
+
+def test_a_call_that_does_not_fit_is_left_out_and_the_first_one_is_cut() -> None:
+    script = Script((("f", ANY_OBJECT), ("g", ANY_OBJECT)))
+    both = writer().write(script, 60, 60, 3, 0)
+    first = both.blocks[0].stop
+    assert (len(both.texts), both.is_whole, len(both.blocks)) == (60, True, 2)
+    one = writer().write(script, 60, 59, 3, 0)
+    assert (len(one.texts), one.is_whole, one.blocks) == (first, True, both.blocks[:1])
+    cut = writer().write(script, 60, first - 1, 3, 0)
+    assert (cut.texts, cut.is_whole) == (one.texts[:-1], False)
+    assert cut.blocks == (one.blocks[0]._replace(stop=first - 1),)
+
+
+def test_a_document_is_one_block_cut_where_it_may_not_be_longer() -> None:
+    for most, whole in ((41, True), (40, True), (39, False)):
+        scripted = writer().write(Script((), ANY_OBJECT), 40, most, 3, 0)
+        shown = min(most, 40)
+        assert (scripted.blocks, len(scripted.texts), scripted.is_whole) == ((Block("text", 0, shown),), shown, whole)
+
+
+def test_a_text_that_must_match_a_pattern_has_words_of_five_letters() -> None:
+    schema = {"type": "string", "pattern": "^[a-z ]{47}$"}
+    said = json.loads(maker().make(schema, 1, rng.stream(3, "test", 0)))
+    assert len(said) == 47
+    assert [len(word) for word in said.split(" ")] == [5] * 8
+
+
+class Bytes:
+    """A tokenizer with one token per byte. It may lose the spaces at the start of a text."""
+
+    def __init__(self, strips: bool = False) -> None:
+        self._strips = strips
+
+    def encode(self, text: str) -> list[int]:
+        return [*text.encode()]
+
+    def decode(self, ids: list[int]) -> str:
+        text = bytes(ids).decode(errors="replace")
+        return text.lstrip(" ") if self._strips else text
+
+
+@pytest.mark.parametrize(
+    ("text", "strips", "pieces"),
+    [
+        ("", False, []),
+        ("abcdefg", False, [*"abcdefg"]),
+        ("a\u00e9b\u4e16", False, ["a", "", "\u00e9", "b", "", "", "\u4e16"]),
+        ("\u4e16a b", False, ["", "", "\u4e16", "a", " ", "b"]),
+        ("ab c", True, [*"ab c"]),
+        # A text that this tokenizer does not return as it was is one piece.
+        (" ab", True, [" ab", "", ""]),
+    ],
+)
+def test_a_token_that_ends_inside_a_character_has_no_text(text: str, strips: bool, pieces: list[str]) -> None:
+    assert pieces_of(Bytes(strips), text) == pieces  # type: ignore[arg-type]
+
+
+def documents(schema: dict[str, Any]) -> list[Any]:
+    return [
+        json.loads(make_document(schema, lambda n, chance: "word", rng.stream(seed, "test", 0), rich=True))
+        for seed in range(60)
+    ]
+
+
+def test_a_list_of_any_length_has_one_to_three_entries() -> None:
+    assert {len(row) for row in documents({"type": "array", "items": {"type": "boolean"}, "minItems": 1})} == {1, 2, 3}

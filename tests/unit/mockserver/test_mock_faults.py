@@ -236,3 +236,66 @@ def test_every_fault_has_a_group_and_what_strikes_has_its_strike() -> None:
         assert (kind.status is not None) is (kind.group == "refuse"), name
         assert (kind.delay is not None) is (kind.group == "latency" or name == "slow_accept"), name
         assert kind.strikes is (name in STRIKES), name
+
+
+MS = 1_000_000
+DEFAULTS = {
+    "429": {"retry_after": 1},
+    "503": {"retry_after": 1},
+    "slow_accept": {"for": 1 * S},
+    "stall": {"after": None, "for": 1 * S},
+    "slow": {"factor": 2.0},
+    "degrade": {"factor": 2.0, "over": 60 * S},
+    "pause": {"period": 10 * S, "for": 500 * MS},
+    "no_headers": {"for": None},
+    "empty": {"after": None, "chunks": 1},
+    "usage_wrong": {"by": 1},
+    "length": {"more": 16},
+    "garble": {"after": None, "tokens": 2},
+    "garble_preempted": {"tokens": 2},
+    "keepalive": {"period": 100 * MS},
+    "split": {"pieces": 2},
+    "trickle": {"pieces": 4, "gap": 2 * MS},
+    "coalesce": {"chunks": 2},
+    "reset": {"after": None}, "truncate": {"after": None}, "cut_frame": {"after": None}, "cut_json": {"after": None},
+    "error_in_stream": {"after": None}, "malformed": {"after": None}, "duplicate": {"after": None},
+    "reorder": {"after": None}, "u2028": {"after": None}, "split_utf8": {"after": None},
+}  # fmt: skip
+"""The options of the faults that have any, with the values that they have if a rule gives none."""
+
+
+def test_a_fault_without_options_has_the_defaults() -> None:
+    assert {name: fault(name).options for name, kind in FAULTS.items() if kind.options} == DEFAULTS
+
+
+def test_a_refusal_is_named_after_its_status() -> None:
+    statuses = [400, 401, 403, 404, 413, 429, 500, 502, 503, 504, 529]
+    assert [kind.status for kind in FAULTS.values() if kind.group == "refuse"] == statuses
+    assert {name for name, kind in FAULTS.items() if kind.status is not None} == {str(status) for status in statuses}
+
+
+def test_some_options_have_limits_and_their_ends_are_valid() -> None:
+    for spec in ("500:rate=0", "500:rate=1", "slow:factor=0", "slow:factor=1000000", "empty:chunks=1", "500:every=1",
+                 "empty:chunks=1000000", "stall:for=0.000001ms", "500:from=0", "500:from=0ms", "500:skip=0",
+                 "refuse:skip=1", "refuse:until=1s,from=0.5s,skip=2", "slow_accept:rate=0.5"):  # fmt: skip
+        assert parse_rule(spec).spec == spec
+    assert parse_rule("stall:for=0.000001ms").fault["for"] == 1
+    for spec, says in (
+        ("slow:factor=1000001", "write a factor, for example 2 or 1.5"),
+        ("500:rate=-0.1", "write a share from 0 to 1, for example 0.1"),
+        ("500:until=1s,from=1s", "until must be later than from"),
+        ("500:rate=0.1,crowd=0.1", "rate and crowd cannot be combined: choose one of them"),
+        ("refuse:every=2", "refuse applies to all connections: only from, until and skip can select"),
+        ("refuse:crowd=0.1,until=1s", "crowd counts requests in flight, and refuse hits connections"),
+        ("slow_accept:crowd=0.1", "crowd counts requests in flight, and slow_accept hits connections"),
+        ("reset:after=\u0663", "write a whole number"),  # A digit, but none of ASCII.
+        ("zzz", "no fault is called 'zzz'; the faults are 400, 401, 403, 404,"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            parse_rule(spec)
+
+
+def test_a_rule_of_the_crowd_draws_with_a_share_for_each_other_request() -> None:
+    for in_flight, draw, hit in ((0, 0.0, None), (1, 0.19, "500"), (1, 0.21, None), (3, 0.59, "500"), (9, 0.99, "500")):
+        facts = ArrivalFacts(0, in_flight=in_flight)
+        assert names(choose(rules("500:crowd=0.2"), facts, lambda ordinal, draw=draw: draw)) == hit  # type: ignore[misc]

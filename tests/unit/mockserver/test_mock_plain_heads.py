@@ -32,11 +32,29 @@ HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}
         HEAD.replace(b"Content-Length: 2", b"Content-Length: +2"),
         HEAD.replace(b"Content-Length: 2", b"Content-Length: 0x2"),
         HEAD.replace(b"Content-Length: 2\r\n", b""),
+        HEAD.replace(b"Host: x", b"Upgrade: keep-alive"),
+        HEAD.replace(b"Host: x", b"Origin: keep-alive"),
+        HEAD.replace(b"Host: x", b"Connection: upgrade"),
+        HEAD.replace(b"Host: x", b"X-Mock-Ttft: 1ms"),
+        HEAD.replace(b"Content-Length: 2", b"Content-Length: 000000002"),  # Nine digits.
+        HEAD.replace(b"Content-Length: 2", b"Content-Length: 3"),
+        HEAD.replace(b"Content-Length: 2", b"Content-Length: 1"),
     ],
 )
 def test_heads_that_are_for_the_parser(data: bytes) -> None:
     assert read_head(HEAD) is not None
     assert read_head(data) is None
+
+
+def test_a_length_may_have_eight_digits_and_a_connection_may_stay_open() -> None:
+    for old, new in (
+        (b"Length: 2", b"Length: 00000002"),
+        (b"Host: x", b"Connection: keep-alive"),
+        (b"Host: x", b"X-Mock: y"),
+    ):
+        head = read_head(HEAD.replace(old, new))
+        assert head is not None
+        assert head.body_at == len(HEAD.replace(old, new)) - 2
 
 
 def test_what_a_head_says() -> None:

@@ -91,6 +91,8 @@ def test_a_profile_of_sampled_times_sets_that_engine(tmp_path: Path) -> None:
         ({"step_cost": None}, "step_cost is missing"),
         ({"step_cost": {"b0": 1, "b9": 2}}, "no coefficient is called 'b9'"),
         ({"settings": {"ttft": "1ms"}}, "no setting of a profile is called 'ttft'"),
+        ({"settings": []}, "settings is not an object"),
+        ({"settings": 5, "engine": "x"}, "settings is not an object"),
     ],
 )
 def test_a_bad_profile_is_refused_with_a_sentence(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -104,3 +106,9 @@ def test_a_file_that_is_missing_is_refused_beside_other_problems() -> None:
     with pytest.raises(UsageError) as caught:
         cli.read_arguments(["--profile", "nowhere.json", "--port", "99999"])
     assert len(caught.value.problems) == 2
+
+
+def test_what_a_profile_does_not_set_is_the_presets(tmp_path: Path) -> None:
+    name = written(tmp_path, step_cost={**MADE["step_cost"], "kv_blocks": 8_192})
+    config = cli.read_arguments(["--preset", "qwen3-14b-h100", "--profile", name])
+    assert (config.model, config.max_model_len) == ("made-model", 40_960)

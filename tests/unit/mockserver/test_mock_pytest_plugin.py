@@ -11,11 +11,12 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mockserver import api
+from mockserver import api, pytest_plugin
 from mockserver.api import MockServer, flags_of
 from mockserver.record.assertions import matching, report
 from tests.support.patience import PATIENCE_S
@@ -219,3 +220,16 @@ def test_settings_become_flags() -> None:
     assert flags_of({"ttft": "5ms", "fault": ["429", "reset"], "itl": None, "output_tokens": 3, "cors": ()}) == [
         "--ttft=5ms", "--fault=429", "--fault=reset", "--output-tokens=3",
     ]  # fmt: skip
+
+
+def test_lines_of_the_ini_option_are_settings_over_the_defaults() -> None:
+    def of(*lines: str) -> dict[str, object]:
+        config: Any = SimpleNamespace(getini=lambda name: [*lines] if name == "mock_llm" else None)
+        return pytest_plugin._settings(config)
+
+    assert of() == {"ttft": "5ms", "tpot": "1ms", "output_tokens": "16"}
+    assert of("ttft = 9ms", "fault=429:rate=0.5") == {
+        "ttft": "9ms", "tpot": "1ms", "output_tokens": "16", "fault": "429:rate=0.5",
+    }  # fmt: skip
+    with pytest.raises(pytest.UsageError, match="'ttft' is not a setting: write, for example, `ttft = 5ms`"):
+        of("ttft")

@@ -300,6 +300,9 @@ def test_a_response_says_where_it_belongs_and_may_have_items_of_its_own() -> Non
     assert parsed({"conversation": "auto"}).echo["conversation_id"] == "conv_mock"
 
 
+NO_ITEMS: list[Any] = [{}, "x", 5, ["x"]]
+
+
 @pytest.mark.parametrize(
     ("response", "message"),
     [
@@ -307,6 +310,7 @@ def test_a_response_says_where_it_belongs_and_may_have_items_of_its_own() -> Non
         ({"input": "x"}, "response.input must be a list of items."),
         ({"input": [HELLO, "x"]}, "response.input must be a list of items."),
         ({"output_modalities": ["audio", "text"]}, 'response.output_modalities must be ["audio"] or ["text"].'),
+        *(({"input": given}, "response.input must be a list of items.") for given in NO_ITEMS),
         *(
             ({"max_output_tokens": most}, "max_output_tokens must be inf, or a whole number from 1 to 4096.")
             for most in (0, 4097, 1.5, True, None)

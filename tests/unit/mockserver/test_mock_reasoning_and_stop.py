@@ -6,8 +6,11 @@ import json
 
 import pytest
 
+from mockserver.dialect.frames import Block
 from mockserver.dialect.openai import COMPLETION
-from mockserver.replies.choice import ReplyStyle, cut_at_stop
+from mockserver.dialect.params import RequestParams
+from mockserver.plans.plan import Plan
+from mockserver.replies.choice import ReplyStyle, cut_at_stop, text_choice
 from mockserver.tokencount import TokenCount
 from tests.support.paper_wire import PaperWire
 from tests.support.played_reply import MS, Played
@@ -140,3 +143,10 @@ def test_chunks_that_waited_in_a_buffer_are_named() -> None:
     # Writes 0 and 1 are the role, 2 and 3 the first token. The first piece of the second token was blocked, its last
     # piece was not.
     assert played.reply.blocked == [0]
+
+
+def test_a_reply_without_tokens_is_an_empty_text_and_one_of_reasoning_has_none() -> None:
+    none, thought = Plan(0, (), 0), Plan(0, (0,), 2, reasoning_tokens=2)
+    assert text_choice(RequestParams(False), none, []).blocks == (Block("text", 0, 0),)
+    assert text_choice(RequestParams(False, stop=("a",)), thought, ["a", "b"]).blocks == (Block("reasoning", 0, 2),)
+    assert text_choice(RequestParams(False, stop=("a",)), thought, ["a", "b"]).end.stop is None

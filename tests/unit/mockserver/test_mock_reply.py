@@ -159,3 +159,36 @@ def test_what_a_choice_has_said_by_a_token_is_its_texts_and_log_probabilities_up
         assert [one.text for one in said.logprobs or ()] == [*text]
     assert choice.said(4, more="!").text_of("text") == "ab!"
     assert choice._replace(is_document=True).said(4, more="!").text_of("text") == "ab"
+
+
+def test_only_pieces_of_text_have_log_probabilities() -> None:
+    chances = Logprobs(0, stream(1, "logprobs", 0), lambda count, chance: [])
+    blocks = (Block("reasoning", 0, 2), Block("text", 2, 4))
+    choice = Choice(Plan(0, (0,) * 3, 4), ["p", "q", "a", "b"], blocks, FinishReason("length", None),
+                    tokens=["p", "q", "a", "b"], logprobs=chances)  # fmt: skip
+    found = [(piece.text, [one.text for one in piece.logprobs or ()]) for piece, _, _ in choice.pieces(0, 0, 4)]
+    assert found == [("pq", []), ("ab", ["a", "b"])]
+    assert [piece.logprobs for piece, _, _ in choice.pieces(0, 0, 1)] == [None]
+
+
+def test_a_choice_of_a_reply_that_is_cut_has_ended() -> None:
+    played = Played()
+    played.reply.take(1)
+    assert not played.reply.has_ended(0)
+    played.reply.close("client_closed")
+    assert (played.reply.has_ended(0), played.reply.tokens_of(0)) == (True, 1)
+
+
+def test_a_choice_of_a_whole_reply_gets_no_more_tokens_than_it_has() -> None:
+    params = RequestParams(False, False, False, 4, prompt="x", n=2)
+    choices = (text_choice(params, Plan(50, (20,) * 3, 4), PIECES),) * 2
+    content = ReplyStyle().content_of(params, choices, COMPLETION, "id", 9, "m", known_count(5))
+    wire = PaperWire()
+    reply = Reply(wire, writer_of(content, ByHand().now_ns), ByHand(), lambda reply: None)
+    reply.begin()
+    for choice, tokens, sent in ((0, 4, 4), (0, 1, 4), (1, 2, 6), (0, 1, 6)):
+        reply.take_of(choice, tokens)
+        assert (reply.tokens_out, wire.said) == (sent, [])
+    reply.take_of(1, 2)
+    ((_, body),) = wire.said
+    assert [choice["text"] for choice in json.loads(body)["choices"]] == ["".join(PIECES)] * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from mockserver.expect import EXPECTATIONS, RequestLengths
 from mockserver.plans.latencies import latencies_of
 from mockserver.plans.plan import Plan, ReplyLength, draw_plan
 from mockserver.rng import stream
-from mockserver.sampled_times import SampledTimes, sampled_times_of
+from mockserver.sampled_times import SampledTimes, parse_sampled_times, sampled_times_of
 
 MS = 1_000_000
 TIMES = Path(__file__).parents[2] / "support" / "made_times.json"
@@ -115,13 +116,68 @@ def test_plans_and_truth_are_of_these_times() -> None:
         ({"load": [5]}, "load: write points"),
         ({"load": [[1, 1]]}, "load: write points"),
         ({"load": [[1, 1, "1"]]}, "load: write points"),
+        ({"load": []}, "load: write points"),
+        ({"load": {}}, "load: write points"),
+        ({"load": [[1, 1, 1], 5]}, "load: write points"),
+        ({"load": [[1, 1, 1], [2, 1, 1, 1]]}, "load: write points"),
+        ({"load": [[1, 1, 1], [2, True, 1]]}, "load: write points"),
+        ({"load": [[1, 1, 1], [1, 2, 2]]}, "load: write points"),
+        ({"load": [[1, 1, 1], [2, 1, 0]]}, "load: write points"),
+        ({"load": [[1, 1, 1], [2, 0, 1]]}, "load: write points"),
+        ({"gap_ms": [3]}, "gap_ms: write two or more times in ms that do not fall, 0 or more"),
+        ({"gap_ms": 3}, "gap_ms: write two or more times"),
+        ({"gap_ms": [3, "4"]}, "gap_ms: write two or more times"),
+        ({"between": 1.01}, "between=1.01: write a number from 0 to 1"),
+        ({"between": -0.01}, "between=-0.01: write a number from 0 to 1"),
+        ({"between": True}, "between=True: write a number from 0 to 1"),
+        ({"follows": -1.01}, "follows=-1.01: write a number from -1 to 1"),
+        ({"ttft_per_input_token_us": -1}, "ttft_per_input_token_us=-1: write a number from 0 to 1e+09"),
+        ({"ttft_per_input_token_us": 1e9 + 1}, "write a number from 0 to 1e+09"),
         ({"follows": 3}, "follows=3: write a number from -1 to 1"),
         ({"more": 3}, "no key is called 'more'"),
     ],
 )
 def test_wrong_times_say_what_to_write(changes: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says.replace("[", "\\[")):
+    with pytest.raises(ValueError, match=re.escape(says)):
         times(**changes)
+
+
+def test_the_ends_of_what_times_may_be_are_valid() -> None:
+    low = times(ttft_ms=[0, 0], gap_ms=[0, 7], between=0, follows=-1, ttft_per_input_token_us=0, load=[[3, 0.5, 2]])
+    assert (low.ttft_ns, low.gap_ns, low.between, low.follows) == ((0, 0), (0, 7 * MS), 0.0, -1.0)
+    assert [low.factors(n) for n in (1, 3, 9)] == [(0.5, 2)] * 3
+    high = times(between=1, follows=1, ttft_per_input_token_us=2.5)
+    assert (high.between, high.follows, high.ttft(0, 1000) - times().ttft_ns[0]) == (1.0, 1.0, 2.5 * MS)
+    # The whole spread is between requests: all gaps of one are the same.
+    assert [len(set(gaps)) for gaps in requests(times(between=1, follows=0), count=3)] == [1, 1, 1]
+    # Each score equals the one before it, so all gaps are the same, too.
+    assert [len(set(gaps)) for gaps in requests(times(between=0, follows=1), count=3)] == [1, 1, 1]
+
+
+def test_quantiles_are_linear_between_their_points_and_constant_beyond() -> None:
+    three = times(gap_ms=[2, 4, 12], ttft_ms=[1, 3])
+    assert [three.gap(share) for share in (-1, 0, 0.25, 0.5, 0.75, 1, 2)] == [n * MS for n in (2, 2, 3, 4, 8, 12, 12)]
+    assert [three.ttft(share, 0) for share in (0, 0.5, 1)] == [1 * MS, 2 * MS, 3 * MS]
+
+
+def test_a_file_that_holds_no_times_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "seen.json"
+    for text, says in (
+        ("5", "must contain one object with ttft_ms, ttft_per_input_token_us, gap_ms, between, follows, load"),
+        ("{}", "ttft_ms is missing; ttft_per_input_token_us is missing; gap_ms is missing; between is missing; follows is "
+               "missing; load is missing"),
+        ("{", "cannot be read: "),
+        ("[" * 100_000, "cannot be read: "),
+        ('{"sampled_times": 5}', "no key is called 'sampled_times'"),
+    ):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(ValueError, match=re.escape(f"{str(path)!r}: {says}")):
+            parse_sampled_times(str(path))
+    with pytest.raises(ValueError, match="cannot be read: No such file or directory"):
+        parse_sampled_times(str(tmp_path / "none.json"))
+    path.write_text(json.dumps({"sampled_times": ROW, "other": 1}))  # A whole profile.
+    read = parse_sampled_times(str(path))
+    assert (read.gap_ns, str(read)) == (times().gap_ns, str(path))
 
 
 def test_times_that_would_have_no_effect_are_refused() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -256,6 +258,12 @@ def test_what_finds_nothing_to_do_has_not_struck(faults: str) -> None:
     assert played.reply.writer.struck is None
 
 
+@pytest.mark.parametrize("fault", ["role_early", "role_with_token", "role_absent"])
+def test_a_dialect_without_a_role_has_no_fault_of_it(fault: str) -> None:
+    played = Played(fault, endpoint=COMPLETION).play()
+    assert (played.kinds, played.reply.writer.struck) == ("cccco", None)
+
+
 def test_a_fault_of_the_bytes_has_not_struck_where_none_were_sent() -> None:
     for faults in ("crlf;reset:after=0", "comments;truncate:after=0"):
         played = Played(faults, endpoint=COMPLETION).play(1)
@@ -279,3 +287,16 @@ def test_a_character_is_cut_with_other_line_ends_and_comments_too(fault: str, en
     first = played.writes[1]
     assert first.startswith(ended(COMMENT))
     assert first.endswith("\u4e16".encode()[:1])
+
+
+def test_two_chunks_come_in_one_write_unless_a_rule_says_how_many() -> None:
+    played = Played("coalesce").play()
+    assert played.writes == [ROLE + ONE, TWO + THREE, FOUR + DONE]
+
+
+def test_a_character_is_cut_where_its_own_bytes_begin() -> None:
+    played = Played("split_utf8:after=1", pieces=["One", " \u00e9t\u00e9", " four"]).play()
+    before, after = next((a, b) for a, b in pairwise(played.writes) if b.startswith(b"\xb8\x96"))
+    assert before.endswith(" \u00e9t\u00e9".encode() + b"\xe4")  # U+4E16 is E4 B8 96.
+    chunk = json.loads((before + after).decode().removeprefix("data: "))
+    assert chunk["choices"][0]["delta"]["content"] == " \u00e9t\u00e9\u4e16"

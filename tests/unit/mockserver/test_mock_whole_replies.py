@@ -44,6 +44,9 @@ def test_the_bytes_of_a_whole_reply_with_a_fault_are_these(spec: str) -> None:
         assert played.wire.said == said
         assert played.reply.bytes_out == sum(len(body) for _, body in (s for s in said if isinstance(s, tuple)))
     writer = played.reply.writer
+    # A fault that ends the reply strikes after its tokens, and the others are not sent.
+    sent = {"reset": 1, "truncate": 1, "cut_frame": 2, "error_in_stream": 2}.get(name, 4)
+    assert writer.tokens_out == sent
     assert (writer.status, writer.struck, played.kinds, played.ended) == (status, name, "", [played.reply])
 
 

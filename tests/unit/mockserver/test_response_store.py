@@ -33,6 +33,44 @@ def test_what_is_stored_comes_back_until_it_is_removed() -> None:
     store.close()
 
 
+@pytest.mark.parametrize(("most", "size"), [(0, 100), (5, 0), (0, 0)])
+def test_a_store_without_room_stores_nothing_not_even_what_is_empty(most: int, size: int) -> None:
+    store = ResponseStore(most, size)
+    store.add("a", response(b"", b""))
+    assert (store.get("a"), store.remove("a"), store.state().responses) == (None, False, 0)
+    store.close()
+
+
+def test_a_store_may_be_filled_to_its_last_byte() -> None:
+    store = ResponseStore(10, 10)
+    store.add("a", response(b"12345", b"67890"))
+    assert store.get("a") == response(b"12345", b"67890")
+    store.add("b", response(b"12345", b"678901"))  # Larger than the store.
+    assert (store.get("a"), store.get("b")) == (response(b"12345", b"67890"), None)
+    store.add("c", response(b"1", b""))
+    assert (store.get("a"), store.get("c"), store.state().dropped) == (None, response(b"1", b""), 1)
+    store.add("a", response(b"123456789", b""))
+    assert (store.get("c"), store.get("a"), store.state().stored_bytes) == (
+        response(b"1", b""),
+        response(b"123456789", b""),
+        10,
+    )
+    store.close()
+
+
+@pytest.mark.parametrize("added", [0, 1, 2, 50])
+def test_a_store_can_be_cleared_however_much_it_has_had(added: int) -> None:
+    store = ResponseStore(2, 100)
+    for number in range(added):
+        store.add(str(number), response(b"x"))
+    store.clear()
+    assert (store.state().responses, store.state().stored_bytes, store.state().dropped) == (0, 0, 0)
+    assert [store.get(str(number)) for number in range(added)] == [None] * added
+    store.add("a", response(b"y"))
+    assert store.get("a") == response(b"y")
+    store.close()
+
+
 def test_what_makes_room_is_counted_as_dropped() -> None:
     store = ResponseStore(2, 100)
     for name in "abc":

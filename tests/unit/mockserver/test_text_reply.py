@@ -310,26 +310,32 @@ class Stream:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "ended", "rest", "blocked"),
+    ("tokens", "ended", "rest", "finish", "blocked"),
     [
-        (1, 0, 1, [1]),  # The role and the first token are one write.
-        (1, 0, 1_000, [0, 1]),
-        (3, 0, 1_000, [3]),
-        (N, 0, 1, [N]),
-        (N, 1, 1, [N + 1]),
-        (3, 0, 0, []),
+        (1, 0, 1, "last", [1]),  # The role and the first token are one write.
+        (1, 0, 1_000, "last", [0, 1]),
+        (3, 0, 1_000, "last", [3]),
+        (N, 0, 1, "last", [N]),
+        (N, 1, 1, "last", [N + 1]),
+        (3, 0, 0, "last", []),
+        (3, 0, 1_000, "separate", [3]),
+        (N, 0, 1, "separate", [N + 1]),  # The last token and the finish reason are one write.
+        (N, 0, 1_000, "separate", [N, N + 1]),
+        (N, 1, 1_000, "separate", [N + 2]),
     ],
 )
-def test_what_the_thread_could_not_send_is_blocked(tokens: int, ended: int, rest: int, blocked: list[int]) -> None:
+def test_what_the_thread_could_not_send_is_blocked(
+    tokens: int, ended: int, rest: int, finish: str, blocked: list[int]
+) -> None:
     class Socketed(Transport):
         def get_extra_info(self, name: str) -> Any:
             return SimpleNamespace(fileno=lambda: 3)
 
     async def main() -> TextReply:
-        chunks = tokens + 1 + ended
+        chunks = tokens + 1 + ended + (finish == "separate" and tokens == N)
         stream = Stream(tokens, ended, b"x" * rest, bytes(8 * chunks))
         sender: Any = SimpleNamespace(core=SimpleNamespace(add=lambda *given: stream))
-        reply = text_reply(Socketed(), writer_for(CHAT))
+        reply = text_reply(Socketed(), writer_for(CHAT, style=ReplyStyle(finish=finish)))
         reply.begin()
         reply.follow(RECEIVED, sender)
         reply.come_back()
