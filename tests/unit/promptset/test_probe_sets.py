@@ -305,3 +305,17 @@ def test_a_data_set_of_the_hub_needs_a_package(monkeypatch: pytest.MonkeyPatch) 
         "no file is called a/b; huggingface_hub, which loads a data set of that name, is not installed: "
         "pip install huggingface_hub"
     ]
+
+
+@pytest.mark.parametrize(
+    ("most", "problem"),
+    [(1, None), (256, None), (0, "max_tokens"), (True, "max_tokens"), (1.0, "max_tokens"), ("9", "max_tokens")],
+)
+def test_a_probe_asks_for_a_token_at_least(most: object, problem: str | None, tmp_path: Path) -> None:
+    path = written(tmp_path, {"prompt": "Why?", "answer": "a", "max_tokens": most})
+    if problem is None:
+        assert [probe.max_tokens for probe in read(path)] == [most]
+        return
+    with pytest.raises(SpecError) as refused:
+        read(path)
+    assert refused.value.problems == [f"{path}, line 1: max_tokens must be a whole number from 1"]

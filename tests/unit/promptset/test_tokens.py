@@ -368,3 +368,29 @@ def test_a_server_that_refuses_to_count_is_one_sentence(
 def test_tokens_are_counted_at_the_root_of_a_server(url: str, address: str, shown: str) -> None:
     assert server_tokens._base(url) == address
     assert server_tokens._shown(address) == shown
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
+def test_whether_a_hub_is_reached_by_a_proxy_is_not_tried_without_it(
+    name: str, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.delenv(each, raising=False)
+    endpoint = f"http://127.0.0.1:{unused_port}"
+    assert str(hub.why_unreachable(endpoint)).startswith("127.0.0.1 cannot be reached (")
+    monkeypatch.setenv(name, "http://p:3128")
+    assert hub.why_unreachable(endpoint) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "known"),
+    [
+        ({"tokens": [1], "count": 1}, ["vllm", "llama.cpp"]),
+        ({"tokens": [1]}, ["llama.cpp"]),
+        ({"tokens": [], "count": 0}, []),
+        ({"count": 1}, []),
+    ],
+)
+def test_a_server_is_known_by_its_answer(answer: dict[str, Any], known: list[str]) -> None:
+    dialects = dict(zip(("vllm", "llama.cpp"), server_tokens.DIALECTS.values(), strict=True))
+    assert [name for name, dialect in dialects.items() if dialect.recognizes(answer)] == known
