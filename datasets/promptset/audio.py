@@ -87,7 +87,7 @@ def samples_of(content: bytes, rate: int, name: str) -> bytes:
 def names_clips(dataset: str) -> bool:
     """Whether a data set file names audio clips in its rows, or is a clip itself."""
     path = Path(dataset)
-    if path.suffix.lower() == ".wav" or not path.is_file():
+    if path.suffix.lower() == ".wav":
         return path.is_file()
     try:
         first = next(iter(open_container(path).entries()), None)

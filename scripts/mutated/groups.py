@@ -103,6 +103,10 @@ GROUPS: dict[str, Group] = {
     "connections": Group(
         ("bench/transport/*.py",),
         (f"{_BENCH}/transport", f"{_BENCH}/endpoints", f"{_VIRTUAL}/test_work_queue.py", "tests/sockets/test_transport*.py",
+         *(f"tests/sockets/test_{name}.py" for name in (
+             "cancelled_requests", "client_certificates", "defects_of_ours", "http_decisions", "overtaken_packets",
+             "reply_endings")),
+         f"{_VIRTUAL}/test_cancelled.py", f"{_BENCH}/load/test_replies_in_flight.py",
          "tests/sockets/test_wire*.py", "tests/sockets/test_websocket.py", "tests/sockets/test_late_reads.py",
          "tests/sockets/test_proxy.py", f"{_VIRTUAL}/test_several_targets.py", f"{_BENCH}/test_routes.py",
          f"{_BENCH}/test_http_sources.py", f"{_BENCH}/test_keys_and_headers.py"),

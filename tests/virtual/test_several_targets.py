@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -164,5 +165,111 @@ def test_replies_in_flight_are_read_from_every_address_and_all_are_cut() -> None
         await fleet.transport.close()
         assert {record.outcome for record in fleet.records} == {Outcome.INTERRUPTED}
         assert fleet.transport._balance.in_flight == [0, 0, 0]
+
+    run_virtual(load)
+
+
+class Idle(ScriptedTransport):
+    """A transport that records what it is told."""
+
+    def __init__(self, clock: LoopClock) -> None:
+        super().__init__(good, clock)
+        self.told: list[object] = []
+
+    async def open(self) -> None:
+        self.told.append("open")
+
+    async def prepare(self, connections: int) -> None:
+        self.told.append(connections)
+
+    def cut(self) -> None:
+        self.told.append("cut")
+
+
+@pytest.mark.parametrize(
+    ("weights", "connections", "shares"),
+    [((1, 1), 10, [5, 5]), ((3, 1), 10, [8, 3]), ((0.5, 0.25, 0.25), 8, [4, 2, 2]), ((1, 1, 1), 1, [1, 1, 1])],
+)
+def test_each_address_gets_its_share_of_the_connections_rounded_up(
+    weights: tuple[float, ...], connections: int, shares: list[int]
+) -> None:
+    async def load(loop: VirtualTimeLoop) -> None:
+        clock = LoopClock()
+        servers = [Idle(clock) for _ in weights]
+        transport = SeveralTargets(servers, Balance("weighted", weights), clock, keeps_sessions=False)
+        await transport.open()
+        await transport.prepare(connections)
+        transport.cut()
+        assert [server.told for server in servers] == [["open", share, "cut"] for share in shares]
+
+    run_virtual(load)
+
+
+def test_a_scripted_reply_is_a_record_of_its_script() -> None:
+    async def load(loop: VirtualTimeLoop) -> None:
+        clock = LoopClock()
+        transport = ScriptedTransport(good, clock)
+        records: list[RequestRecord] = []
+        ends: list[tuple[int, bool]] = []
+        now = clock.now_ns()
+        transport.start(request(0), now - 2, now - 1, records.append, lambda *end: ends.append(end))
+        await asyncio.sleep(1)
+        (record,) = records
+        assert (record.outcome, record.status, record.clock, record.attempts) == (Outcome.OK, 200, "user", 1)
+        assert (record.intended_ns, record.eligible_ns, record.sent_ns, record.connect_ns) == (now - 2, now - 1, now, 0)
+        assert record.first_byte_ns == now + 5 * MS
+        # Three tokens, the end, the count, and that it was all.
+        assert record.chunk_ns == tuple(now + ms * MS for ms in (5, 6, 7, 7, 7, 7))
+        assert (record.chunk_kind, record.input_tokens, record.output_tokens) == ("cccouo", 1, 3)
+        assert record.end_ns == now + 7 * MS
+        assert ends == [(now + 7 * MS, True)]
+        sizes = (3 * len(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'),
+                 len(b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'),
+                 len(b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":3}}\n\n'),
+                 len(b"data: [DONE]\n\n"))  # fmt: skip
+        assert record.bytes_received == sum(sizes)
+        assert (transport.started, transport.in_flight_max) == ([(request(0), now)], 1)
+
+    run_virtual(load)
+
+
+def test_a_scripted_failure_has_no_reply() -> None:
+    def failing(request: Request) -> ScriptedReply:
+        return ScriptedReply(ttft_ns=3 * MS, gaps_ns=(MS,), failed=Outcome.RESET)
+
+    async def load(loop: VirtualTimeLoop) -> None:
+        fleet = Fleet(failing)
+        await fleet.send(request(0), S)
+        (record,) = fleet.records
+        assert (record.outcome, record.status, record.first_byte_ns, record.chunk_ns) == (Outcome.RESET, None, None, ())
+        assert record.sent_ns is not None
+        assert record.end_ns - record.sent_ns == 4 * MS
+
+    run_virtual(load)
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "outcome", "status", "chunks"),
+    [
+        (4, Outcome.CANCELLED, None, []),
+        (5, Outcome.CANCELLED, 200, [5]),
+        (6, Outcome.CANCELLED, 200, [5, 6]),
+        (7, Outcome.OK, 200, [5, 6, 7, 7, 7, 7]),  # The reply is complete when its user would have left.
+        (8, Outcome.OK, 200, [5, 6, 7, 7, 7, 7]),
+    ],
+)
+def test_a_user_who_leaves_has_what_the_script_has_sent_so_far(
+    after_ms: int, outcome: Outcome, status: int | None, chunks: list[int]
+) -> None:
+    async def load(loop: VirtualTimeLoop) -> None:
+        fleet = Fleet(good)
+        await fleet.send(replace(request(0), cancel_after_ns=after_ms * MS), S)
+        (record,) = fleet.records
+        sent_ns = record.sent_ns
+        assert sent_ns is not None
+        assert (record.outcome, record.status) == (outcome, status)
+        assert record.chunk_ns == tuple(sent_ns + ms * MS for ms in chunks)
+        assert record.first_byte_ns == (sent_ns + 5 * MS if chunks else None)
+        assert record.end_ns == sent_ns + min(after_ms, 7) * MS
 
     run_virtual(load)

@@ -117,3 +117,29 @@ def test_what_is_left_is_done_at_the_end_and_what_fails_takes_nothing_with_it() 
 
     assert run_virtual(main) == ["first", "last"]
     assert [type(one) for one in failures] == [IndexError]
+
+
+def test_a_piece_of_work_is_taken_to_last_half_a_millisecond_at_first() -> None:
+    def due_at(ns: int) -> list[str]:
+        def work(queue: WorkQueue, clock: Clock, happens: Callable[[str], Callable[[], None]]) -> None:
+            clock.deadlines.append(START_NS + ns)
+            clock.call_at(START_NS + ns, happens("due"))
+            queue.later(happens("record"))
+
+        return order(work)
+
+    # Twice that, and it could not be made in time.
+    assert due_at(MS - 1) == ["due", "record"]
+    assert due_at(MS) == ["record", "due"]
+
+
+def test_how_long_work_takes_follows_what_it_took_by_an_eighth() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[int]:
+        queue, seen = WorkQueue(Clock()), list[int]()
+        for ns in (4_500_000, 0):
+            queue.later(lambda ns=ns: loop.charge(ns))  # type: ignore[misc]
+            await asyncio.sleep(0)
+            seen.append(queue.takes_ns)
+        return seen
+
+    assert run_virtual(main) == [1_000_000, 875_000]

@@ -124,9 +124,6 @@ class _OfBytes:
     def value(self, start: int, end: int) -> object:
         return _decode(self._bytes(start, end))
 
-    def close(self) -> None:
-        self._file.close()
-
     def __del__(self) -> None:
         self._file.close()
 

@@ -250,7 +250,7 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
         # If clocks differ, or a span outlives its parent, a call that it seems to wait for may have begun later.
         waits = sorted(earlier for earlier in node.waits if earlier < number)
         last_s = max((nodes[earlier][0].end_s for earlier in waits), default=begins_s)
-        worked = any(last_s <= tool.end_s and tool.start_s < node.start_s and tool.end_s > last_s for tool in tools)
+        worked = any(tool.start_s < node.start_s and tool.end_s > last_s for tool in tools)
         siblings = of_parent.setdefault(node.span["parent"], [])
         before = next((earlier for other, earlier in reversed(siblings) if other.end_s <= node.start_s), None)
         path, tokens = _path(node, before, f"{key} {number}")

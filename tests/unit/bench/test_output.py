@@ -169,6 +169,18 @@ def test_a_reader_that_has_gone_does_not_hide_a_missed_objective() -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
+def test_what_was_printed_before_a_stream_may_lose_its_reader_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "out").open("w", buffering=1_000_000, encoding="utf-8") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        print("before")
+        closed_pipe.survive()
+        print("after", flush=True)
+        assert (tmp_path / "out").read_text(encoding="utf-8") == "before\nafter\n"
+
+
 def test_what_no_reader_takes_costs_no_open_file(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import wave
+from pathlib import Path
 
 import pytest
 
-from promptset.audio import parse, samples_of, wav_file, wav_length_ns
+from promptset.audio import names_clips, parse, samples_of, wav_file, wav_length_ns
 from promptset.errors import SpecError
 
 MS = 1_000_000
@@ -90,3 +92,35 @@ def test_samples_are_taken_of_one_form_of_wav_only(rate: int, width: int, channe
     for other in ([] if taken else [clip]) + [b"", b"ID3 an mp3", clip[:20]]:
         with pytest.raises(SpecError, match="must be a WAV file of 24,000 samples a second, 16-bit"):
             samples_of(other, 24_000, "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("clip.wav", b"no audio at all", True),
+        ("clip.WAV", b"", True),
+        ("rows.jsonl", b'{"audio": "a.wav"}\n{"prompt": "Hi"}\n', True),
+        ("rows.json", b'[{"audio": "a.wav"}]', True),
+        ("rows.csv", b"audio,text\na.wav,Hi\n", True),
+        ("numbers.jsonl", b'{"audio": 7}\n', False),
+        ("prompts.jsonl", b'{"prompt": "Hi"}\n{"audio": "a.wav"}\n', False),
+        ("lists.jsonl", b'["audio"]\n', False),
+        ("empty.jsonl", b"", False),
+        ("wide.jsonl", '{"audio": "a.wav"}'.encode("utf-16"), False),
+    ],
+)
+def test_a_data_set_names_clips_if_its_first_row_does(tmp_path: Path, name: str, content: bytes, named: bool) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert names_clips(str(tmp_path / name)) is named
+
+
+@pytest.mark.parametrize("name", ["missing.wav", "missing.jsonl", "."])
+def test_what_is_no_file_names_no_clips(tmp_path: Path, name: str) -> None:
+    assert names_clips(str(tmp_path / name)) is False
+
+
+def test_the_clips_of_a_seed_stay_what_they_were() -> None:
+    # A result states its seed, which must give the same clips on every machine and in every version.
+    content, length_ns = parse("length=uniform:10ms..90ms,rate=8000").clip(5, "a", 2)
+    assert length_ns == 55_625_000
+    assert hashlib.sha256(content).hexdigest()[:16] == "abdbdde20bd84e6c"

@@ -176,3 +176,11 @@ def test_an_error_of_a_template_is_told_on_one_line_and_by_its_kind_without_word
         "ValueError",
         "KeyError",
     ]
+
+
+def test_a_template_that_refuses_a_text_gets_it_as_one_part() -> None:
+    source = (
+        "{% for m in messages %}{% if m.content is string %}{{ raise_exception('parts only') }}{% endif %}"
+        "{% for p in m.content %}[{{ p.text }}]{% endfor %}{% endfor %}"
+    )
+    assert ChatTemplate(source, {}, "here").render([{"role": "user", "content": "one"}]) == "[one]"

@@ -229,3 +229,14 @@ def test_an_array_is_empty_once_its_file_is_and_a_bare_bracket_is_none(tmp_path:
         list(container.entries())
     path.write_text("")
     assert list(container.entries()) == []
+
+
+def test_a_value_of_a_table_may_be_longer_than_the_usual_limit_of_csv(folder: Path) -> None:
+    before = csv.field_size_limit(131_072)
+    try:
+        path = folder / "long.csv"
+        path.write_text("prompt\n" + "x" * 200_000 + "\n", encoding="utf-8")
+        (entry,) = open_container(path).entries()
+        assert entry.value == {"prompt": "x" * 200_000}
+    finally:
+        csv.field_size_limit(before)

@@ -212,3 +212,61 @@ def test_only_a_trace_has_a_tokenizer_that_makes_its_prompts(file: Write, defaul
     made = DataSet(file(MOONCAKE), tokenizer=default_tokenizer)
     given = DataSet(file([{"prompt": "a"}], "prompts.jsonl"), tokenizer=default_tokenizer)
     assert (made.maker_tokenizer, given.maker_tokenizer) == (default_tokenizer, None)
+
+
+def test_a_row_that_has_nothing_to_send_any_more_was_changed(file: Write) -> None:
+    asked = [{"conversations": [{"from": "user", "value": "Hi"}]}]
+    path = file(asked)
+    rows = DataSet(path)
+    assert rows[0].prompt == "Hi"
+    assert rows.outline_at(0) is None
+    path.write_text(path.read_text().replace("user", "bots"))
+    with pytest.raises(SpecError) as refused:
+        rows[0]
+    assert refused.value.problems == [f"{path} was changed while it was used"]
+    assert rows.outline_at(0) is None
+
+
+def test_the_longest_prompt_of_a_row_has_ten_million_tokens(file: Write) -> None:
+    (outline,) = [DataSet(file([{"input_tokens": 10_000_000}])).outline_at(0)]
+    assert outline is not None
+    assert outline.input_tokens == 10_000_000
+    with pytest.raises(SpecError, match="line 1: 10000001 tokens are too many: a prompt can have at most 10,000,000"):
+        DataSet(file([{"input_tokens": 10_000_001}]))
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"output_tokens": 2**53}, None),
+        ({"output_tokens": 2**53 + 1}, "output_tokens must be a whole number of at most 9,007,199,254,740,992, not"),
+        ({"output_tokens": 1}, None),
+        ({"output_tokens": 1.0}, "output_tokens must be a whole number of at least 1, not 1.0"),
+        ({"at_s": 0}, None),
+        ({"at_s": True}, "at_s must be a number of seconds from 0 on, not True"),
+        ({"at_s": -0.001}, "at_s must be a number of seconds from 0 on, not -0.001"),
+    ],
+)
+def test_lengths_and_times_of_a_row_have_limits(file: Write, row: dict[str, Any], problem: str | None) -> None:
+    path = file([{"prompt": "a", **row}])
+    if problem is None:
+        assert len(DataSet(path)) == 1
+        return
+    with pytest.raises(SpecError) as refused:
+        DataSet(path)
+    assert refused.value.problems[0].startswith(f"{path}, line 1: {problem}")
+
+
+def test_rows_in_any_number_are_counted_each_for_itself(file: Write, default_tokenizer: Tokenizer) -> None:
+    # Texts are counted 512 rows at a time.
+    texts = ["the " * (number % 7 + 1) for number in range(1025)]
+    talks = [{"conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": "a b"}]} for text in texts]
+    rows = DataSet(file(talks), tokenizer=default_tokenizer)
+    assert [sample.input_tokens for sample in rows] == [default_tokenizer.count(text) for text in texts]
+    assert {sample.output_tokens for sample in rows} == {default_tokenizer.count_plain(["a b"])[0]}
+
+
+def test_the_first_twenty_ways_of_a_file_are_kept(file: Write) -> None:
+    rows = DataSet(file([{"prompt": "a", "model": f"m{number}"} for number in range(25)]))
+    assert rows.ways.first == {(None, f"m{number}"): number for number in range(20)}
+    assert rows.ways.unnamed is None

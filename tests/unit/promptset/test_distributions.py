@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptset.distributions import FAMILIES, Dimension, Distribution, parse
+from promptset.distributions.atoms import Atoms
 from promptset.distributions.gamma import regularized_gamma
 from promptset.distributions.values import write_number
 from promptset.errors import SpecError
@@ -417,3 +418,40 @@ def test_an_entry_of_an_empirical_file_is_a_value_or_a_pair(tmp_path: Path) -> N
 def test_a_number_is_written_as_short_as_it_is_read_again(number: float, text: str) -> None:
     assert write_number(number) == text
     assert float(text) == number
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "lognormal:mean=5,cv=1e200",
+        "lognormal:mu=1000,sigma=1",  # Its mean is e^1000.5, which no float can be.
+        f"{2**60 + 2**8}",
+    ],
+)
+def test_a_mean_beyond_all_bounds_is_refused(spec: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        parse(spec, "tokens")
+    assert refused.value.problems == [f"{spec!r}: its values grow beyond all bounds: give it a smaller spread"]
+    assert parse(f"{2**60}", "tokens").mean() == 2**60
+
+
+def test_a_part_without_values_has_the_share_zero() -> None:
+    times = parse("exp:mean=1s,max=2s", "time")
+    assert times.part(3e9, 4e9) == (0.0, 3e9)
+    assert times.part(1e9, 1e9) == (0.0, 1e9)
+
+
+def test_the_part_of_some_values_is_theirs_alone() -> None:
+    law = Atoms.from_weights([(8, 4), (1, 1), (2, 2), (4, 3)])
+    # Each range with its share and its part of the mean, in tenths.
+    for low, high, mass, part in (
+        (0, 9, 10, 49),
+        (1, 1, 1, 1),
+        (2, 4, 5, 16),
+        (4, 8, 7, 44),
+        (8, 8, 4, 32),
+        (5, 7, 0, 0),
+    ):
+        assert law.mass(low, high) == pytest.approx(mass / 10, abs=1e-15)
+        assert law.partial_mean(low, high) == pytest.approx(part / 10, abs=1e-15)
+    assert law.atoms(2, 4) == [(2, pytest.approx(0.2)), (4, pytest.approx(0.3))]

@@ -116,3 +116,17 @@ def test_the_tokens_of_a_row_with_an_image_are_those_of_its_text(tmp_path: Path)
     assert sample.input_tokens == tokenizer.count_chat([{"role": "user", "content": "what?"}])
     draft = draft_of(sample, partial(encode, options=BodyOptions(endpoint="chat", model="m")))
     assert (draft.input_tokens_asked, draft.media) == (None, SentMedia(0, sample.input_tokens))
+
+
+def test_a_width_alone_makes_squares_and_a_height_alone_has_the_usual_width() -> None:
+    def size(text: str) -> tuple[int, int]:
+        (url,) = parse(text).urls(1, None, 0)
+        width, height = opened(url).size
+        return width, height
+
+    assert size("width=64") == (64, 64)
+    assert size("height=64") == (1024, 64)
+    assert size("size=64") == (64, 64)
+    assert size("n=1") == (1024, 768)
+    assert parse("n=1").format == "jpeg"
+    assert parse("format=jpg").format == "jpeg"

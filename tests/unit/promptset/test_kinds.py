@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
+import re
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from promptset import drafts
 from promptset.distributions import parse
 from promptset.errors import SpecError
 from promptset.exact import exact_messages, exact_prompt, least_messages, least_prompt
-from promptset.kinds import KINDS, NAMES, Style, kind_of, parse_style
+from promptset.kinds import KINDS, NAMES, Style, english, kind_of, parse_style
 from promptset.loaders import load
 from promptset.rng import stream
 from promptset.sharing import parse_prefix
@@ -304,3 +306,75 @@ def test_short_prompts_of_rows_that_say_lengths_alone_are_all_different(
     path = tmp_path / "lengths.jsonl"
     path.write_text('{"input_tokens": 2}\n' * 3000)
     assert len({sample.prompt for sample in load(path, tokenizer=default_tokenizer)}) == 3000
+
+
+def digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "of_all"),
+    [
+        ("english", "The committee copied the heavy library after a long discussion.", "fcbf85ac4318c973"),
+        (
+            "code",
+            "def filter_node(node: int, events: list[int]) -> str:",
+            "ef35a0bebce8df1c",
+        ),
+        (
+            "json",
+            '{"id": 157021, "name": "Igor", "city": "Perth", "tags": ["trial", "beta"], "verified": true}',
+            "e08c2998d5818f25",
+        ),
+        ("chinese", "上个月医生在城市北部忘记了安静的笔记本，所以大家都很高兴。", "bc5a68895a16dceb"),
+        (
+            "mixed",
+            "def write_total(total: list[str], tokens: list[int]) -> list[str]:",
+            "49cd71cfc4893b1f",
+        ),
+    ],
+)
+def test_the_units_of_a_kind_stay_what_they_were(name: str, first: str, of_all: str) -> None:
+    # A result states its seed, which must give the same texts on every machine and in every version.
+    units = drafts._unit_texts(name, drafts._UNITS)
+    assert units[0].splitlines()[0] == first
+    assert digest(units) == of_all
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_all"),
+    [
+        ("words", "56eddb2a7827dda9"),
+        ("english", "992383e40f7967f8"),
+        ("code", "82a0ac10e878d256"),
+        ("json", "9ee6cb187feb44e5"),
+        ("chinese", "cb52c12a2c829114"),
+        ("mixed", "bb4df21b23bcbe34"),
+        ("random", "7d365b01bce633e0"),
+    ],
+)
+def test_the_prompts_of_a_seed_stay_what_they_were(kind: str, of_all: str, loaded: Callable[[str], Tokenizer]) -> None:
+    prompts = (
+        exact_prompt(loaded("default"), n, stream(11, n), style=Style(kind, repeat), number=n)
+        for n in (1, 2, 5, 40, 300)
+        for repeat in (0.0, 0.3)
+    )
+    assert digest(prompts) == of_all
+
+
+def test_functions_of_code_have_numbers_of_two_digits_and_limits_of_four() -> None:
+    code = "\n".join(drafts._unit_texts("code", 1000))
+    numbers = [int(number) for number in re.findall(r"json\.load\(file\)\[(\d+):\]", code)]
+    limits = [int(limit) for limit in re.findall(r"s\) > (\d+):", code)]
+    assert (min(numbers) < 5, max(numbers) > 94, max(numbers) < 100) == (True, True, True)
+    assert (min(limits) < 200, max(limits) > 3900, max(limits) < 4096) == (True, True, True)
+
+
+def test_two_fifths_of_english_sentences_have_a_reason_and_one_fifth_a_second_part() -> None:
+    rng = stream(0, "english")
+    sentences = [english.unit(rng) for _ in range(4000)]
+    reasons = sum(any(sentence.endswith(f" {why}.") for why in english._WHY) for sentence in sentences)
+    seconds = sum(", and " in sentence for sentence in sentences)
+    # Three standard errors of a share of 0.4 in 4,000 are 0.023.
+    assert reasons / 4000 == pytest.approx(0.4, abs=0.023)
+    assert seconds / 4000 == pytest.approx(0.2, abs=0.019)

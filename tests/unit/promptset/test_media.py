@@ -80,7 +80,11 @@ def test_a_video_is_an_avi_file_of_jpeg_frames() -> None:
     # Microseconds a frame, bytes a second, no padding, an index (0x10), frames, none before the first, one track, a buffer
     # for a frame, its size, and four reserved fields.
     assert main == (333_333, 3 * largest, 0, 0x10, 3, 0, 1, largest, 48, 32, 0, 0, 0, 0)
-    assert found[1][1][:8] == b"vidsMJPG"
+    # Video as Motion JPEG; 1/3 s a frame, from the first frame on; a buffer for a frame, no quality; its place.
+    stream = struct.unpack("<4s4s10I4H", found[1][1])
+    assert stream == (b"vids", b"MJPG", 0, 0, 0, 1, 3, 0, 3, largest, 0xFFFFFFFF, 0, 0, 0, 48, 32)
+    # Its own size, that of the picture, one plane of 24 bits, and the bytes of a picture.
+    assert struct.unpack("<IiiHH4sIiiII", found[2][1]) == (40, 48, 32, 1, 24, b"MJPG", 3 * 48 * 32, 0, 0, 0, 0)
     for number, (_, frame) in enumerate(found[3:6]):
         with Image.open(io.BytesIO(frame)) as image:
             assert (image.format, image.size) == ("JPEG", (48, 32))
@@ -151,5 +155,5 @@ def test_audio_and_video_do_not_go_with_what_has_none(given: dict[str, Any], wor
 
 
 def test_the_limits_of_a_video_are_taken_themselves() -> None:
-    for given in ("n=16", "n=1", "length=600s", "length=10ms", "fps=60,size=8192x1"):
+    for given in ("n=16", "n=1", "length=600s", "length=10ms", "fps=60,size=8192x1", "fps=1,size=1x8192"):
         parse(given)

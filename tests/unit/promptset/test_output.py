@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 
 import pytest
 
+from promptset import output_formats
 from promptset.cli import main
 from promptset.loaders import DataSet, load
 from promptset.manifest import _describe, histogram
-from promptset.sessions import load_sessions
+from promptset.sessions import Session, Turn, load_sessions
 from promptset.tokenizer import Tokenizer
 
 SHORT = ["--count", "150", "--input-tokens", "uniform:40..90", "--output-tokens", "uniform:3..9"]
@@ -325,3 +327,40 @@ def test_rows_on_stdout_are_whole_when_the_command_ends(tmp_path: Path, monkeypa
         monkeypatch.setattr(sys, "stdout", stdout)
         assert main(["--count", "2", "--input-tokens", "40"]) == 0
         assert len((tmp_path / "rows").read_bytes().splitlines()) == 2
+
+
+def test_of_a_session_that_is_too_long_to_count_only_the_longest_request_is_counted(
+    default_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [Turn(content="Hi", answer="Hello", input_tokens=tokens) for tokens in (None, 40, 60, 50)]
+    session = Session(id="s", turns=tuple(turns))
+
+    def counted(most: int) -> list[bool]:
+        monkeypatch.setattr(output_formats, "_MOST_COUNTED", most)
+        (line,) = output_formats.lines_of_sessions([session], default_tokenizer)
+        assert [facts.stated_tokens for facts in line.requests] == [None, 40, 60, 50]
+        return [facts.counted_tokens is not None for facts in line.requests]
+
+    assert counted(150) == [True] * 4
+    assert counted(149) == [False, False, True, False]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown_while_rows_are_written_and_then_erased(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    assert main(["--count", "30", "--input-tokens", "9", "--out", str(tmp_path / "rows.jsonl")]) == 0
+    assert "prompts" in shown.getvalue()
+    assert "30/30" in shown.getvalue()
+    # The last thing shown before the closing line is the command to erase the line of the bar.
+    assert re.search(r"\x1b\[2K[^\n]*\n?[^\n]*30 prompts?[^\n]*\n$", shown.getvalue()), shown.getvalue()[-300:]
+    assert capsys.readouterr().out == ""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from promptset.errors import SpecError
-from promptset.probes import Probe, make_probes, parse_probes
+from promptset.probes import Probe, hub_set, make_probes, parse_probes
 from promptset.probes.hub_set import file_of
 from promptset.probes.ifeval import patterns_of
 from promptset.probes.sets import looks_like_a_set
@@ -236,3 +237,85 @@ def test_the_test_split_of_a_hub_data_set_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "is_one"), [("a/b", True), ("a.jsonl", True), ("20", False), ("x" * 300, False)])
 def test_a_name_too_long_for_a_file_is_none(name: str, is_one: bool) -> None:
     assert looks_like_a_set(name) is is_one
+
+
+class Hub:
+    """Stands in for huggingface_hub: a data set in the local cache, on the network, or nowhere."""
+
+    def __init__(self, folder: Path, cached: bool, error: Exception | None = None) -> None:
+        self.calls: list[tuple[str, str, bool]] = []
+        self.patterns: set[str] = set()
+        self._folder = folder
+        self._cached = cached
+        self._error = error
+
+    def snapshot_download(
+        self, repo_id: str, *, repo_type: str, allow_patterns: list[str], local_files_only: bool
+    ) -> str:
+        self.calls.append((repo_id, repo_type, local_files_only))
+        self.patterns = {*allow_patterns}
+        if local_files_only and not self._cached:
+            raise FileNotFoundError("not in the cache")
+        if self._error is not None:
+            raise self._error
+        return str(self._folder)
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, hub: Hub | None) -> None:
+    found = SimpleNamespace(find_spec=lambda name: hub if name == "huggingface_hub" else None)
+    imported = {"huggingface_hub": hub}
+    monkeypatch.setattr(hub_set, "importlib", SimpleNamespace(util=found, import_module=imported.__getitem__))
+
+
+@pytest.mark.parametrize(("cached", "asked"), [(True, [True]), (False, [True, False])])
+def test_a_data_set_of_the_hub_is_taken_from_the_cache_and_else_from_the_network(
+    cached: bool, asked: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, {"question": "2 + 2?", "answer": "#### 4"}, name="test.jsonl")
+    hub = Hub(tmp_path, cached)
+    installed(monkeypatch, hub)
+    (probe,) = make_probes(parse_probes("openai/gsm8k"), seed=0)
+    assert (probe.probe_id, probe.answer) == ("gsm8k-1", "4")
+    assert hub.calls == [("openai/gsm8k", "dataset", local) for local in asked]
+    suffixes = (".parquet", ".jsonl", ".json", ".csv")
+    assert hub.patterns == {f"*{split}*{suffix}" for split in ("test", "validation", "train") for suffix in suffixes}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("no network\nmore about it"), "the data set a/b cannot be loaded from the hub: no network"),
+        (ValueError(""), "the data set a/b cannot be loaded from the hub: ValueError('')"),
+    ],
+)
+def test_a_data_set_that_the_hub_does_not_give_is_one_sentence(
+    error: Exception, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch, Hub(tmp_path, cached=False, error=error))
+    with pytest.raises(SpecError) as refused:
+        make_probes(parse_probes("a/b"), seed=0)
+    assert refused.value.problems == [said]
+
+
+def test_a_data_set_of_the_hub_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, None)
+    with pytest.raises(SpecError) as refused:
+        make_probes(parse_probes("a/b"), seed=0)
+    assert refused.value.problems == [
+        "no file is called a/b; huggingface_hub, which loads a data set of that name, is not installed: "
+        "pip install huggingface_hub"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("most", "problem"),
+    [(1, None), (256, None), (0, "max_tokens"), (True, "max_tokens"), (1.0, "max_tokens"), ("9", "max_tokens")],
+)
+def test_a_probe_asks_for_a_token_at_least(most: object, problem: str | None, tmp_path: Path) -> None:
+    path = written(tmp_path, {"prompt": "Why?", "answer": "a", "max_tokens": most})
+    if problem is None:
+        assert [probe.max_tokens for probe in read(path)] == [most]
+        return
+    with pytest.raises(SpecError) as refused:
+        read(path)
+    assert refused.value.problems == [f"{path}, line 1: max_tokens must be a whole number from 1"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import math
 import re
 
 import jsonschema
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -251,3 +254,56 @@ def test_every_code_has_five_digits_and_is_that_of_one_number() -> None:
     assert {len(word) for word in codes.words()} == {5, 6, 7}
     assert all(codes.CODE.fullmatch(word) for word in (first, last, second, very_last))
     assert math.gcd(codes._STEP, codes.SPACE) == 1
+
+
+def test_the_probes_of_a_seed_stay_what_they_were() -> None:
+    # A result states its seed, which must give the same questions on every machine and in every version.
+    probes = made("120", seed=7, salt="a")
+    sort = "Write the words, with commas between them, and nothing else."
+    assert [question(probe) for probe in made("arithmetic=3,sort=2", seed=7)] == [
+        "What is 91 + 84? Write the number and nothing else.",
+        f"Sort these words from A to Z: night, river, pocket, machine, return. {sort}",
+        "What is 63 * 88? Write the number and nothing else.",
+        f"Sort these words from A to Z: house, plate, payment, beach, throw. {sort}",
+        "What is 72 + 95? Write the number and nothing else.",
+    ]
+    content = orjson.dumps([dataclasses.asdict(probe) for probe in probes], option=orjson.OPT_SORT_KEYS)
+    assert hashlib.sha256(content).hexdigest()[:16] == "acc945c2881e3883"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("canary", {}),
+        ("retrieve", {"tokens": (1_000, 50, 1_000_000)}),
+        ("arithmetic", {"digits": (2, 1, 15)}),
+        ("sort", {"words": (5, 2, 100)}),
+        ("schema", {}),
+        ("tool", {}),
+    ],
+)
+def test_the_options_of_a_kind_have_defaults_and_limits(kind: str, options: dict[str, tuple[int, int, int]]) -> None:
+    known = KINDS[kind].options
+    assert {name: (option.default, option.low, option.high) for name, option in known.items()} == options
+    for name, (default, low, high) in options.items():
+        for value in (low, high):
+            assert parse_probes(f"{kind}=1:{name}={value}") == (Part(kind, 1, {name: value}),)
+        for value in (low - 1, high + 1):
+            with pytest.raises(SpecError, match=f"write a whole number from {low} to {high}"):
+                parse_probes(f"{kind}=1:{name}={value}")
+        assert parse_probes(kind) == (Part(kind, 100, {name: default}),)
+
+
+def test_the_number_of_probes_has_a_limit_of_its_own() -> None:
+    assert parse_probes("canary=1440000") == (Part("canary", 1_440_000),)
+    assert [part.count for part in parse_probes("1440000")] == [240_000] * 6
+    for text in ("1440001", "canary=1440001"):
+        with pytest.raises(SpecError, match="write a whole number from 1 to 1440000"):
+            parse_probes(text)
+
+
+def test_a_question_is_found_up_to_200_characters_before_the_end() -> None:
+    text = "What is 12 - 30? Write the number and nothing else."
+    near, far = text + "x" * (200 - len("nothing else.")), text + "x" * (201 - len("nothing else."))
+    assert solve([{"role": "user", "content": near}]) is not None
+    assert solve([{"role": "user", "content": far}]) is None

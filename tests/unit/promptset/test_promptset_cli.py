@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import runpy
 import stat
 import subprocess
 import sys
@@ -343,3 +344,35 @@ def test_words_that_a_tokenizer_does_not_tell_apart_are_no_defect(
     shared = ["--count", "3", "--input-tokens", "100", "--prefix", "tokens=30,groups=2", "--tokenizer", str(folder)]
     assert main([*shared, "--out", str(tmp_path / "rows.jsonl")]) == status
     assert ("only 1 of 1166 English words are a token of their own" in capsys.readouterr().err) == (status == 2)
+
+
+def test_a_reader_that_has_gone_ends_the_command_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert main(["--count", "3", "--input-tokens", "9"]) == 0
+        # What is left in the buffer goes nowhere, without an error at the end.
+        assert os.path.samestat(os.fstat(writer), Path(os.devnull).stat())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completions_are_printed_for_the_installed_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--print-completion", shell])
+    assert ended.value.code in (0, None)
+    said = capsys.readouterr().out
+    assert "--input-tokens" in said
+    assert "trueload-promptset" in said
+
+
+def test_the_package_is_a_program_and_importing_its_main_runs_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["promptset", "--version"])
+    runpy.run_module("promptset.__main__", run_name="a worker process")
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("promptset", run_name="__main__")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"promptset {metadata.version('trueload')}\n"

@@ -432,6 +432,7 @@ def weka(*requests: Any, **more: Any) -> dict[str, Any]:
     [
         (ROUND, []),
         ({**ROUND, "session_id": 3}, ["session_id must be a string that is not empty"]),
+        ({**ROUND, "prefix_tokens": None}, ["prefix_tokens must be a whole number of at least 0, not None"]),
         (
             {**ROUND, "newly_append_tokens": 0},
             ["prefix_tokens and newly_append_tokens are both 0: a prompt has tokens"],

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 
+from promptset import outline
 from promptset.distributions import parse
 from promptset.errors import SpecError
+from promptset.rng import text_stream
 from promptset.samples import Sample
-from promptset.sharing import Path, Room, SharingTally, parse_prefix
+from promptset.sharing import SCHEMES, Path, Room, SharingTally, parse_prefix
 from promptset.sharing.hit_rate import HitRate
 from promptset.sharing.scheme import Key
 from promptset.sharing.tree import Tree
@@ -222,3 +225,49 @@ def test_a_part_of_a_block_is_shared_by_as_many_prompts_as_it_is_of_a_block() ->
 )
 def test_the_value_of_a_key_is_within_its_limits(key: Key, text: str, read: object) -> None:
     assert key.read("n", text) == read
+
+
+def test_the_segments_used_last_are_kept_and_others_are_made_again_alike(
+    default_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_anew: list[object] = []
+
+    def recorded(seed: int, salt: str | None, *purpose: Any) -> Any:
+        if purpose[0] == "prefix":
+            made_anew.append(purpose[1])
+        return text_stream(seed, salt, *purpose)
+
+    monkeypatch.setattr(outline, "text_stream", recorded)
+    monkeypatch.setattr(outline, "_KEPT_SEGMENTS", 2)
+    maker = outline.PromptMaker(default_tokenizer, chat=False, seed=0)
+    prompts = [maker.make(60, ((name, 30),), 0) for name in ("a", "b", "a", "c", "a", "b")]
+    # c took the place of b, which was used before a.
+    assert made_anew == ["a", "b", "c", "b"]
+    assert prompts[0] == prompts[2] == prompts[4]
+    assert prompts[1] == prompts[5]
+    # A longer beginning of a segment is made anew, a shorter one is not.
+    maker.make(60, (("b", 20),), 0)
+    assert made_anew == ["a", "b", "c", "b"]
+    maker.make(60, (("b", 31),), 0)
+    assert made_anew == ["a", "b", "c", "b", "b"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "keys"),
+    [
+        ("groups", {"tokens": (1, 1e9, None), "groups": (1, 1e9, 1)}),
+        ("tree", {"depth": (1, 64, None), "fanout": (1, 1e6, None), "tokens": (1, 1e9, None)}),
+        ("hit_rate", {"hit_rate": (0, 1, None), "groups": (1, 1e9, 1)}),
+    ],
+)
+def test_the_keys_of_a_scheme_have_limits_and_defaults(
+    scheme: str, keys: dict[str, tuple[float, float, float | None]]
+) -> None:
+    known = {key: (says.low, says.high, says.default) for key, says in SCHEMES[scheme].keys.items()}
+    assert known == keys
+
+
+def test_a_tree_has_at_most_a_billion_leaves() -> None:
+    assert parse_prefix("tree:depth=10,fanout=10,tokens=1").scheme == Tree(10, 10, 1)
+    with pytest.raises(SpecError, match=r"depth=11 and fanout=10 make over 1e\+09 leaves: use less of one of them"):
+        parse_prefix("tree:depth=11,fanout=10,tokens=1")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,10 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 import tokenizers
 
-from promptset import hub
+from promptset import hub, server_tokens
 from promptset.errors import SpecError
 from promptset.exact import exact_prompt
 from promptset.rng import stream
@@ -326,3 +328,69 @@ def test_without_its_package_the_default_tokenizer_is_said_to_be_missing(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: package)
     with pytest.raises(SpecError, match="the embedded tokenizer is missing: install "):
         _load_default.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "answer"),
+    [
+        (503, "busy " * 50, f"http://h:1/a/tokenize answered 503: {'busy ' * 40}"),
+        (400, "no", "http://h:1/a/tokenize answered 400: no"),
+        (200, '{"tokens": [1]}', {"tokens": [1]}),
+        (200, "[1]", {}),
+        (200, "nothing", {}),
+    ],
+)
+def test_a_server_that_refuses_to_count_is_one_sentence(
+    status: int, body: str, answer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = server_tokens._Server("http://me:pw@h:1/a", None, ssl.create_default_context(), None)
+    monkeypatch.setattr(server, "post", lambda *_: httpx.Response(status, text=body))
+    if status == 200:
+        assert server.ask("tokenize", {}) == answer
+        return
+    with pytest.raises(SpecError) as refused:
+        server.ask("tokenize", {})
+    assert refused.value.problems == [answer]
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "shown"),
+    [
+        ("http://h:1", "http://h:1", "http://h:1"),
+        ("http://h:1/", "http://h:1", "http://h:1"),
+        ("http://h:1/v1", "http://h:1", "http://h:1"),
+        ("http://h:1/a/v1/chat/completions?x=1#y", "http://h:1/a", "http://h:1/a"),
+        ("http://h:1/v1/completions/", "http://h:1", "http://h:1"),
+        ("http://h:1/v1/embeddings", "http://h:1", "http://h:1"),
+        ("http://me:p@w@h:1/tokenize", "http://me:p@w@h:1", "http://h:1"),
+    ],
+)
+def test_tokens_are_counted_at_the_root_of_a_server(url: str, address: str, shown: str) -> None:
+    assert server_tokens._base(url) == address
+    assert server_tokens._shown(address) == shown
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
+def test_whether_a_hub_is_reached_by_a_proxy_is_not_tried_without_it(
+    name: str, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.delenv(each, raising=False)
+    endpoint = f"http://127.0.0.1:{unused_port}"
+    assert str(hub.why_unreachable(endpoint)).startswith("127.0.0.1 cannot be reached (")
+    monkeypatch.setenv(name, "http://p:3128")
+    assert hub.why_unreachable(endpoint) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "known"),
+    [
+        ({"tokens": [1], "count": 1}, ["vllm", "llama.cpp"]),
+        ({"tokens": [1]}, ["llama.cpp"]),
+        ({"tokens": [], "count": 0}, []),
+        ({"count": 1}, []),
+    ],
+)
+def test_a_server_is_known_by_its_answer(answer: dict[str, Any], known: list[str]) -> None:
+    dialects = dict(zip(("vllm", "llama.cpp"), server_tokens.DIALECTS.values(), strict=True))
+    assert [name for name, dialect in dialects.items() if dialect.recognizes(answer)] == known

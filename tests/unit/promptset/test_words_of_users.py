@@ -145,3 +145,13 @@ def test_a_request_of_a_batch_has_a_number_a_place_and_a_body(sample: Sample, ur
     assert OUTPUT_FORMATS["openai-batch"].write(sample, 7, "m") == {
         "custom_id": "request-7", "method": "POST", "url": url, "body": body,
     }  # fmt: skip
+
+
+def test_a_line_of_exactly_the_width_stays_as_it_is() -> None:
+    command = "  python -m bench run --rate 5 --duration 9s"
+    longer = f"{command} --seed 3"
+    assert fitted(f"{command}\n{longer}", len(command)).splitlines()[0] == command
+    assert fitted(longer, len(longer)) == longer
+    assert fitted(longer, len(longer) - 1).splitlines()[0].endswith(" \\")
+    described = "name  " + "a" * 30 + "  b"
+    assert fitted(f"{described}\n{described}c", len(described)).splitlines()[0] == described

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from typing import Any
 
 import pytest
 
 from bench.records import Outcome, RequestRecord
-from bench.transport.exchange import Exchange, Undecodable
+from bench.transport.exchange import DEFECT, Exchange, Undecodable
 from bench.transport.interface import Reading
 from bench.workload import Request
 
@@ -212,3 +213,51 @@ def test_a_redirect_says_where_to() -> None:
     nowhere = exchange()
     nowhere.head(304, "", "", None)
     assert nowhere.close(500).error == "no message"
+
+
+def test_what_has_come_so_far_is_told_as_far_as_it_was_digested() -> None:
+    made = exchange()
+    assert (made.has_undigested, made.tokens_so_far, made.ttft_ns) == (False, 0, None)
+    made.first_byte_ns = 130
+    made.head(200, "text/event-stream", "", None)
+    assert (made.has_undigested, made.tokens_so_far, made.ttft_ns) == (False, 0, None)
+    made.feed(b'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\n', 140, 130)
+    made.feed(TOKEN, 150, 140)
+    assert (made.has_undigested, made.tokens_so_far, made.ttft_ns) == (True, 0, None)
+    made.digest()
+    assert (made.has_undigested, made.tokens_so_far, made.ttft_ns) == (False, 1, 150 - 120)
+    assert made.takes_events()
+    made.feed_events([TOKEN[6:-2]], [170], [], len(TOKEN))
+    assert (made.has_undigested, made.tokens_so_far) == (True, 1)
+    made.digest()
+    assert (made.has_undigested, made.tokens_so_far, made.ttft_ns) == (False, 2, 30)
+    made.sent_ns = None
+    assert made.ttft_ns is None
+
+
+def test_a_defect_of_a_reader_ends_the_run_and_the_request_has_a_record() -> None:
+    class Broken:
+        def feed(self, *_: object) -> None:
+            raise ZeroDivisionError
+
+        def close(self, unfinished: bool) -> None:
+            raise ZeroDivisionError
+
+    async def main(at: str) -> tuple[RequestRecord, list[object]]:
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        made = opened()
+        made.feed(TOKEN, 150, 140)
+        made.digest()
+        made._reader = Broken()  # type: ignore[assignment]
+        if at == "digest":
+            made.feed(TOKEN, 160, 150)
+            with pytest.raises(Undecodable, match=DEFECT):
+                made.digest()
+        return made.close(900), told
+
+    for at in ("digest", "close"):
+        record, told = asyncio.run(main(at))
+        assert [type(defect) for defect in told] == [ZeroDivisionError]
+        assert record.chunk_ns == ()
+        assert (record.outcome is Outcome.MALFORMED and record.error == DEFECT) is (at == "close")

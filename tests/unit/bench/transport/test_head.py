@@ -128,3 +128,11 @@ def test_short_headers_are_remembered_and_long_ones_are_not() -> None:
     # A server's long headers must not stay in memory.
     assert remembered(b"x: " + b"a" * 197) == 1
     assert remembered(b"x: " + b"a" * 198) == 0
+
+
+@pytest.mark.parametrize("length", [b"content-length: 500\r\n", b"transfer-encoding: chunked\r\n", b""])
+def test_a_response_to_head_has_no_body_whatever_its_head_says(length: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nx: 1\r\n" + length + b"y: 2\r\n\r\n"
+    reader = HeadReader(to_head=True)
+    assert reader.feed(head) == b"HTTP/1.1 200 OK\r\nx: 1\r\ny: 2\r\ncontent-length: 0\r\n\r\n"
+    assert reader.complete

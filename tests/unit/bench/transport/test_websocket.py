@@ -229,3 +229,29 @@ def test_a_greeting_that_came_before_the_request_is_not_its_first_byte() -> None
     connection.reads = 2
     connection._feed(SimpleNamespace(exchange=exchange), realtime())
     assert (exchange.first_byte_ns, connection.reads) == (170, 1)
+
+
+def test_of_a_frame_that_is_larger_than_a_read_a_read_is_left() -> None:
+    whole = frame(b"x" * 70_000)
+    assert whole[1] == 127
+    for glance in range(2, 10):
+        assert left_of_frame(whole[:glance]) == 65_536
+    assert left_of_frame(whole[:10]) == 70_000
+    assert left_of_frame(whole[:16]) == 70_000 - 6
+    assert left_of_frame(whole) == left_of_frame(whole + b"more") == 0
+    assert [left_of_frame(whole[:glance]) for glance in (0, 1)] == [0, 0]
+
+
+def test_a_refusal_without_a_body_is_complete_with_its_head() -> None:
+    client = ClientSocket("h", "/", [])
+    assert client.feed_handshake(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.refused is not None
+    assert (client.refused.status, client.refused.content_type, bytes(client.refused.body)) == (204, "", b"")
+
+
+def test_a_close_that_cannot_be_answered_ends_the_socket_with_an_error() -> None:
+    client = opened()
+    client.feed(goodbye(1000, "bye"))
+    client.feed(text(EVENTS[0]))
+    assert not client.keep_alive
+    assert client.closed == "with code 1000 (bye)"
