@@ -363,3 +363,11 @@ def test_a_reply_that_came_back_from_the_thread_is_not_taken_from_it_again() -> 
         return removed, reply.cut
 
     assert asyncio.run(main()) == ([], "shutdown")
+
+
+def test_tokens_that_the_sender_has_sent_are_counted_by_the_writer() -> None:
+    writer = writer_for(CHAT)
+    writer.take(0, 1)
+    for tokens, sent in ((1, 2), (2, 4)):
+        writer.skip(tokens)
+        assert (writer.tokens_out, writer.tokens_of(0)) == (sent, sent)
