@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
 import pytest
 
+from mockserver.dialect.any_service import ANY
 from tests.support.mock_asgi import through_asgi
+from tests.support.played_reply import PIECES, Played
 
 FLAGS = ("--ttft", "2ms", "--tpot", "1ms", "--output-tokens", "4")
 
@@ -69,3 +72,12 @@ def test_a_reply_without_a_head_has_no_first_byte() -> None:
 
     (line,) = through_asgi(call, *FLAGS)
     assert (line.get("first_ns"), line["status"], line["bytes_out"], line["fault"]) == (None, None, 0, "no_headers")
+
+
+def test_the_head_is_sent_once_before_the_first_piece() -> None:
+    played = Played(endpoint=ANY)
+    assert played.wire.said == []
+    played.play()
+    assert [said for said in played.wire.said if isinstance(said, str)] == ["head", "end"]
+    assert played.wire.said[0] == "head"
+    assert json.loads(b"".join(played.writes)) == {"ok": True, "id": "id", "text": "".join(PIECES)}

@@ -52,6 +52,8 @@ def test_a_timerfd_fires_at_its_deadline_and_not_before() -> None:
             timer.clear()
     finally:
         timer.close()
+    assert timer.fd == -1
+    timer.close()  # Its descriptor may belong to something else by now.
 
 
 @pytest.mark.skipif(not HAS_TIMERFD, reason="timerfd is Linux's")

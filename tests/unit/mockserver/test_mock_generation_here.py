@@ -166,6 +166,7 @@ def test_each_input_token_takes_its_time_if_it_is_configured(stream: bool) -> No
     ("path", "field"),
     [
         ("/tokenize", "prompt"),
+        ("/v1/embeddings", "input"),
         ("/v1/completions", "prompt"),
         ("/tokenize", "messages"),
         ("/v1/chat/completions", "messages"),
@@ -173,7 +174,7 @@ def test_each_input_token_takes_its_time_if_it_is_configured(stream: bool) -> No
 )
 def test_a_text_of_too_many_characters_is_refused_before_it_is_counted(path: str, field: str) -> None:
     text = "x" * 200_000
-    body = {"prompt": text} if field == "prompt" else {"messages": [{"role": "user", "content": text}]}
+    body = {field: text} if field != "messages" else {"messages": [{"role": "user", "content": text}]}
     answers: list[httpx.Response] = []
 
     async def call(client: httpx.AsyncClient) -> None:
@@ -183,3 +184,11 @@ def test_a_text_of_too_many_characters_is_refused_before_it_is_counted(path: str
     message = answers[0].json()["error"]["message"]
     assert (answers[0].status_code, message[:11]) == (400, "You passed ")
     assert "the model's context length is only 64 tokens" in message
+
+
+@pytest.mark.parametrize("fault", ["garble:after=0,tokens=9", "batch_dependent"])
+def test_a_fault_of_the_answer_strikes_the_first_choice_alone(fault: str) -> None:
+    body = {"prompt": "hello", "n": 3, "max_tokens": 3}
+    plain, struck = (asked(body, **headers)[0].json()["choices"] for headers in ({}, {"x_mock_fault": fault}))
+    assert plain[0]["text"] != struck[0]["text"]
+    assert plain[1:] == struck[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,12 @@ from mockserver.dialect.refusals import Refusal
 from mockserver.dialect.socket_talk import Ask
 from mockserver.dialect.speech import sound_of
 from mockserver.engine.work import Work
+from mockserver.plans.plan import Plan
+from mockserver.replies.choice import ReplyStyle, text_choice, writer_of
+from mockserver.replies.text_reply import reply_of
+from mockserver.tokencount import known_count
+from tests.support.paper_wire import PaperWire
+from tests.support.played_reply import ByHand
 
 HANDSHAKE = [(b"x-request-id", b"of-the-socket"), (b"x-mock-fault", b"429"), (b"accept", b"*/*")]
 HELLO = {"role": "user", "content": [{"type": "input_text", "text": "Say hello."}]}
@@ -452,3 +459,18 @@ def test_a_response_that_failed_says_so() -> None:
     assert broken.kind == "o"
     with pytest.raises(json.JSONDecodeError):
         json.loads(broken.frame)
+
+
+@pytest.mark.parametrize("pieces", [(1, 1, 1), (2, 1), (3,)])
+def test_the_tokens_of_speech_count_for_its_transcript_and_for_its_sound(pieces: tuple[int, ...]) -> None:
+    params = replace(parsed({"output_modalities": ["audio"], "max_output_tokens": 6}), include_usage=False)
+    choice = text_choice(params, Plan(50, (20, 20), 3), ["One", " two", " three"])
+    content = ReplyStyle().content_of(params, (choice,), RealtimeTalk.endpoint, "r", 9, "m", known_count(5))
+    reply = reply_of(PaperWire(), writer_of(content, lambda: 0), ByHand(), lambda reply: None)
+    reply.begin()
+    for tokens in pieces:
+        reply.take(tokens)
+    letters = "".join(reply.chunk_kinds)
+    assert letters.count("c") == letters.count("a") == len(pieces)
+    for letter in "ca":
+        assert [n for n, kind in zip(reply.chunk_tokens, letters, strict=True) if kind == letter] == [*pieces]

@@ -343,3 +343,31 @@ def test_what_the_thread_could_not_send_is_blocked(
         return reply
 
     assert asyncio.run(main()).blocked == blocked
+
+
+def test_a_reply_that_came_back_from_the_thread_is_not_taken_from_it_again() -> None:
+    class Socketed(Transport):
+        def get_extra_info(self, name: str) -> Any:
+            return SimpleNamespace(fileno=lambda: 3)
+
+    async def main() -> tuple[list[Any], str | None]:
+        removed: list[Any] = []
+        stream = Stream(2, 0, b"", bytes(8 * 3))
+        core = SimpleNamespace(add=lambda *given: stream)
+        sender: Any = SimpleNamespace(core=core, remove=removed.append)
+        reply = text_reply(Socketed(), writer_for(CHAT))
+        reply.begin()
+        reply.follow(RECEIVED, sender)
+        reply.come_back()
+        reply.close("shutdown")
+        return removed, reply.cut
+
+    assert asyncio.run(main()) == ([], "shutdown")
+
+
+def test_tokens_that_the_sender_has_sent_are_counted_by_the_writer() -> None:
+    writer = writer_for(CHAT)
+    writer.take(0, 1)
+    for tokens, sent in ((1, 2), (2, 4)):
+        writer.skip(tokens)
+        assert (writer.tokens_out, writer.tokens_of(0)) == (sent, sent)
