@@ -68,10 +68,10 @@ class SimulatedPrompts(Iterator[Sample]):
         for tokens in (self.least_tokens, self.least_tokens + 1):
             share = self.input_tokens.share_below(tokens + 1) - self.input_tokens.share_below(tokens)
             different = self.maker.different(tokens - self.prefix.least)
-            if different is not None and different < count and share * count >= 1:
+            such = round(share * count)
+            if different is not None and different < such:
                 sentences.append(
-                    f"some of the prompts of {tokens} tokens are the same: of {round(share * count)} such prompts at most "
-                    f"{different} differ"
+                    f"some of the prompts of {tokens} tokens are the same: of {such} such prompts at most {different} differ"
                 )
         return sentences
 

@@ -124,3 +124,20 @@ def test_the_clips_of_a_seed_stay_what_they_were() -> None:
     content, length_ns = parse("length=uniform:10ms..90ms,rate=8000").clip(5, "a", 2)
     assert length_ns == 55_625_000
     assert hashlib.sha256(content).hexdigest()[:16] == "abdbdde20bd84e6c"
+
+
+def test_what_is_not_said_of_a_clip_is_the_usual() -> None:
+    assert (parse("length=5s").rate, parse("rate=8000").length.constant) == (16_000, 5_000 * MS)
+    assert parse("length=5s", 24_000).rate == 24_000
+    for rate in (4_000, 192_000):
+        assert parse(f"rate={rate}").rate == rate
+    for wrong in (3_999, 192_001):
+        with pytest.raises(SpecError, match="is not a number of samples a second from 4000 to 192000"):
+            parse(f"rate={wrong}")
+    for length in ("10ms", "3600s"):
+        parse(f"length={length}")
+    for length in ("9999us", "3600.001s"):
+        with pytest.raises(SpecError, match="draws lengths outside 10ms to 3600s: limit it with min and max"):
+            parse(f"length={length}")
+    with pytest.raises(SpecError, match="write some of length, rate once each, for example length=5s,rate=16000"):
+        parse("5s,rate=8000")

@@ -184,3 +184,12 @@ def test_a_template_that_refuses_a_text_gets_it_as_one_part() -> None:
         "{% for p in m.content %}[{{ p.text }}]{% endfor %}{% endfor %}"
     )
     assert ChatTemplate(source, {}, "here").render([{"role": "user", "content": "one"}]) == "[one]"
+
+
+@pytest.mark.parametrize("over", ["m['tool_calls'] or []", "m.tool_calls or []", "calls", "m[0] or []"])
+def test_a_template_that_loops_over_something_else_gets_a_text(over: str) -> None:
+    source = (
+        "{% set calls = [] %}{% for m in messages %}{{ m['content'] }}"
+        + f"{{% for c in {over} %}}{{{{ c }}}}{{% endfor %}}{{% endfor %}}"
+    )
+    assert ChatTemplate(source, {}, "here").render(_parts("one", "two")) == "one\ntwo"

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from promptset.distributions import FAMILIES, Dimension, Distribution, parse
 from promptset.distributions.atoms import Atoms
+from promptset.distributions.family import join_pairs, split_pairs
 from promptset.distributions.gamma import regularized_gamma
 from promptset.distributions.values import write_number
 from promptset.errors import SpecError
@@ -455,3 +456,27 @@ def test_the_part_of_some_values_is_theirs_alone() -> None:
         assert law.mass(low, high) == pytest.approx(mass / 10, abs=1e-15)
         assert law.partial_mean(low, high) == pytest.approx(part / 10, abs=1e-15)
     assert law.atoms(2, 4) == [(2, pytest.approx(0.2)), (4, pytest.approx(0.3))]
+
+
+def test_listed_times_are_cut_at_their_limits_to_the_nanosecond(tmp_path: Path) -> None:
+    path = tmp_path / "times.json"
+    path.write_text("[1, 2, 3]")
+    assert parse(f"empirical:{path},unit=us,min=1.0004us,max=2.9996us", "time").atoms() == [(2000.0, 1.0)]
+    assert parse(f"empirical:{path},unit=us,min=1us,max=2us", "time").atoms() == [(1000.0, 0.5), (2000.0, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [("a=1,b=2", {"a": "1", "b": "2"}), (" a = 1 , ,b=x=y,", {"a": "1", "b": "x=y"}), ("", {})],
+)
+def test_pairs_are_read_by_their_first_sign(text: str, pairs: dict[str, str]) -> None:
+    assert split_pairs(text) == pairs
+    assert split_pairs(join_pairs(pairs)) == pairs
+
+
+def test_what_is_no_pair_is_named() -> None:
+    with pytest.raises(SpecError) as refused:
+        split_pairs("a,b=,c=1,c=2,=")
+    assert refused.value.problems == [
+        "'a' is not key=value", "'b=' is not key=value", "c is given twice", "'=' is not key=value",
+    ]  # fmt: skip

@@ -268,3 +268,68 @@ def test_data_from_a_file_loses_its_line_breaks_and_binary_data_keeps_them(tmp_p
 def test_a_command_that_is_not_understood_is_refused(command: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         request_of_command(command)
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(0, 0.0), (1.5, 1.5), (86_400, 86_400.0)])
+def test_a_target_may_name_its_session_and_the_pause_before_it(given: float, seconds: float, tmp_path: Path) -> None:
+    path = tmp_path / "requests"
+    path.write_bytes(lines(*({**TARGETS[0], "session": name, "think_time_s": given} for name in ("a", 0, None))))
+    samples = read_http_rows(path, "targets").samples
+    assert [(sample.session, sample.http and sample.http.think_time_s) for sample in samples] == [
+        ("a", seconds), ("0", seconds), (None, seconds),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"think_time_s": -0.001}, "its think_time_s is not a number of seconds"),
+        ({"think_time_s": 86_400.001}, "its think_time_s is not a number of seconds"),
+        ({"think_time_s": True}, "its think_time_s is not a number of seconds"),
+        ({"think_time_s": "5"}, "its think_time_s is not a number of seconds"),
+        ({"think_time_s": None}, "its think_time_s is not a number of seconds"),
+        ({"session": ""}, "its session is not a name"),
+        ({"session": True}, "its session is not a name"),
+        ({"session": 1.5}, "its session is not a name"),
+        ({"session": []}, "its session is not a name"),
+    ],
+)  # fmt: skip
+def test_a_target_whose_session_or_pause_is_none_is_refused(
+    more: dict[str, object], problem: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "requests"
+    path.write_bytes(lines({**TARGETS[0], **more}))
+    with pytest.raises(SpecError) as refused:
+        read_http_rows(path, "targets")
+    assert refused.value.problems == [f"{path}, line 1: {problem}"]
+
+
+def test_times_of_an_archive_may_have_any_zone(tmp_path: Path) -> None:
+    first, second = har_entry(1), har_entry(1)
+    first["startedDateTime"], second["startedDateTime"] = "2026-01-02T05:00:00+02:00", "2026-01-02T03:00:01.25"
+    path = tmp_path / "requests"
+    path.write_bytes(archive(first, second))
+    assert [sample.at_s for sample in read_http_rows(path, "auto").samples] == [0.0, 1.25]
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (b"abcd\nabcd\n", "bodies"),  # Base64, but not of JSON.
+        (base64.b64encode(b"[1]"), "bodies"),
+        (base64.b64encode(b'{"a":1}') + b"\nabcd", "bodies"),
+        (b"\n \n# a comment\ncurl http://h/\n", "curl"),
+        (b"$ curl http://h/\n", "curl"),
+        (b"curls\n", "bodies"),
+        (b"# nothing but a comment\n", "bodies"),
+        (b'\n{"method": "GET", "url": "http://h/"}\n', "targets"),
+        (b'{"method": "GET"}\n', "bodies"),
+        (b'{"method": 1, "url": "http://h/"}\n', "bodies"),
+        (b'\n{"log": {"entries": [{"request": {"url": "http://h/"}}]}}', "har"),
+        (b'{"logs": 1}', "bodies"),
+    ],
+)
+def test_a_format_is_known_by_its_first_line(content: bytes, form: str, tmp_path: Path) -> None:
+    path = tmp_path / "requests"
+    path.write_bytes(content)
+    assert read_http_rows(path, "auto").format == form

@@ -19,6 +19,7 @@ from bench.endpoints.interface import BodyOptions
 from bench.errors import UsageError
 from bench.load.components import source_of
 from bench.workload import RequestDraft, SentMedia, draft_of
+from promptset import images, video
 from promptset.errors import SpecError
 from promptset.images import parse, soft_image
 from promptset.loaders import load
@@ -130,3 +131,37 @@ def test_a_width_alone_makes_squares_and_a_height_alone_has_the_usual_width() ->
     assert size("n=1") == (1024, 768)
     assert parse("n=1").format == "jpeg"
     assert parse("format=jpg").format == "jpeg"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("size=5,height=5", "size sets width and height: leave them out"),
+        ("size=5x5,width=5", "size sets width and height: leave them out"),
+        ("5,n=1", "write some of n, size, width, height, format once each"),
+        ("n=1,n=2", "write some of n, size, width, height, format once each"),
+        ("", "write some of n, size, width, height, format once each"),
+        ("n=65", "images, n: '65' draws numbers outside 1 to 64: limit it with min and max"),
+        ("n=0", "images, n: '0' draws numbers outside 1 to 64"),
+        ("size=8193", "images, width: '8193' draws numbers outside 1 to 8192"),
+        ("size=5x8193", "images, height: '8193' draws numbers outside 1 to 8192"),
+        ("format=gif", "the format 'gif' is not one of jpeg, png, webp"),
+    ],
+)
+def test_images_that_contradict_themselves_or_are_too_many_are_refused(given: str, problem: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        parse(given)
+    assert len(refused.value.problems) == 1
+    assert problem in refused.value.problems[0]
+
+
+def test_the_limits_of_images_are_taken_themselves() -> None:
+    for given in ("n=64,size=1x8192", "n=1,size=8192x1", "width=8192", "n=uniform:1..64", "format=webp", "format=png"):
+        parse(given)
+
+
+@pytest.mark.parametrize(("module", "what"), [(images, "images"), (video, "videos")])
+def test_pictures_need_a_package(module: Any, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(SpecError, match=f"^{what} need the package Pillow: pip install pillow$"):
+        module.parse("n=1")

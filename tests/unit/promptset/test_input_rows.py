@@ -166,3 +166,23 @@ def test_whatever_a_row_holds_it_is_a_sample_or_a_bad_row(row: dict[str, Any], i
     with tempfile.TemporaryDirectory() as path, suppress(SpecError):
         [sample] = data_set(Path(path), row, inputs_are=inputs_are, tokenizer=load_tokenizer())
         assert sum(x is not None for x in (sample.prompt, sample.messages, sample.texts, sample.body)) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ([0], True), ([5, 0], True), ([[0], [7, 8]], True), ([[1], []], False), ([1, [2]], False), ([-1], False),
+        ([[1], [-1]], False), ([True], False), ([1.0], False), ([], False), ([[]], False),
+    ],
+)  # fmt: skip
+def test_token_ids_are_whole_numbers_from_zero_in_one_list_or_in_several(
+    value: list[Any], fits: bool, tmp_path: Path
+) -> None:
+    if fits:
+        (sample,) = data_set(tmp_path, {"input": value}, inputs_are="texts")
+        assert sample.body == {"input": value}
+        return
+    with pytest.raises(
+        SpecError, match="input must be a text or a list of texts, none of them empty, or lists of token"
+    ):
+        data_set(tmp_path, {"input": value}, inputs_are="texts")

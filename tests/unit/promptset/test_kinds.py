@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -227,6 +226,11 @@ def test_where_texts_are_too_few_it_is_said(default_tokenizer: Tokenizer) -> Non
         f"some of the prompts of 1 tokens are the same: of {openers + 1} such prompts at most {openers} differ"
     )
     assert made(default_tokenizer, 2).repeats(100_000) == []
+    # One prompt of 2,000 has a token, and is alone.
+    assert made(default_tokenizer, "uniform:1..2000").repeats(3000) == []
+    assert made(default_tokenizer, "uniform:1..4").repeats(4 * openers) == []
+    (note,) = made(default_tokenizer, "uniform:1..4").repeats(4 * openers + 4)
+    assert note.endswith(f" are the same: of {openers + 1} such prompts at most {openers} differ")
     assert len(made(default_tokenizer, "uniform:1..2").repeats(10**7)) == 2
     assert made(default_tokenizer, 3).repeats(10**7) == []
     assert len(made(default_tokenizer, 11, prefix="tokens=10").repeats(openers + 1)) == 1
@@ -308,62 +312,8 @@ def test_short_prompts_of_rows_that_say_lengths_alone_are_all_different(
     assert len({sample.prompt for sample in load(path, tokenizer=default_tokenizer)}) == 3000
 
 
-def digest(texts: Iterable[str]) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
-
-
-@pytest.mark.parametrize(
-    ("name", "first", "of_all"),
-    [
-        ("english", "The committee copied the heavy library after a long discussion.", "fcbf85ac4318c973"),
-        (
-            "code",
-            "def filter_node(node: int, events: list[int]) -> str:",
-            "ef35a0bebce8df1c",
-        ),
-        (
-            "json",
-            '{"id": 157021, "name": "Igor", "city": "Perth", "tags": ["trial", "beta"], "verified": true}',
-            "e08c2998d5818f25",
-        ),
-        ("chinese", "上个月医生在城市北部忘记了安静的笔记本，所以大家都很高兴。", "bc5a68895a16dceb"),
-        (
-            "mixed",
-            "def write_total(total: list[str], tokens: list[int]) -> list[str]:",
-            "49cd71cfc4893b1f",
-        ),
-    ],
-)
-def test_the_units_of_a_kind_stay_what_they_were(name: str, first: str, of_all: str) -> None:
-    # A result states its seed, which must give the same texts on every machine and in every version.
-    units = drafts._unit_texts(name, drafts._UNITS)
-    assert units[0].splitlines()[0] == first
-    assert digest(units) == of_all
-
-
-@pytest.mark.parametrize(
-    ("kind", "of_all"),
-    [
-        ("words", "56eddb2a7827dda9"),
-        ("english", "992383e40f7967f8"),
-        ("code", "82a0ac10e878d256"),
-        ("json", "9ee6cb187feb44e5"),
-        ("chinese", "cb52c12a2c829114"),
-        ("mixed", "bb4df21b23bcbe34"),
-        ("random", "7d365b01bce633e0"),
-    ],
-)
-def test_the_prompts_of_a_seed_stay_what_they_were(kind: str, of_all: str, loaded: Callable[[str], Tokenizer]) -> None:
-    prompts = (
-        exact_prompt(loaded("default"), n, stream(11, n), style=Style(kind, repeat), number=n)
-        for n in (1, 2, 5, 40, 300)
-        for repeat in (0.0, 0.3)
-    )
-    assert digest(prompts) == of_all
-
-
 def test_functions_of_code_have_numbers_of_two_digits_and_limits_of_four() -> None:
-    code = "\n".join(drafts._unit_texts("code", 1000))
+    code = "\n".join(drafts._unit_texts.__wrapped__("code", 1000))
     numbers = [int(number) for number in re.findall(r"json\.load\(file\)\[(\d+):\]", code)]
     limits = [int(limit) for limit in re.findall(r"s\) > (\d+):", code)]
     assert (min(numbers) < 5, max(numbers) > 94, max(numbers) < 100) == (True, True, True)

@@ -155,5 +155,6 @@ def test_audio_and_video_do_not_go_with_what_has_none(given: dict[str, Any], wor
 
 
 def test_the_limits_of_a_video_are_taken_themselves() -> None:
+    assert isinstance(parse("n=2").length.constant, float)
     for given in ("n=16", "n=1", "length=600s", "length=10ms", "fps=60,size=8192x1", "fps=1,size=1x8192"):
         parse(given)

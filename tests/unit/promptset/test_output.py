@@ -364,3 +364,28 @@ def test_progress_is_shown_while_rows_are_written_and_then_erased(
     # The last thing shown before the closing line is the command to erase the line of the bar.
     assert re.search(r"\x1b\[2K[^\n]*\n?[^\n]*30 prompts?[^\n]*\n$", shown.getvalue()), shown.getvalue()[-300:]
     assert capsys.readouterr().out == ""
+
+
+def test_rows_go_into_a_pipe_as_they_are(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    try:
+        assert main(["--count", "2", "--input-tokens", "9", "--out", f"/dev/fd/{writer}"]) == 0
+    finally:
+        os.close(writer)
+    with os.fdopen(reader) as file:
+        assert [json.loads(line)["input_tokens"] for line in file] == [9, 9]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--text", "jsn"], "--text jsn: no text of the kind 'jsn': did you mean json?"),
+        (["--text", "jsn", "--repeated-text", "0"], "--text jsn: no text of the kind 'jsn': did you mean json?"),
+        (["--text", "jsn", "--repeated-text", "0.5"], "--text jsn --repeated-text 0.5: no text of the kind 'jsn': did"),
+    ],
+)
+def test_a_wrong_kind_is_named_with_the_flags_that_were_given(
+    flags: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--count", "1", *flags]) == 2
+    assert f" {said}" in capsys.readouterr().err

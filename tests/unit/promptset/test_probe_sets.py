@@ -319,3 +319,31 @@ def test_a_probe_asks_for_a_token_at_least(most: object, problem: str | None, tm
     with pytest.raises(SpecError) as refused:
         read(path)
     assert refused.value.problems == [f"{path}, line 1: max_tokens must be a whole number from 1"]
+
+
+def test_published_rows_ask_for_room_to_reason_or_for_a_letter(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"question": "2 + 2?", "answer": "It is 4.\n#### 4"},
+            {"question": "Which?", "choices": ["a", "b"], "answer": 1}]  # fmt: skip
+    assert [(probe.answer, probe.max_tokens) for probe in read(written(tmp_path, *rows))] == [("4", 512), ("B", 64)]
+
+
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        ("What?,a,b,c,d,B\nWhy?,a,b,c,d,A\n", ["B", "A"]),  # MMLU has no header.
+        ("id,kind,prompt,answer,grader,letters\n1,k,Why?,x,exact,AB\n", ["x"]),
+        ("prompt,A\n", None),
+        ("prompt,answer\nWhy?,A\n", ["A"]),
+    ],
+)
+def test_a_sheet_of_six_columns_without_a_header_is_that_of_mmlu(
+    text: str, answers: list[str] | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "sheet.csv"
+    path.write_text(text, encoding="utf-8")
+    if answers is None:
+        with pytest.raises(SpecError) as refused:
+            read(path)
+        assert refused.value.problems == [f"{path} has no row with a question and an answer"]
+    else:
+        assert [probe.answer for probe in read(path)] == answers

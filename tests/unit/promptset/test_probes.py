@@ -292,6 +292,8 @@ def test_the_options_of_a_kind_have_defaults_and_limits(kind: str, options: dict
             with pytest.raises(SpecError, match=f"write a whole number from {low} to {high}"):
                 parse_probes(f"{kind}=1:{name}={value}")
         assert parse_probes(kind) == (Part(kind, 100, {name: default}),)
+        made_by_default = make_probe(kind, 0, seed=0, options={name: default})
+        assert made(f"{kind}=1", seed=0) == [made_by_default]
 
 
 def test_the_number_of_probes_has_a_limit_of_its_own() -> None:

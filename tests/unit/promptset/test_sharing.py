@@ -265,6 +265,22 @@ def test_the_keys_of_a_scheme_have_limits_and_defaults(
 ) -> None:
     known = {key: (says.low, says.high, says.default) for key, says in SCHEMES[scheme].keys.items()}
     assert known == keys
+    name = "tree:" if scheme == "tree" else ""
+    lows = {key: low for key, (low, _, _) in keys.items()}
+
+    def parsed(**values: float) -> Any:
+        return parse_prefix(name + ",".join(f"{key}={value:.0f}" for key, value in values.items())).scheme
+
+    for key, (low, high, default) in keys.items():
+        for value in (low, high):
+            made = parsed(**{**lows, key: value})
+            assert getattr(made, key) == value
+            assert made.path(0, 0, Room(tokens=100, head=0, most=99)) is not None
+        for value in (low - 1, high + 1):
+            with pytest.raises(SpecError, match=f"{key}={value:.0f}: write"):
+                parsed(**{**lows, key: value})
+        if default is not None:
+            assert getattr(parsed(**{other: low for other, low in lows.items() if other != key}), key) == default
 
 
 def test_a_tree_has_at_most_a_billion_leaves() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from promptset.errors import SpecError
+from promptset.tokenizer_files import wordpiece
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
@@ -132,3 +133,35 @@ def test_a_template_gets_the_special_tokens_of_a_wordpiece_vocabulary(tmp_path: 
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nhello\n")
     (tmp_path / "chat_template.jinja").write_text("{{ cls_token }}{{ messages[0].content }}{{ sep_token }}")
     assert load_tokenizer(str(tmp_path)).encode_chat([{"role": "user", "content": "hello"}]) == [2, 4, 3]
+
+
+def test_wordpiece_has_no_special_tokens_beyond_its_vocabulary() -> None:
+    words = ["[UNK]", "[CLS]", "[SEP]", "hello"]
+    made = wordpiece.convert("\n".join(words).encode(), {})
+    assert made.tokenizer.get_vocab(with_added_tokens=True) == {word: number for number, word in enumerate(words)}
+    assert made.special_tokens == {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    whole = wordpiece.convert("\n".join(WORDPIECES).encode(), {})
+    assert {*whole.special_tokens} == {"unk_token", "cls_token", "sep_token", "pad_token", "mask_token"}
+
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [
+        (b"[UNK]\n[CLS]", True), (b"[PAD]\n[UNK]\n", True), (b"x[UNK]\n", False), (b"", False),
+    ],
+)  # fmt: skip
+def test_wordpiece_is_known_by_its_unknown_token(content: bytes, is_one: bool) -> None:
+    assert wordpiece.recognizes(content) is is_one
+
+
+@pytest.mark.parametrize(("files", "listed"), [
+    ([], "nothing"), (["a"], "a"), ([*"edcba"], "a, b, c, d, e"), ([*"fedcba"], "a, b, c, d, e, ..."),
+])  # fmt: skip
+def test_a_directory_without_a_tokenizer_is_described_by_five_of_its_files(
+    files: list[str], listed: str, tmp_path: Path
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(SpecError) as refused:
+        load_tokenizer(str(tmp_path))
+    assert f"has no tokenizer.json (it holds: {listed}): give a directory" in str(refused.value)

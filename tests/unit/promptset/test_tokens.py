@@ -394,3 +394,32 @@ def test_whether_a_hub_is_reached_by_a_proxy_is_not_tried_without_it(
 def test_a_server_is_known_by_its_answer(answer: dict[str, Any], known: list[str]) -> None:
     dialects = dict(zip(("vllm", "llama.cpp"), server_tokens.DIALECTS.values(), strict=True))
     assert [name for name, dialect in dialects.items() if dialect.recognizes(answer)] == known
+
+
+def test_chats_of_a_server_that_renders_them_are_counted_with_its_special_tokens() -> None:
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    class Server:
+        base = "http://h"
+
+        def ask(self, path: str, question: dict[str, Any]) -> dict[str, Any]:
+            asked.append((path, question))
+            return {"prompt": "rendered"} if path == "apply-template" else {"tokens": [1, 2, 3]}
+
+        def close(self) -> None: ...
+
+    tokenizer = server_tokens.ServerTokenizer(Server(), server_tokens.DIALECTS["llama.cpp"])  # type: ignore[arg-type]
+    asked.clear()
+    assert tokenizer.count_chat(HELLO) == 3
+    assert asked == [
+        ("apply-template", {"messages": HELLO}),
+        ("tokenize", {"content": "rendered", "add_special": True, "parse_special": True}),
+    ]
+    asked.clear()
+    assert (tokenizer.count("a"), tokenizer.count_plain(["b"])) == (3, [3])
+    assert [question["add_special"] for _, question in asked] == [True, False]
+    plain = server_tokens.ServerTokenizer(Server(), server_tokens.DIALECTS["vLLM"])  # type: ignore[arg-type]
+    asked.clear()
+    assert plain.encode_chat(HELLO, [{"type": "function"}]) == [1, 2, 3]
+    assert asked == [("tokenize", {"messages": HELLO, "add_generation_prompt": True, "add_special_tokens": False,
+                                   "tools": [{"type": "function"}]})]  # fmt: skip

@@ -13,6 +13,7 @@ from promptset.dashed_values import with_values
 from promptset.depth import too_deep
 from promptset.header_values import api_key, header_value
 from promptset.help_text import fitted
+from promptset.large_numbers import large_number
 from promptset.output_formats import OUTPUT_FORMATS
 from promptset.samples import Sample
 
@@ -155,3 +156,25 @@ def test_a_line_of_exactly_the_width_stays_as_it_is() -> None:
     assert fitted(longer, len(longer) - 1).splitlines()[0].endswith(" \\")
     described = "name  " + "a" * 30 + "  b"
     assert fitted(f"{described}\n{described}c", len(described)).splitlines()[0] == described
+
+
+@pytest.mark.parametrize(
+    ("text", "digits"),
+    [
+        (b"18446744073709551615", None), (b"18446744073709551616", "18446744073709551616"),
+        (b"-9223372036854775808", None), (b"-9223372036854775809", "-9223372036854775809"),
+        (b"[1, " + b"7" * 40 + b"]", "7" * 40), (b"7" * 41, "7" * 40 + "..."), (b"7" * 5000, "7" * 40 + "..."),
+        (b"1.00000000000000000000", None), (b'"18446744073709551616"', None),
+    ],
+)  # fmt: skip
+def test_a_number_of_more_than_64_bits_is_named_by_its_first_digits(text: bytes, digits: str | None) -> None:
+    said = f"the number {digits} has more than 64 bits and would be sent as another: write it as text"
+    assert large_number(text) == (None if digits is None else said)
+
+
+def test_help_is_broken_at_spaces_and_at_no_hyphen() -> None:
+    assert fitted("  name  time-to-first-token and more-of-it", 24).split("\n") == [
+        "  name  time-to-first-token",
+        "        and more-of-it",
+    ]
+    assert fitted("one two-three", 9).split("\n") == ["one", "two-three"]
