@@ -48,7 +48,7 @@ class AudioSpec:
         rows = _rows(self.path)
         if self.by_time and all(row.at_s is not None for row in rows):
             rows.sort(key=lambda row: row.at_s or 0.0)
-        return AudioSource(rows=tuple(rows), first=first, step=step)
+        return AudioSource(rows=tuple(rows), seed=seed, salt=salt, first=first, step=step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,10 @@ class AudioSource(SamplesInOrder):
         *,
         plan: AudioPlan | None = None,
         rows: tuple[_Clip, ...] = (),
-        seed: int = 0,
-        salt: str | None = None,
-        first: int = 0,
-        step: int = 1,
+        seed: int,
+        salt: str | None,
+        first: int,
+        step: int,
     ) -> None:
         super().__init__(first, step)
         self._plan, self._rows, self._seed, self._salt = plan, rows, seed, salt

@@ -118,8 +118,8 @@ class HttpSource(SamplesInOrder):
         repeats_one: bool = False,
         by_time: bool = False,
         notes: tuple[str, ...] = (),
-        first: int = 0,
-        step: int = 1,
+        first: int,
+        step: int,
     ) -> None:
         """`made` makes a sample from its number, in place of `samples`; `size` is how many differ. `repeats_one`: every
         request is the same on purpose."""

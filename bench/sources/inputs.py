@@ -63,9 +63,7 @@ class InputSource(PromptSource):
 
     drawn = "simulated inputs"
 
-    def __init__(
-        self, batches: SimulatedBatches, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
-    ) -> None:
+    def __init__(self, batches: SimulatedBatches, *, times_s: Iterator[float] | None, first: int, step: int) -> None:
         super().__init__(batches.prompts, times_s=times_s, first=first, step=step)
         self._batches = batches
 

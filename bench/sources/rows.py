@@ -82,8 +82,8 @@ class RowSource(SamplesInOrder):
         *,
         order: Sequence[int] | None = None,
         output_tokens: Callable[[int], int] | None = None,
-        first: int = 0,
-        step: int = 1,
+        first: int,
+        step: int,
     ) -> None:
         """`order` has the rows in order of sending; `output_tokens` gives a row's request in place of its own."""
         super().__init__(first, step)

@@ -150,7 +150,7 @@ class SessionData:
 class SessionSource(InOrder[Session]):
     """Every `step`-th session, from `first` on."""
 
-    def __init__(self, data: SessionData, first: int = 0, step: int = 1) -> None:
+    def __init__(self, data: SessionData, first: int, step: int) -> None:
         super().__init__(first, step)
         self._data = data
         self.own_body = data.own_body

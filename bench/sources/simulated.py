@@ -68,9 +68,7 @@ class PromptSource(SamplesInOrder):
     names_models = False
     drawn = "simulated prompts"
 
-    def __init__(
-        self, prompts: SimulatedPrompts, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
-    ) -> None:
+    def __init__(self, prompts: SimulatedPrompts, *, times_s: Iterator[float] | None, first: int, step: int) -> None:
         super().__init__(first, step)
         self._prompts = prompts
         self._times_s = times_s

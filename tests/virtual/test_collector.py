@@ -40,6 +40,26 @@ def test_a_quiet_second_after_many_new_objects_ends_with_a_look(
     assert asked == [0] * looks
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_collector_is_as_before_after_a_load_however_it_ends(fails: bool) -> None:
+    async def main(_loop: VirtualTimeLoop) -> None:
+        with collector_at_rest(LoopClock()):
+            assert not gc.isenabled()
+            assert gc.get_freeze_count() > 10_000, "what was there is left alone"
+            if fails:
+                raise ValueError("the load broke")
+
+    assert gc.isenabled()
+    before = gc.get_freeze_count()
+    if fails:
+        with pytest.raises(ValueError, match="the load broke"):
+            run_virtual(main)
+    else:
+        run_virtual(main)
+    assert gc.isenabled()
+    assert gc.get_freeze_count() <= before
+
+
 def test_what_was_made_and_is_gone_does_not_count() -> None:
     """`collector_at_rest` depends on this."""
     gc.disable()

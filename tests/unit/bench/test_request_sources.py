@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from itertools import islice, takewhile
 from pathlib import Path
@@ -12,13 +13,13 @@ import pytest
 from bench.config import resolve
 from bench.errors import UsageError
 from bench.load import worker
-from bench.load.components import source_of
+from bench.load.components import source_of, tokenizer_of
 from bench.load.worker import feed_ahead, needs_feed
 from bench.sources.agents import AgentSpec
 from bench.sources.changed import Changed
 from promptset import recipes
 from promptset.samples import HttpRequest, Sample
-from promptset.tokens import load_tokenizer
+from promptset.tokens import DEFAULT, load_tokenizer
 from tests.support.made_mix import mixed
 
 
@@ -211,6 +212,27 @@ def test_the_probe_sends_the_first_clip(tmp_path: Path) -> None:
     assert made.own_body.audio.name == "a.mp3"
 
 
+def test_a_row_that_is_sent_at_the_start_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(b"ID3")
+    clips = [{"audio": "a.mp3", "at_s": at_s, "text": str(at_s)} for at_s in (0.5, 0, 0.75)]
+    made = rows(tmp_path, *clips, endpoint="transcriptions", mode="trace")
+    assert [made.at(number).audio.reference for number in range(3)] == ["0", "0.5", "0.75"]
+    assert [*made.times_s()] == [0, 0.5, 0.75]
+    entries = [
+        {"startedDateTime": f"2026-01-01T00:00:00.{ms:03d}Z", "request": {"method": "GET", "url": f"http://h/{ms}"}}
+        for ms in (500, 0, 750)
+    ]
+    (tmp_path / "a.har").write_text(json.dumps({"log": {"entries": entries}}))
+    made = source(endpoint="http", dataset=str(tmp_path / "a.har"), mode="trace")
+    assert [made.at(number).http.path for number in range(3)] == ["/0", "/500", "/750"]
+
+
+def test_the_audio_of_a_transcription_is_no_part_of_a_chat() -> None:
+    made = source(endpoint="transcriptions", audio="length=250ms")
+    assert not isinstance(made, Changed)
+    assert made.at(0).audio.length_ns == 250_000_000
+
+
 @pytest.mark.parametrize("value", ["soon", -1, "-0.5", [1], "nan", 1e9])
 def test_a_time_of_a_clip_that_is_no_number_of_seconds_is_refused(value: object, tmp_path: Path) -> None:
     (tmp_path / "a.mp3").write_bytes(b"ID3")
@@ -256,6 +278,42 @@ def test_as_many_requests_of_a_session_are_in_flight_as_it_has_sub_agents(
     assert made.at_once == at_once
 
 
+# Tokenizers
+
+
+def default_folder() -> str:
+    """The directory of the embedded tokenizer."""
+    package = importlib.util.find_spec(DEFAULT.replace("-", "_"))
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    return package.submodule_search_locations[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "named", "needed"),
+    [
+        ({}, False, True),
+        ({"rows": {"prompt": "a"}}, False, False),
+        # The texts of a file are counted if a tokenizer is named.
+        ({"rows": {"prompt": "a"}}, True, True),
+        ({"dataset": "chatbot"}, False, True),
+        ({"endpoint": "http", "body": "a"}, False, False),
+        ({"endpoint": "transcriptions"}, False, False),
+        ({"check_answers": "100%"}, False, False),
+    ],
+)
+def test_a_tokenizer_is_loaded_if_texts_are_made_or_counted(
+    flags: dict[str, Any], named: bool, needed: bool, tmp_path: Path
+) -> None:
+    given = {name: value for name, value in flags.items() if name != "rows"}
+    if "rows" in flags:
+        (tmp_path / "rows.jsonl").write_text(json.dumps(flags["rows"]))
+        given["dataset"] = str(tmp_path / "rows.jsonl")
+    if named:
+        given["tokenizer"] = default_folder()
+    assert (tokenizer_of(resolve({"url": "http://h", **given})) is not None) is needed
+
+
 # Changes
 
 
@@ -265,6 +323,8 @@ def test_a_load_with_a_session_header_and_ids_has_them_in_every_request(tmp_path
     made = source(dataset=str(path), session_header="X-Session-Id")
     assert isinstance(made, Changed)
     assert [made.at(number).headers for number in (0, 1)] == [(("x-session-id", "s"),), (("x-session-id", "s.2"),)]
+    text: Any = made.at(0)
+    assert text.prompt_ids is None
     of_ids = source(endpoint="completions", prompt_ids=True, check_usage=True, input_tokens="12")
     sample = of_ids.at(0)
     assert sample.prompt_ids == tuple(load_tokenizer().encode(sample.prompt, add_special_tokens=True))

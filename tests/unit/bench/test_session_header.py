@@ -46,3 +46,5 @@ def test_media_stand_in_the_last_message_behind_its_text() -> None:
     assert change(Sample(messages=asked), 2).messages == (asked[0], {"role": "user", "content": parts})
     own = Sample(body={"prompt": "b"})
     assert change(own, 2) is own
+    session = Session(id="s", turns=(Turn(content="a"),))
+    assert change(session, 2) is session

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.clock import NS_PER_S
 from bench.config import resolve
-from bench.load.components import transport_of
+from bench.endpoints.interface import BodyOptions
+from bench.load.assignment import Assignment
+from bench.load.components import source_of, target_of, transport_of
+from bench.load.worker import Worker
+from bench.modes.share import WorkerShare
 from bench.transport import TRANSPORTS
 from bench.transport.balance import LOST_IN_A_ROW
 from bench.transport.several import SeveralTargets
@@ -68,3 +73,34 @@ def test_an_address_that_may_come_back_is_tried_every_second_if_its_return_is_me
             balance.lost(0, now_ns)
             tried_ns.append(now_ns)
     assert [(later - at) / NS_PER_S for at, later in pairwise(tried_ns)] == waited_s
+
+
+@pytest.mark.parametrize(
+    ("flags", "websocket"),
+    [({}, False), ({"endpoint": "responses"}, False), ({"endpoint": "responses", "websocket": True}, True),
+     ({"endpoint": "realtime"}, True)],
+)  # fmt: skip
+def test_an_endpoint_that_has_only_a_websocket_is_asked_over_it(flags: dict[str, Any], websocket: bool) -> None:
+    assert target_of(resolve({"url": "http://h", **flags})).websocket is websocket
+
+
+@pytest.mark.parametrize(
+    ("flags", "ahead"),
+    [
+        ({"concurrency": 4}, (5_000, 64 << 20)),
+        ({"rate": 5}, (5_000, 64 << 20)),
+        # Everything is sent at once, or making prompts would be a load for the target.
+        ({"mode": "throughput", "requests": 40}, (200_000, 512 << 20)),
+        ({"concurrency": 4, "tokenizer": "server"}, (200_000, 512 << 20)),
+    ],
+)
+def test_prompts_are_made_before_the_load_up_to_a_limit(
+    flags: dict[str, Any], ahead: tuple[int, int], tmp_path: Path
+) -> None:
+    config = resolve({"url": "http://h", **flags})
+    share = WorkerShare(requests=3, duration_ns=None, warmup_requests=0, warmup_ns=0, users=4)
+    options = BodyOptions(endpoint="chat", model="m")
+    given = Assignment(config=config, share=share, run_id="r", options=options, directory=tmp_path)
+    worker = Worker(given, source_of(config, load_tokenizer(), share), NO_CLOCK, NO_CLOCK)
+    assert worker._ahead == ahead
+    worker.close()

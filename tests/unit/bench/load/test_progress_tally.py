@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from bench.load.live import LoadGoal
-from bench.load.progress_tally import COUNTED_AT_ONCE, PhaseTally, ProgressTally, metrics_of
+from bench.load.progress_tally import COUNTED_AT_ONCE, PhaseTally, ProgressTally, ReplicaTally, metrics_of
 from bench.metrics import objectives
 from bench.records import REQUESTS, Outcome
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 
 
@@ -70,6 +71,19 @@ def test_a_folded_tally_keeps_no_single_values_and_quantiles_within_a_thousandth
     for part, value in zip((tally.run, tally.warmup), exact, strict=True):
         assert not any(histogram.exact for histogram in (*part.values.values(), *part.live_values.values()))
         assert part.values["ttft"].snapshot().quantile(0.9) == pytest.approx(value, rel=1e-3)
+
+
+def test_the_numbers_of_a_replica_are_the_sums_over_all_workers() -> None:
+    whole = PhaseTally()
+    for worker in range(3):
+        tally = PhaseTally()
+        for number in range(worker + 1):
+            tally.add(replace(made_record(number, chunks_ms=(40.0 + number, 60.0)), target="http://a"))
+            tally.add(replace(made_record(number, outcome=Outcome.RESET), target="http://a"))
+        tally.add(replace(made_record(7, outcome=Outcome.CANCELLED), target="http://a"))
+        whole.merge(tally)
+    # One, two and three requests: the first of each takes 40 ms, the second 41 ms, the third 42 ms.
+    assert whole.replicas == {"http://a": ReplicaTally(6, 6, latency_ms=3 * 40.0 + 2 * 41.0 + 42.0, measured=6)}
 
 
 def test_a_tally_has_the_metrics_of_the_objectives_on_requests() -> None:
