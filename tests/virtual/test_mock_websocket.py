@@ -174,6 +174,7 @@ def test_a_request_for_anything_else_is_answered_as_http(old: bytes, new: bytes)
         while not client.transport.written:
             await asyncio.sleep(0)
         assert client.answer.startswith(b"HTTP/1.1 4")
+        assert b"handshake" not in client.transport.written
         client.protocol.connection_lost(None)
 
     with_mock(call)

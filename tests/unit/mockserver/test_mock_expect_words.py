@@ -101,3 +101,8 @@ def test_a_context_that_is_unknown_is_left_out() -> None:
     assert left_out[-2] == "the fault 500:rate=0.5"
     assert left_out[0] == "requests that a fault hits"
     assert len(left_out) == 6
+
+
+@pytest.mark.parametrize(("drafts", "speculated"), [(0, False), (1, True)])
+def test_an_expectation_counts_steps_only_with_drafts(drafts: int, speculated: bool) -> None:
+    assert ("steps" in expect(num_speculative_tokens=drafts)) is speculated

@@ -474,3 +474,9 @@ def test_the_tokens_of_speech_count_for_its_transcript_and_for_its_sound(pieces:
     assert letters.count("c") == letters.count("a") == len(pieces)
     for letter in "ca":
         assert [n for n, kind in zip(reply.chunk_tokens, letters, strict=True) if kind == letter] == [*pieces]
+
+
+@pytest.mark.parametrize("content", [None, "x", 5, {}, ["x"]])
+def test_the_content_of_an_item_is_a_list_of_parts(content: Any) -> None:
+    (error,) = said(talk(), type="conversation.item.create", item={"role": "user", "content": content})
+    assert error["error"]["message"] == "item.content must be a list of parts."

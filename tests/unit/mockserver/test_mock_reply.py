@@ -10,6 +10,7 @@ from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.frames import Block, FinishReason
 from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.params import RequestParams
+from mockserver.faults import parse_demand
 from mockserver.plans.plan import Plan
 from mockserver.replies.choice import ReplyStyle, text_choice, writer_of
 from mockserver.replies.content import Choice
@@ -192,3 +193,25 @@ def test_a_choice_of_a_whole_reply_gets_no_more_tokens_than_it_has() -> None:
     reply.take_of(1, 2)
     ((_, body),) = wire.said
     assert [choice["text"] for choice in json.loads(body)["choices"]] == ["".join(PIECES)] * 2
+
+
+@pytest.mark.parametrize("spec", ["error_in_stream", "truncate", "malformed", "u2028"])
+def test_a_fault_of_a_whole_reply_waits_for_the_tokens_of_its_first_choice(spec: str) -> None:
+    params = RequestParams(False, False, False, 4, prompt="x", n=2)
+    choices = tuple(text_choice(params, Plan(50, (20,) * 3, 4, parse_demand(spec)), PIECES) for _ in range(2))
+    content = ReplyStyle().content_of(params, choices, COMPLETION, "id", 9, "m", known_count(5))
+    reply = Reply(PaperWire(), writer_of(content, ByHand().now_ns), ByHand(), lambda reply: None)
+    reply.begin()
+    reply.take_of(1, 4)
+    assert (reply.writer.struck, reply.writer.failed, reply.writer.is_over) == (None, False, False)
+    reply.take_of(0, 4)
+    assert (reply.writer.struck, reply.writer.is_over) == (spec, True)
+
+
+def test_a_stream_whose_usage_still_waits_is_over() -> None:
+    played = Played(usage=True, input_count=TokenCount())
+    played.play(1, 1, 1)
+    assert not played.reply.writer.is_over
+    played.play(1)
+    assert played.reply.writer.is_over
+    assert played.ended == []
