@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from bench.clock import Clock, now_ns
 from bench.records import Outcome, RequestRecord
 from bench.transport.connection import READABLE, WRITABLE, Address, Connection, Job
-from bench.transport.exchange import Undecodable
 from bench.transport.interface import OnEnd, OnRecord, Reading, Target, ignore
 from bench.transport.polled_connection import PolledConnection
 from bench.transport.websocket import BrokenSocket, ClientSocket, Refused, is_one_text, left_of_frame
@@ -266,12 +265,8 @@ class SocketTransport(WireTransport):
         if status < 300:
             self.failed(job, Outcome.MALFORMED, f"the server answered the WebSocket handshake with status {status}")
             return
-        try:
-            exchange.head(status, answer.content_type, "", answer.location)
-            exchange.feed(bytes(answer.body), exchange.last_read_ns, sent_ns)
-        except Undecodable as e:
-            self.failed(job, Outcome.MALFORMED, str(e))
-            return
+        exchange.head(status, answer.content_type, "", answer.location)
+        exchange.feed(bytes(answer.body), exchange.last_read_ns, sent_ns)
         self._conclude(job, exchange.last_read_ns, None, None)
 
     def _send(self, job: Job, connection: Connection) -> None:

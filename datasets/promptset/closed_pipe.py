@@ -17,7 +17,7 @@ class _Unread(io.FileIO):
     """A file descriptor whose reader may disappear; later output is then dropped. If it is `losable`, output is also
     dropped on any other failure, such as a full disk."""
 
-    losable = False
+    losable: bool
 
     def write(self, data: Buffer, /) -> int:
         try:

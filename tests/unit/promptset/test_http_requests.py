@@ -327,6 +327,8 @@ def test_times_of_an_archive_may_have_any_zone(tmp_path: Path) -> None:
         (b'{"method": 1, "url": "http://h/"}\n', "bodies"),
         (b'\n{"log": {"entries": [{"request": {"url": "http://h/"}}]}}', "har"),
         (b'{"logs": 1}', "bodies"),
+        (b'{\n "log": {"entries": [\n{"request": {"url": "http://h/"}}]}\n}', "har"),
+        (b"{\n", "bodies"),
     ],
 )
 def test_a_format_is_known_by_its_first_line(content: bytes, form: str, tmp_path: Path) -> None:

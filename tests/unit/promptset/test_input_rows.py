@@ -186,3 +186,11 @@ def test_token_ids_are_whole_numbers_from_zero_in_one_list_or_in_several(
         SpecError, match="input must be a text or a list of texts, none of them empty, or lists of token"
     ):
         data_set(tmp_path, {"input": value}, inputs_are="texts")
+
+
+def test_of_several_problems_the_content_is_told_first(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as refused:
+        data_set(tmp_path, {"texts": [], "dimensions": 0, "encoding_format": "hex", "at_s": -1}, inputs_are="texts")
+    assert [problem.partition("line 1: ")[2].split()[0] for problem in refused.value.problems] == [
+        "texts", "at_s", "dimensions", "encoding_format",
+    ]  # fmt: skip

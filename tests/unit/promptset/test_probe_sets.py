@@ -347,3 +347,23 @@ def test_a_sheet_of_six_columns_without_a_header_is_that_of_mmlu(
         assert refused.value.problems == [f"{path} has no row with a question and an answer"]
     else:
         assert [probe.answer for probe in read(path)] == answers
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"instruction_id_list": [], "kwargs": []},
+        {"instruction_id_list": []},
+        {"instruction_id_list": ["punctuation:no_comma"]},
+        {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}, {}]},
+        {"instruction_id_list": "punctuation:no_comma", "kwargs": [{}]},
+        {"instruction_id_list": ["punctuation:no_comma"], "kwargs": {"a": 1}},
+    ],
+)
+def test_each_instruction_of_ifeval_has_its_arguments(more: dict[str, Any], tmp_path: Path) -> None:
+    path = written(tmp_path, {"prompt": "Why?", **more})
+    with pytest.raises(SpecError) as refused:
+        read(path)
+    assert refused.value.problems == [
+        f"{path}, line 1: instruction_id_list and kwargs must be lists of the same length"
+    ]

@@ -150,6 +150,18 @@ def test_a_template_that_forgets_earlier_answers_is_no_sum(tmp_path: Path) -> No
         chat_sum(with_template(tmp_path, FORGETS))
 
 
+def test_a_template_that_adds_something_to_long_chats_with_a_system_prompt_has_a_sum_without_one(
+    tmp_path: Path,
+) -> None:
+    more = "{% if messages[0].role == 'system' and messages | length > 4 %} the people water{% endif %}"
+    known = chat_sum(with_template(tmp_path, WHOLE + more))
+    assert known.system is None
+    for users, answers, system, messages in drawn_chats(known, 2):
+        assert system is None
+        assert with_template(tmp_path, WHOLE + more).count_chat(messages) == known.tokens(users, answers, None)
+    assert chat_sum(with_template(tmp_path / "usual", WHOLE)).system is not None
+
+
 def test_a_sentence_that_is_counted_one_short_is_found(default_tokenizer: Tokenizer) -> None:
     """A planted defect: there are sentences of 9 tokens among those of 8."""
     bank = sentence_bank(default_tokenizer)

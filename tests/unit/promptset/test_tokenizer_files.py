@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from promptset.errors import SpecError
-from promptset.tokenizer_files import wordpiece
+from promptset.tokenizer_files import tokenizer_json, wordpiece
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
@@ -165,3 +165,14 @@ def test_a_directory_without_a_tokenizer_is_described_by_five_of_its_files(
     with pytest.raises(SpecError) as refused:
         load_tokenizer(str(tmp_path))
     assert f"has no tokenizer.json (it holds: {listed}): give a directory" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [
+        (b'{"version": "1.0"}', True), (b' \n{\n  "version": 1}', True), (b"{}", True),
+        (b'{"config": {}}', False), (b' { \n"config": {}}', False), (b"[1]", False), (b"", False),
+    ],
+)  # fmt: skip
+def test_a_tokenizer_json_is_an_object_that_does_not_begin_like_tekken(content: bytes, is_one: bool) -> None:
+    assert tokenizer_json.recognizes(content) is is_one

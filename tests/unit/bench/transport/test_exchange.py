@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from bench.endpoints.interface import ParsedReply
 from bench.records import Outcome, RequestRecord
 from bench.transport.exchange import DEFECT, Exchange, Undecodable
 from bench.transport.interface import Reading
-from bench.workload import Request
+from bench.transport.lines import LineParser
+from bench.workload import Request, SentAudio
 
 TOKEN = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
 DONE = b"data: [DONE]\n\n"
@@ -261,3 +263,46 @@ def test_a_defect_of_a_reader_ends_the_run_and_the_request_has_a_record() -> Non
         assert [type(defect) for defect in told] == [ZeroDivisionError]
         assert record.chunk_ns == ()
         assert (record.outcome is Outcome.MALFORMED and record.error == DEFECT) is (at == "close")
+
+
+def test_a_last_line_without_an_end_is_an_event_of_the_last_read() -> None:
+    class Lines:
+        def __init__(self) -> None:
+            self.fed: list[bytes] = []
+
+        def feed(self, events: list[bytes], *_: object) -> None:
+            self.fed += events
+
+        def close(self, unfinished: bool) -> ParsedReply:
+            return ParsedReply()
+
+    for last, events in ((b"2}", [b'{"a": 1}', b'{"b": 2}']), (b"", [b'{"a": 1}'])):
+        made, reader = opened(), Lines()
+        made._parser, made._reader = LineParser(), reader  # type: ignore[assignment]
+        made.feed(b'{"a": 1}\n{"b": ', 140, 130)
+        made.feed(last, 150, 140)
+        made.last_read_ns = 150
+        assert made.close(900).chunk_ns == (140, 150)[: len(events)]
+        assert reader.fed == events
+
+
+@pytest.mark.parametrize(
+    ("audio", "probe", "store_texts", "stored"),
+    [
+        (None, None, False, False),
+        (None, None, True, True),
+        (None, 0, False, True),
+        (SentAudio(5), None, False, False),
+        (SentAudio(5, "hello"), None, False, True),
+    ],
+)
+def test_an_answer_is_stored_if_something_is_to_be_compared_with_it(
+    audio: SentAudio | None, probe: int | None, store_texts: bool, stored: bool
+) -> None:
+    request = Request(id="r", index=0, body=b"{}", stream=True, input_tokens_asked=None, output_tokens_asked=None,
+                      audio=audio, probe=probe)  # fmt: skip
+    made = Exchange(request, 100, 110, Reading(store_texts=store_texts), clock="user")
+    made.sent_ns = made.first_byte_ns = 120
+    made.head(200, "text/event-stream", "", None)
+    made.feed(TOKEN + END + DONE, 150, 140)
+    assert (made.close(900).answer is not None) is stored
