@@ -41,7 +41,7 @@ class HttpxTransport:
         target = self._target
         # Reading the system's certificate authorities takes longer than everything else here.
         tls = trust.context(target) if target.url.startswith("https:") else None
-        transport = httpx.AsyncHTTPTransport(verify=tls or False, limits=httpx.Limits(), retries=0)
+        transport = httpx.AsyncHTTPTransport(verify=tls or False)
         # httpx has no public way to give its pool a network backend.
         transport._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,

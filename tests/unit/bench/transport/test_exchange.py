@@ -306,3 +306,20 @@ def test_an_answer_is_stored_if_something_is_to_be_compared_with_it(
     made.head(200, "text/event-stream", "", None)
     made.feed(TOKEN + END + DONE, 150, 140)
     assert (made.close(900).answer is not None) is stored
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "words"),
+    [
+        (300, "http://other", "the server redirects to http://other: redirects are not followed, give that URL"),
+        (399, "http://other", "the server redirects to http://other: redirects are not followed, give that URL"),
+        (302, None, "no message"),
+        (400, "http://other", "no message"),
+    ],
+)
+def test_only_a_redirect_that_says_where_to_names_the_place(status: int, location: str | None, words: str) -> None:
+    made = exchange()
+    made.first_byte_ns = 130
+    made.head(status, "text/plain", "", location)
+    record = made.close(900)
+    assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, status, words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -15,11 +16,12 @@ from bench.clock import process_clock
 from bench.proxy import Proxy
 from bench.records import Outcome
 from bench.transport import wire
-from bench.transport.connection import Job
+from bench.transport.connection import Address, Job
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Reading, Target
 from bench.transport.wire import WireTransport
 from bench.workload import Request, Route
+from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 PROXY = Proxy.of("http://p:3128")
 
@@ -293,3 +295,77 @@ def test_a_user_leaves_once_after_the_first_send(status: int | None, leaves: boo
     made._leave_in_time(of)
     made._leave_in_time(of)
     assert timers == ([105] if leaves else [])
+
+
+# ---- Connections made ahead --------------------------------------------------------------------------------------------
+
+
+ADDRESSES = [(socket.AF_INET, ("127.0.0.1", port)) for port in (1, 2)]
+
+
+@dataclass(eq=False)
+class Ahead:
+    """A connection that is made ahead."""
+
+    fd: int
+    address: Address
+    job: Job | None = None
+
+
+def prepared(
+    wanted: int, refused: Callable[[int, Address], bool] = lambda number, address: False, most: int = 1 << 30
+) -> tuple[WireTransport, list[int]]:
+    """A transport that has made so many connections ahead, and how many at once. `refused`: whether the connection with
+    this number is, at this address; `most`: how many descriptors there are."""
+    at_once: list[int] = []
+
+    async def main(loop: VirtualTimeLoop) -> WireTransport:
+        made = transport()
+        made.loop = loop
+        made._addresses = list(ADDRESSES)
+        numbers = iter(range(1 << 20))
+        made_so_far: list[Address] = []
+
+        def new(address: Address, job: Job | None) -> Any:
+            if len(made_so_far) == most:
+                raise OSError("too many open files")
+            made_so_far.append(address)
+            number = next(numbers)
+            connection = cast("Any", Ahead(number, address))
+            if refused(number, address):
+                loop.call_soon(made.connect_failed, connection, "refused")
+            else:
+                loop.call_soon(made.connected, connection)
+            loop.call_soon(lambda: at_once.append(len(made._ahead)))
+            return connection
+
+        made._new_connection = new  # type: ignore[method-assign]
+        await made.prepare(wanted)
+        return made
+
+    return run_virtual(main), at_once
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 128, 129, 300])
+def test_as_many_connections_are_made_ahead_as_asked_for_128_at_once(wanted: int) -> None:
+    made, at_once = prepared(wanted)
+    assert (len(made._idle), made._ahead, made._answers) == (wanted, {}, wanted > 0)
+    assert max(at_once, default=0) <= 127  # One of 128 is made.
+    assert (127 in at_once) is (wanted >= 128)
+    assert made._addresses == ADDRESSES
+
+
+def test_a_first_address_that_refuses_gives_its_connections_to_the_second() -> None:
+    made, _ = prepared(300, lambda number, address: address == ADDRESSES[0])
+    assert (made._addresses, len(made._idle)) == (ADDRESSES[1:], 300)
+
+
+def test_a_connection_that_is_refused_at_the_last_address_ends_the_making() -> None:
+    # Numbers 0 to 127 are refused at the first address, and 130 at the second one.
+    made, _ = prepared(300, lambda number, address: number == 130 or address == ADDRESSES[0])
+    assert (made._addresses, len(made._idle)) == (ADDRESSES[1:], 127)
+
+
+def test_connections_are_made_as_far_as_there_are_descriptors() -> None:
+    made, _ = prepared(300, most=140)
+    assert len(made._idle) == 140
