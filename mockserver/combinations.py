@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,13 @@ def _number_problems(config: MockConfig) -> list[str]:
     return problems
 
 
+def without_effect(config: MockConfig, names: Sequence[str], beside: str) -> list[str]:
+    """One sentence for each of these settings that was given. `beside`: what makes it have no effect."""
+    fields = type(config).model_fields
+    given = [name for name in names if str(getattr(config, name)) != str(fields[name].default)]
+    return [f"--{name.replace('_', '-')} has no effect with {beside}: remove it" for name in given]
+
+
 def combination_problems(config: MockConfig) -> list[str]:
     """One sentence for each combination that is not allowed."""
     problems = []
@@ -119,11 +127,7 @@ def combination_problems(config: MockConfig) -> list[str]:
         problems.append("--replicas and --workers cannot be combined: each replica is one process")
     problems += replica_problems(config)
     if config.sampled_times is not None:
-        problems += [
-            f"--{name.replace('_', '-')} has no effect with --sampled-times: remove it"
-            for name in _SAID_BY_TIMES
-            if str(getattr(config, name)) != str(type(config).model_fields[name].default)
-        ]
+        problems += without_effect(config, _SAID_BY_TIMES, "--sampled-times")
     if "cached_tokens" in config.reply_details and config.engine != "batching":
         problems.append("--reply-details cached_tokens: only --engine batching has a prefix cache")
     if "speculative_decoding" in config.reply_details and config.num_speculative_tokens == 0:

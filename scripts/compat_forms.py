@@ -19,20 +19,18 @@ from compared import TOOLS, Load, Place, Tool
 from compared.command import place_of, run, tail
 from compared.tool import MODEL, read_json
 
+from tests.support.literal_replies import DONE, ROLE, content, delta, finish, frame, head, usage, usage_of
+from tests.support.literal_server import Close, LiteralServer, Pause, Received, Responder, Send, Step
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests.support.literal_replies import DONE, ROLE, content, delta, finish, frame, head, usage, usage_of  # noqa: E402
-from tests.support.literal_server import Close, LiteralServer, Pause, Received, Responder, Send, Step  # noqa: E402
-
 INSTALLED = ROOT / "build" / "compared"
 GAP_S = 0.04
 CLOSE_MS = 1000 * GAP_S / 4
 LOAD = Load("one stream", requests=3, streams=1)
 NUMBERS = ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms")
-CALL: dict[str, Any] = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
-
 WHOLE: dict[str, Any] = {"id": "x", "object": "chat.completion.chunk", "model": MODEL}
+"""What every event of a stream has; the forms name the rest."""
+CALL: dict[str, Any] = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
 
 Event = dict[str, Any] | str
 TEXT: tuple[Event, ...] = (content("one"), content(" two"), content(" three"))
@@ -50,10 +48,10 @@ FORMS: dict[str, tuple[Event, ...]] = {
     "the finish reason with the last text": (
         ROLE, *TEXT[:2], {"choices": [{"index": 0, "delta": {"content": " three"}, "finish_reason": "stop"}]}, *END[1:],
     ),
-    "reasoning_content, then text": (
+    "reasoning_content before text": (
         ROLE, delta(reasoning_content="so"), delta(reasoning_content=" then"), *TEXT, finish(), usage(5), DONE,
     ),
-    "reasoning, then text": (
+    "reasoning before text": (
         ROLE, delta(reasoning="so"), delta(reasoning=" then"), *TEXT, finish(), usage(5), DONE,
     ),
     "a tool call": (
@@ -61,7 +59,7 @@ FORMS: dict[str, tuple[Event, ...]] = {
         *(delta(tool_calls=[{"index": 0, "function": {"arguments": part}}]) for part in ('{"a"', ": 1}")),
         finish("tool_calls"), usage(3), DONE,
     ),
-    "text, then a tool call": (ROLE, *TEXT, delta(tool_calls=[CALL]), finish("tool_calls"), usage(4), DONE),
+    "a tool call after text": (ROLE, *TEXT, delta(tool_calls=[CALL]), finish("tool_calls"), usage(4), DONE),
     "a refusal": (ROLE, delta(refusal="no"), delta(refusal=" thanks"), finish(), usage(2), DONE),
     "several tokens a chunk": (ROLE, content("one two"), content(" three four five six"), finish(), usage(6), DONE),
     "no usage": (ROLE, *TEXT, finish(), DONE),
@@ -72,7 +70,7 @@ FORMS: dict[str, tuple[Event, ...]] = {
     "no [DONE]": (ROLE, *TEXT, finish(), usage(3)),
     "one token": (ROLE, TEXT[0], finish(), usage(1), DONE),
 }  # fmt: skip
-"""The events of each form."""
+"""The events of each form, by its name in --forms."""
 
 
 def main() -> int:
@@ -81,11 +79,14 @@ def main() -> int:
     parser.add_argument("--tools", default=",".join(with_columns), help="which to run, of %(default)s")
     parser.add_argument("--forms", default=",".join(FORMS), help="which forms to send, separated by commas")
     asked = parser.parse_args()
-    tools, forms = asked.tools.split(","), _known_forms(asked.forms)
-    if unknown := [name for name in tools if name not in with_columns]:
-        parser.error(f"--tools: {', '.join(unknown)}: there are {', '.join(with_columns)}")
-    if not forms:
-        parser.error(f"--forms: there are {', '.join(FORMS)}")
+    tools, forms = asked.tools.split(","), asked.forms.split(",")
+    problems = [
+        f"{flag}: {', '.join(unknown)}: there are {', '.join(known)}"
+        for flag, names, known in (("--tools", tools, with_columns), ("--forms", forms, FORMS))
+        if (unknown := [name for name in names if name not in known])
+    ]
+    if problems:
+        parser.error("\n".join(problems))
     for name in tools:
         TOOLS[name].install(INSTALLED / name)
     wrong = 0
@@ -98,24 +99,16 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _known_forms(names: str) -> list[str]:
-    """The forms that are named; a name may itself have a comma."""
-    return [form for form in FORMS if f",{form}," in f",{names},"]
-
-
 def _script(form: str) -> Responder:
+    """A server that lists the model, and answers every request with the form."""
+
     def answer(request: Received) -> Sequence[Step]:
         if request.method != "POST":
             models = f'{{"object": "list", "data": [{{"id": "{MODEL}", "object": "model"}}]}}'.encode()
             return [Send(head("200 OK", "application/json", f"content-length: {len(models)}") + models), Close()]
         steps: list[Step] = [Send(head("200 OK", "text/event-stream", "connection: close"))]
         for event in FORMS[form]:
-            whole = (
-                event
-                if isinstance(event, str)
-                else {"id": "x", "object": "chat.completion.chunk", "model": MODEL, **event}
-            )
-            steps += [Pause(GAP_S), Send(frame(whole))]
+            steps += [Pause(GAP_S), Send(frame(event if isinstance(event, str) else WHOLE | event))]
         return [*steps, Close()]
 
     return answer
@@ -162,7 +155,8 @@ def _compare(tool: Tool, installed: Path, form: str, ours: dict[str, Any]) -> bo
         mean = None if column is None else column["mean"]
         if theirs is None:
             continue
-        wrong = abs(theirs - (mean or 0.0)) > CLOSE_MS and not (mean is None and not math.isfinite(theirs))
+        # A tool without a value prints 0 or NaN.
+        wrong = abs((theirs if math.isfinite(theirs) else 0.0) - (mean or 0.0)) > CLOSE_MS
         differs |= wrong
         cells.append(f"{key[:-3]} {theirs:.1f} / {'-' if mean is None else f'{mean:.1f}'}{' DIFFERS' if wrong else ''}")
     failed = "" if printed.succeeded == LOAD.requests else f" ({printed.succeeded} of {LOAD.requests} succeeded)"

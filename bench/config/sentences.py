@@ -30,7 +30,6 @@ _PLAIN = {
 }
 """pydantic's error types in plain words; the limits are filled in from the error."""
 
-
 _MOST_SHOWN = 200
 """Characters of a value that a sentence quotes."""
 
@@ -49,9 +48,8 @@ def sentences(error: ErrorDetails, place_of: Callable[[str], str]) -> list[str]:
         return [f"{place}: {problem[0].lower()}{problem[1:]}" for problem in message.splitlines() if problem]
     if error["type"] in _PLAIN:
         message = _PLAIN[error["type"]].format(**error.get("ctx", {}))
-    is_secret_or_long = loc[0] in ("api_key", "header", "url", "targets", "extra_body")
+    sentence = f"{place}: {message[0].lower()}{message[1:]}"
+    if loc[0] in ("api_key", "header", "url", "targets", "extra_body"):  # These may hold secrets.
+        return [sentence]
     given = repr(error["input"])
-    if len(given) > _MOST_SHOWN:
-        given = f"{given[: _MOST_SHOWN - 3]}..."
-    suffix = "" if is_secret_or_long else f" (given: {given})"
-    return [f"{place}: {message[0].lower()}{message[1:]}{suffix}"]
+    return [f"{sentence} (given: {given if len(given) <= _MOST_SHOWN else f'{given[: _MOST_SHOWN - 3]}...'})"]

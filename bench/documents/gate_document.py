@@ -49,8 +49,8 @@ def verdict_line(content: GateResult) -> str:
     tally = ", ".join(f"{count} {name}" for name, count in outcomes if count)
     passed = "failed" if content.exit else "passed"
     if content.exit and not counts["failed"]:
-        open_ = " and ".join(name for name, count in outcomes[2:] if count)
-        return f"The gate failed: {tally}, and --strict counts {open_} as failed"
+        undecided = " and ".join(name for name, count in outcomes[2:] if count)
+        return f"The gate failed: {tally}, and --strict counts {undecided} as failed"
     if not tally:
         return f"The gate {passed}: nothing was judged"
     return f"The gate {passed}: {tally}{'' if content.exit or not counts['not shown'] else _NOT_HELD}"

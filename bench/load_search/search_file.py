@@ -141,8 +141,8 @@ def _impossible(content: Mapping[str, Any]) -> Iterator[str]:
         positive = [visit["load"], visit["measure_s"], *visit.get("act", {}).values()]
         positive += [s for name in ("e2el_p90_s", "e2el_first_s") if (s := visit.get(name)) is not None]
         positive += [mean[name] for mean in visit.get("means", {}).values() for name in ("load", "error")]
-        judged = {"requests": visit.get("requests", 0), **visit.get("about", {}), **visit.get("jobs", {})}
-        too_many = any(n > judged.get(text, judged["requests"]) for text, n in visit.get("violations", {}).items())
+        judged, requests = {**visit.get("about", {}), **visit.get("jobs", {})}, visit.get("requests", 0)
+        too_many = any(broken > judged.get(text, requests) for text, broken in visit.get("violations", {}).items())
         if too_many or min(*amounts, *counts) < 0 or min(positive) < _SMALLEST or max(*positive, *amounts) > _LARGEST:
             yield f"visit {visit['n']} has a number that cannot be"
 

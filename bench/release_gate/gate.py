@@ -64,6 +64,7 @@ class Gate:
     objectives: tuple[ObjectiveVerdict, ...] = ()
     metrics: tuple[MetricVerdict, ...] = ()
     lost: tuple[GateLost, ...] = ()
+    """The numbers of the baseline that these runs lack."""
     notes: tuple[str, ...] = ()
     baseline: Baseline | None = None
     strict: bool = False
@@ -230,8 +231,8 @@ def _counted_by(entries: Sequence[BaselineRun]) -> list[str]:
 
 
 def lost_numbers(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[GateLost]:
-    """The numbers of the baseline that these runs lack: a server that no longer streams has no TPOT, and
-    tokens that are counted in another way give another number."""
+    """The numbers of the baseline that these runs lack: a server that no longer streams has no TPOT, and tokens that are
+    counted in another way give another number."""
     both = _decided([*before, *now])
     # Some runs of an old baseline may lack a number that the others have.
     had = dict.fromkeys(number for entry in before for number in _decided([entry]))

@@ -21,7 +21,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 def render(document: GateResult) -> bytes:
     """The XML of a gate."""
     suite = ElementTree.Element("testsuite", name="trueload gate")
-    fails = "failure" if document.strict else "skipped"
+    undecided = "failure" if document.strict else "skipped"
     for run in document.runs:
         case = _case(suite, "measurement", run.directory)
         if run.verdict in ("INVALID", "FAILED"):
@@ -30,13 +30,13 @@ def render(document: GateResult) -> bytes:
     for objective in document.objectives:
         case = _case(suite, "objective", objective.name)
         message = f"{measured(objective.value, objective.unit)} {objective_interval(objective)}".strip()
-        _judge(case, objective.verdict, message, f"not shown: {objective.why or message}", fails)
+        _judge(case, objective.verdict, message, f"not shown: {objective.why or message}", undecided)
     for row in document.metrics:
         case = _case(suite, "baseline", row.name)
         message = f"{change_text(row)} {interval_text(row)}, allowed {allowed_text(row)}"
-        _judge(case, row.verdict, message, f"not shown: {message}; found from {seen_text(row)} on", fails)
+        _judge(case, row.verdict, message, f"not shown: {message}; found from {seen_text(row)} on", undecided)
     for number in document.lost:
-        _add(_case(suite, "baseline", number.name), fails, f"not compared: {number.why}", "not compared")
+        _add(_case(suite, "baseline", number.name), undecided, f"not compared: {number.why}", "not compared")
     cases = list(suite)
     for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(name, str(sum(case.find(tag) is not None for case in cases)))
@@ -53,11 +53,11 @@ def _case(suite: ElementTree.Element, kind: str, name: str) -> ElementTree.Eleme
     return ElementTree.SubElement(suite, "testcase", classname=f"trueload.{kind}", name=_clean(name))
 
 
-def _judge(case: ElementTree.Element, verdict: str, message: str, unclear: str, fails: str) -> None:
+def _judge(case: ElementTree.Element, verdict: str, message: str, unclear: str, undecided: str) -> None:
     if verdict == "failed":
         _add(case, "failure", message, "failed")
     elif verdict == "not shown":
-        _add(case, fails, unclear, verdict)
+        _add(case, undecided, unclear, verdict)
 
 
 def _add(case: ElementTree.Element, tag: str, message: str, kind: str) -> None:

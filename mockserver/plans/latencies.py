@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from mockserver.combinations import without_effect
 from mockserver.config import MockConfig
 from mockserver.errors import UsageError
 from mockserver.plans.plan import Latencies
@@ -15,7 +16,7 @@ from promptset.distributions import parse
 
 _NOTHING = parse("0ms", "time")
 _RECORDED = ("ttft", "itl", "output_tokens")
-"""The settings that a recording hides. `tpot` it uses beyond the end of a reply with one chunk."""
+"""The settings that a recording hides. Beyond the end of a recorded reply with one chunk, `tpot` is used."""
 
 
 def latencies_of(config: MockConfig) -> Latencies:
@@ -38,24 +39,14 @@ def latencies_of(config: MockConfig) -> Latencies:
         return replace(latencies, ttft=_NOTHING, tpot=_NOTHING, itl=None, ttft_per_input_token=None)
     if config.replay is not None:
         source = _read_once(config.replay, config.replay_draw)
-        if source.recording is not None:
-            _refuse_hidden(config)
+        if source.recording is not None and (
+            problems := without_effect(config, _RECORDED, f"the recording --replay {config.replay}")
+        ):
+            raise UsageError(problems)
         # A TPOT in the profile overrides --itl.
         itl = None if "tpot" in source.profile else config.itl
         return replace(latencies, **{"recording": source.recording, "itl": itl, **source.profile})
     return latencies
-
-
-def _refuse_hidden(config: MockConfig) -> None:
-    fields = type(config).model_fields
-    hidden = [name for name in _RECORDED if str(getattr(config, name)) != str(fields[name].default)]
-    if hidden:
-        raise UsageError(
-            [
-                f"--{name.replace('_', '-')} has no effect with the recording --replay {config.replay}: remove it"
-                for name in hidden
-            ]
-        )
 
 
 def speculation_of(config: MockConfig) -> Speculation | None:

@@ -288,7 +288,7 @@ BENCH: dict[str, frozenset[str]] = {
          "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.run_files.shape", "bench.scale",
          "bench.secrets", "promptset"}
     ),
-    # Modules that combine the stages; only those further down in this list import them.
+    # Modules that combine the stages. Only modules below them in this list import them.
     "bench.run_facts": frozenset(
         {"bench.answers.checked", "bench.clock", "bench.config", "bench.manifest", "bench.metrics", "bench.modes.interface",
          "bench.run_files.run_directory", "bench.schedule"}

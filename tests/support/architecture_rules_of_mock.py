@@ -31,8 +31,8 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     "mockserver.workers": frozenset({"mockserver.errors"}),
     # Random plans, and the engines driven by them: pure, no clock.
     "mockserver.plans": frozenset(
-        {"mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.rng", "mockserver.sampled_times",
-         "mockserver.workers.shared_state", "promptset"}
+        {"mockserver.combinations", "mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.rng",
+         "mockserver.sampled_times", "mockserver.workers.shared_state", "promptset"}
     ),
     "mockserver.engine": frozenset(
         {"mockserver.combinations", "mockserver.config", "mockserver.plans", "mockserver.rng", "mockserver.step_cost",

@@ -167,7 +167,7 @@ def test_an_order_ends_the_sending_and_one_cuts_what_is_in_flight(
 
 def test_what_is_never_sent_is_what_was_due_when_the_sending_stopped_first(tmp_path: Path) -> None:
     def wait(load: ActiveLoad) -> None:
-        # Requests that are due 3 ms before whoever asks, and one that was due at the start. Ctrl-C finds more of them.
+        # One request has been due for 3 ms, and one since the start. Later, after Ctrl-C, there are nine.
         due: Any = load._dispatcher
         due.unmade = lambda now_ns: [now_ns - 3 * MS, START] if now_ns < START + 20 * MS else [START] * 9
 

@@ -29,7 +29,8 @@ class ClockNote:
 
     worker: int
     offset_ns: int
-    run_id: str
+    run_id: str | None = None
+    """None: an earlier version noted it, and the shards are taken for those of the run."""
 
 
 def collect(directory: RunDirectory, folders: Sequence[Path], run_id: str, workers: int) -> int:
@@ -65,7 +66,7 @@ def _note(clock: Path) -> ClockNote:
 def _problems(notes: Sequence[tuple[Path, ClockNote]], run_id: str, workers: int) -> Iterator[str]:
     places: dict[int, Path] = {}
     for folder, note in notes:
-        if note.run_id != run_id:
+        if note.run_id not in (None, run_id):
             yield f"{folder} has shards of the run {note.run_id}, not of {run_id}: name its directory of this run"
         elif not 0 <= note.worker < workers:
             yield f"{folder} has a shard of worker {note.worker}, but the run has {workers} (from 0)"

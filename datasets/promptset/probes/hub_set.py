@@ -43,9 +43,8 @@ def download(name: str) -> Path:
             folder = hub.snapshot_download(name, repo_type="dataset", allow_patterns=patterns, local_files_only=False)
         except (OSError, ValueError) as e:
             lines = str(e).strip().splitlines()
-            raise SpecError(
-                f"the data set {name} cannot be loaded from the hub: {lines[0] if lines else repr(e)}"
-            ) from e
+            why = lines[0] if lines else repr(e)
+            raise SpecError(f"the data set {name} cannot be loaded from the hub: {why}") from e
     return file_of(Path(folder), name)
 
 

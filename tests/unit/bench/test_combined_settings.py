@@ -1,4 +1,4 @@
-"""Settings together: those that are refused, each with its whole sentence, and those beside them that are taken."""
+"""Combinations of settings: which are refused, with the whole sentence, and which similar ones are accepted."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Played:
             monkeypatch.setattr(os, name, call)
 
     def run(self) -> str:
-        """The error at the end, if any. All pipes are closed then, and the handlers are those of before."""
+        """Returns the error at the end, or an empty text. By then all pipes are closed and the signal handlers restored."""
         error = ""
         try:
             WorkerProcesses(3, lambda number, pipes: None).run(lambda: self.said.append("ready"))

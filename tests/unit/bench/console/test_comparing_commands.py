@@ -21,8 +21,8 @@ def group(name: str, *tasks: str) -> Group:
 def compared(
     groups: Sequence[Group], answer: Callable[[list[str]], Ran], runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Comparison, list[list[str]]]:
-    """The comparison, and the names of the sides of each command. `answer` gets those names; if it returns the status
-    0, the command has written its files."""
+    """Compare: returns the comparison and, for each command, the names of its sides. `answer` gets these names and
+    returns the status; with 0 the command has written its files."""
     asked = []
 
     def ran(words: Sequence[str], within_s: float) -> Ran:

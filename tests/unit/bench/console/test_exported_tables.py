@@ -1,4 +1,4 @@
-"""The table of a run's requests: when it is made, when an earlier one is taken, and what is said if there is none."""
+"""The table of a run's requests: when the console makes it, when it takes an earlier one, what it says without one."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def file_of(folder: Path, number: int) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("rows", "workers", "begun"),
     [
-        (None, 1, 6),  # Two per user are made, and those in whose middle users begin are drawn from these.
+        (None, 1, 6),  # Two per user; users who begin in the middle of a session draw from them.
         (None, 2, 6),
         (50, 1, 24),  # The sessions of a file need not be made: eight per user.
         (50, 4, 12),  # A worker has a quarter of them.

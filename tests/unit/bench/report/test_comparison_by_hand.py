@@ -212,7 +212,7 @@ def test_a_warning_that_several_sides_share_is_said_once(of: str, said: list[str
     few = number(answer=None, missing="too few")
     document = made(sides=sides, versus=[versus(b, [few] if b in of else [number()], []) for b in names[1:]])
     assert findings_of(document) == ([(["TTFT P90: too few"], Level.USUAL)] if said is None else [(said, Level.BRIEF)])
-    # A warning of one side alone stands in its answer.
+    # The answer about a side shows the warnings about that side alone.
     warned = made(sides=sides, versus=[versus(b, [number()], ["it is slow"] if b in of else []) for b in names[1:]])
     reasons = {banner.status: [reason.text for reason in banner.reasons] for banner in warned.banners}
     assert reasons == {f"{b}.": ["it is slow"] if said is None and b in of else [] for b in names[1:]}
